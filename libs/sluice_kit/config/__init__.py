@@ -1,0 +1,32 @@
+"""Wiring (where things are) and secrets (by name). Policy lives in files of its own, with a revision."""
+
+from sluice_kit.config.secrets import SecretMissing, SecretSource
+from sluice_kit.config.wiring import (
+    ArtifactWiring,
+    HttpWiring,
+    KafkaWiring,
+    OracleWiring,
+    PostgresWiring,
+    RegistryWiring,
+    SecretWiring,
+    TelemetryWiring,
+    Wiring,
+    WiringError,
+    load_wiring,
+)
+
+__all__ = [
+    "ArtifactWiring",
+    "HttpWiring",
+    "KafkaWiring",
+    "OracleWiring",
+    "PostgresWiring",
+    "RegistryWiring",
+    "SecretMissing",
+    "SecretSource",
+    "SecretWiring",
+    "TelemetryWiring",
+    "Wiring",
+    "WiringError",
+    "load_wiring",
+]
