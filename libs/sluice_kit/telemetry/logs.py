@@ -95,3 +95,24 @@ def _redact_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
 
 def _to_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _configure_for_libraries() -> None:
+    """Until the program configures logging, log as libraries do: through ``logging``, never to stdout."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.processors.format_exc_info,
+            _redact_event,
+            _to_json,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+if not structlog.is_configured():
+    _configure_for_libraries()

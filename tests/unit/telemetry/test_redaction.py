@@ -1,6 +1,8 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -114,3 +116,13 @@ def test_library_logs_and_tracebacks_take_the_same_road() -> None:
     assert first["service"] == "wsp"
     assert "KeyError" in str(second["exception"])
     assert SECRET not in stream.getvalue()
+
+
+def test_before_logging_is_configured_nothing_reaches_stdout() -> None:
+    program = (
+        "from sluice_kit.telemetry import get_logger; get_logger('x').warning('hello', password='pw-123456')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert "hello" in done.stderr
+    assert "pw-123456" not in done.stderr
