@@ -1,0 +1,4 @@
+"""Turns ``contracts/`` (schemas, shapes, topics) into code, documents and deployment values.
+
+Not part of the ``sluice-contracts`` distribution: it needs the repository.
+"""

@@ -1,0 +1,55 @@
+"""Every generated file, as path and text: ``write`` puts them in place, ``stale`` says which ones differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from sluice_contracts_codegen.lock import extended_lock, lock_text
+from sluice_contracts_codegen.model import Contracts, load_contracts
+from sluice_contracts_codegen.records import records_module
+from sluice_contracts_codegen.tables import schemas_module, topics_module
+from sluice_contracts_codegen.validators import validators_module
+
+
+def generated_files(repository: Path) -> dict[Path, str]:
+    """Absolute path to text, for every file that is made from ``contracts/``; raises ContractSourceError."""
+    contracts = load_contracts(repository / "contracts")
+    contracts = replace(contracts, lock=extended_lock(contracts))
+    package = contracts.root / "sluice_contracts" / "generated"
+    return {
+        **contracts.stale_schemas,
+        contracts.root / "ids.lock.json": lock_text(contracts.lock),
+        **code_files(contracts, package),
+    }
+
+
+def code_files(contracts: Contracts, package: Path) -> dict[Path, str]:
+    """The generated modules of the distribution."""
+    return {
+        package / "__init__.py": '"""Generated code; see docs/contracts.md."""\n',
+        package / "schemas.py": schemas_module(contracts),
+        package / "topics.py": topics_module(contracts),
+        package / "records.py": records_module(contracts),
+        package / "validators.py": validators_module(contracts),
+    }
+
+
+def stale_files(repository: Path) -> list[Path]:
+    """Generated files whose text on disk is not what the sources give, repository-relative."""
+    return [
+        path.relative_to(repository)
+        for path, text in generated_files(repository).items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+
+
+def write(repository: Path) -> list[Path]:
+    """Write what is stale; returns the repository-relative paths that changed."""
+    changed = []
+    for path, text in generated_files(repository).items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            changed.append(path.relative_to(repository))
+    return changed
