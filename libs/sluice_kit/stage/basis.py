@@ -1,0 +1,179 @@
+"""The basis log: one record a batch, the offset store of a stage and the only record of its `now`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+import sluice_contracts as contracts
+from sluice_kit.artifacts import Locator
+from sluice_kit.kafka.messages import KafkaMessage
+from sluice_kit.stage.errors import StageError
+from sluice_kit.stage.model import Coordinate, InputRange
+
+BASIS_EVENT_TYPE = "basis_record"
+READ_TIMEOUT_SECONDS = 30.0
+FIRST_WINDOW = 64
+
+
+@dataclass(frozen=True, slots=True)
+class BasisRecord:
+    """One batch, as it is logged.
+
+    A record that repeats its predecessor's `batch_no` announces a checkpoint or a start and is no batch.
+    """
+
+    service: str
+    shard: int
+    batch_no: int
+    inputs: Sequence[InputRange]
+    now: int
+    code_rev: str
+    transactional_id: str
+    outputs_digest: str
+    outputs: Sequence[tuple[str, int, int, int]] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    poison: Sequence[tuple[str, int, int, str]] = ()
+    checkpoint: Locator | None = None
+    events: int = 0
+    chain: str | None = None
+
+    def encode(self) -> bytes:
+        """The record's bytes in the Confluent wire format."""
+        return contracts.encode(
+            BASIS_EVENT_TYPE,
+            1,
+            {
+                "service": self.service,
+                "shard": self.shard,
+                "batch_no": self.batch_no,
+                "inputs": [item._asdict() for item in self.inputs],
+                "now": self.now,
+                "code_rev": self.code_rev,
+                "transactional_id": self.transactional_id,
+                "outputs_digest": self.outputs_digest,
+                "outputs": [
+                    {"topic": topic, "partition": partition, "start": start, "count": count}
+                    for topic, partition, start, count in self.outputs
+                ],
+                "environment": dict(self.environment),
+                "poison": [
+                    {"topic": topic, "partition": partition, "offset": offset, "error": error}
+                    for topic, partition, offset, error in self.poison
+                ],
+                "checkpoint": None if self.checkpoint is None else self.checkpoint.model_dump(),
+                "events": self.events,
+                "chain": self.chain,
+            },
+        )
+
+    @classmethod
+    def decode(cls, value: bytes | None) -> "BasisRecord":
+        """Read a record back. Raises StageError when the basis log holds something else."""
+        decoded = contracts.decode(value)
+        if isinstance(decoded, contracts.DecodeFailure):
+            raise StageError(f"basis record cannot be decoded: {decoded.code} {decoded.detail}")
+        fields: dict[str, Any] = decoded.fields
+        return cls(
+            service=fields["service"],
+            shard=fields["shard"],
+            batch_no=fields["batch_no"],
+            inputs=[InputRange(i["topic"], i["partition"], i["start"], i["end"]) for i in fields["inputs"]],
+            now=fields["now"],
+            code_rev=fields["code_rev"],
+            transactional_id=fields["transactional_id"],
+            outputs_digest=fields["outputs_digest"],
+            outputs=[(o["topic"], o["partition"], o["start"], o["count"]) for o in fields["outputs"]],
+            environment=fields["environment"],
+            poison=[(p["topic"], p["partition"], p["offset"], p["error"]) for p in fields["poison"]],
+            checkpoint=None if fields["checkpoint"] is None else Locator.model_validate(fields["checkpoint"]),
+            events=fields["events"],
+            chain=fields["chain"],
+        )
+
+
+def coordinate_runs(coordinates: Sequence[Coordinate]) -> list[tuple[str, int, int, int]]:
+    """Run-length form of coordinates: per partition, in the order in which facts were placed.
+
+    The partition of a fact follows from its key, and facts of one partition keep their order, so these
+    runs and the facts are enough to recover every coordinate.
+    """
+    runs: dict[tuple[str, int], list[list[int]]] = {}
+    for topic, partition, offset in coordinates:
+        spans = runs.setdefault((topic, partition), [])
+        if spans and spans[-1][0] + spans[-1][1] == offset:
+            spans[-1][1] += 1
+        else:
+            spans.append([offset, 1])
+    return [
+        (topic, partition, start, count)
+        for (topic, partition), spans in sorted(runs.items())
+        for start, count in spans
+    ]
+
+
+def offsets_by_partition(runs: Sequence[tuple[str, int, int, int]]) -> dict[tuple[str, int], Iterator[int]]:
+    """For each partition an iterator over the offsets that its facts were given, in order."""
+    spans: dict[tuple[str, int], list[range]] = {}
+    for topic, partition, start, count in runs:
+        spans.setdefault((topic, partition), []).append(range(start, start + count))
+    return {where: iter([offset for span in parts for offset in span]) for where, parts in spans.items()}
+
+
+class BasisLog:
+    """Reads one shard's basis partition with read_committed."""
+
+    def __init__(self, consumer: Consumer, topic: str, shard: int) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._shard = shard
+
+    def last(self) -> tuple[int, BasisRecord] | None:
+        """The newest committed record with its offset, or None for a log without batches.
+
+        Raises StageError when the log cannot be read in time.
+        """
+        low, high = self._watermarks()
+        window = FIRST_WINDOW
+        while high > low:
+            start = max(low, high - window)
+            records = list(self._read(start, high))
+            if records:
+                return records[-1]
+            if start == low:
+                return None
+            window *= 8
+        return None
+
+    def since(self, offset: int) -> list[tuple[int, BasisRecord]]:
+        """Every committed record from `offset` on."""
+        low, high = self._watermarks()
+        return list(self._read(max(low, offset), high)) if high > offset else []
+
+    def _watermarks(self) -> tuple[int, int]:
+        try:
+            low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, self._shard), timeout=READ_TIMEOUT_SECONDS
+            )
+        except KafkaException as error:
+            raise StageError(f"basis log {self._topic}/{self._shard} cannot be read: {error}") from error
+        return low, high
+
+    def _read(self, start: int, end: int) -> Iterator[tuple[int, BasisRecord]]:
+        """Records in [start, end); commit markers take offsets, so the end is known by the position."""
+        where = TopicPartition(self._topic, self._shard, start)
+        self._consumer.assign([where])
+        try:
+            while True:
+                messages = cast("list[KafkaMessage]", self._consumer.consume(500, timeout=0.2))
+                for message in messages:
+                    if message.error() is not None:
+                        raise StageError(f"basis log {self._topic}: {message.error()}")
+                    if message.offset() < end:
+                        yield message.offset(), BasisRecord.decode(message.value())
+                position = self._consumer.position([where])[0].offset
+                if position >= end:
+                    return
+        finally:
+            self._consumer.unassign()

@@ -1,0 +1,156 @@
+"""The vocabulary of a stage: what it is given, what it returns, what its state must be able to do.
+
+A stage is a pure function `step(overlay, batch) -> StepResult`. It never looks at a clock, a file or a
+socket; everything that steers it stands in the batch. The kit does the rest: polling, transactions,
+coordinates, the basis log, checkpoints and restart by replay.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+
+class Coordinate(NamedTuple):
+    """Where a record stands in the log."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Record(NamedTuple):
+    """One input record. A chained record (fed in memory) has partition and offset -1."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+class InputRange(NamedTuple):
+    """Offsets of one partition that a batch consumed; `end` is exclusive-next (last delivered + 1)."""
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's whole input.
+
+    `now` is microseconds UTC and never goes back; `environment` holds facts about the outside that steer
+    the step and are therefore logged with it; `poison` maps the index of a record on which the step
+    raised to the error, so that the step can refuse it instead of looking at it.
+    """
+
+    now: int
+    records: Sequence[Record]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    poison: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Output:
+    """A record to write. Its partition is the kit's: murmur2 of the key, as every Kafka client does it."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+
+
+CoordinateTail = Callable[[Coordinate | None], bytes]
+
+
+@dataclass(slots=True)
+class TrailingOutput:
+    """A record that ends in the coordinates of a fact of the same transaction.
+
+    `value` is everything before the coordinates. `fact` is the index of that fact among all facts of the
+    overlay (a chained head steps more than once a batch); `known` gives coordinates of an earlier transaction instead. The tail is left out of the outputs
+    digest when `fact` is set: a batch must not depend on coordinates that it makes itself.
+    """
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    fact: int | None = None
+    known: Coordinate | None = None
+
+
+@dataclass(slots=True)
+class ArtifactPut:
+    """Bytes to put under a content address before the commit; an orphan of an abort is harmless."""
+
+    prefix: str
+    content: bytes
+    suffix: str = ""
+
+
+@dataclass(slots=True)
+class StepResult:
+    """What one step wants done: facts first (their coordinates become known), then what names them."""
+
+    facts: list[Output] = field(default_factory=list)
+    trailing: list[TrailingOutput] = field(default_factory=list)
+    artifacts: list[ArtifactPut] = field(default_factory=list)
+    quarantined: int = 0
+
+
+class FrozenState(Protocol):
+    """A snapshot taken in O(1); written by a background thread while steps go on."""
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write what changed since the last snapshot plus the names of what did not; returns the files."""
+        ...
+
+
+class StageState(Protocol):
+    """Committed state of a stage. Steps work on an overlay; only a commit changes the state."""
+
+    def overlay(self) -> Any:
+        """A scratch layer that reads through to the committed state."""
+        ...
+
+    def apply(self, overlay: Any, coordinates: Sequence[Coordinate], batch_no: int) -> None:
+        """Take a committed overlay in. `coordinates[i]` belongs to fact `i` of the batch."""
+        ...
+
+    def freeze(self) -> FrozenState:
+        """A snapshot of the committed state, in constant time."""
+        ...
+
+    def load(self, files: Sequence[Path]) -> None:
+        """Replace the state by a sealed snapshot."""
+        ...
+
+
+class Stage(Protocol):
+    """One stage of a chain."""
+
+    @property
+    def name(self) -> str:
+        """The service's name: its principal, its basis topic, its transactional id."""
+        ...
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """Topics it consumes, control topics first."""
+        ...
+
+    @property
+    def state(self) -> StageState:
+        """Its committed state."""
+        ...
+
+    def step(self, overlay: Any, batch: Batch) -> StepResult:
+        """The pure step."""
+        ...
+
+    def tail(self, coordinate: Coordinate | None) -> bytes:
+        """Encode coordinates as the last bytes of a trailing output (only a stage that has any)."""
+        ...

@@ -1,0 +1,195 @@
+"""Restart is replay: load the last checkpoint, step the batches since, compare every outputs digest."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from sluice_kit.artifacts import ArtifactError
+from sluice_kit.kafka.partitioner import Partitioner
+from sluice_kit.stage.basis import BasisLog, BasisRecord, offsets_by_partition
+from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
+from sluice_kit.stage.checkpoint import Checkpointer
+from sluice_kit.stage.errors import ChainNotDrainedError, ReplayDivergenceError
+from sluice_kit.stage.model import Batch, Coordinate, Output, Record, Stage
+from sluice_kit.stage.source import Positions
+from sluice_kit.stage.spec import ChainSpec
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class MemberHistory:
+    """One member's place in its own history."""
+
+    stage: Stage
+    shard: int
+    basis: BasisLog
+    checkpointer: Checkpointer
+    batch_no: int = -1
+    now: int = 0
+    basis_next: int = 0
+    positions: Positions = field(default_factory=dict)
+    last: BasisRecord | None = None
+    pending: list[tuple[int, BasisRecord]] = field(default_factory=list)
+    events_since_checkpoint: int = 0
+
+    def wrote(self, offset: int) -> None:
+        """A basis record of this member stands at `offset`; the next one comes behind it."""
+        self.basis_next = offset + 1
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What a start did: batches and events stepped again, and how long it took in seconds."""
+
+    batches: int
+    events: int
+    uncompared: int
+    seconds: float
+
+
+def load_history(member: MemberHistory) -> None:
+    """Read the member's basis log, load its last checkpoint and note the batches that follow it."""
+    found = member.basis.last()
+    if found is None:
+        return
+    _, member.last = found
+    if member.last.checkpoint is not None:
+        try:
+            manifest = member.checkpointer.read(member.last.checkpoint)
+            member.checkpointer.restore(member.stage.state, manifest)
+        except ArtifactError as error:
+            log.warning(
+                "checkpoint.unusable", service=member.stage.name, error=str(error), then="whole basis"
+            )
+        else:
+            member.checkpointer.adopt(member.last.checkpoint, manifest)
+            member.batch_no, member.now = manifest.batch_no, manifest.now
+            member.basis_next = manifest.basis_next
+            member.positions = {(t, p): offset for t, p, offset in manifest.positions}
+    member.pending = list(batches_after(member.basis.since(member.basis_next), member.batch_no))
+
+
+def batches_after(
+    records: Sequence[tuple[int, BasisRecord]], batch_no: int
+) -> Iterator[tuple[int, BasisRecord]]:
+    """Leave out announcements, which repeat the number of the batch before them."""
+    for offset, record in records:
+        if record.batch_no > batch_no:
+            batch_no = record.batch_no
+            yield offset, record
+
+
+def starts_of(pending: Sequence[tuple[int, BasisRecord]]) -> Positions:
+    """Where reading a head's logged inputs again begins, by partition."""
+    starts: Positions = {}
+    for _, record in pending:
+        for item in record.inputs:
+            starts.setdefault((item.topic, item.partition), item.start)
+    return starts
+
+
+class LoggedPlaces:
+    """Gives replayed facts the coordinates that the log says they were given."""
+
+    def __init__(self, partitions: dict[str, int]) -> None:
+        self._partitions = partitions
+        self._partitioner = Partitioner()
+        self._offsets: list[dict[tuple[str, int], Iterator[int]]] = []
+
+    def batch(self, records: Sequence[BasisRecord]) -> None:
+        """Go to the next batch: one basis record a member."""
+        self._offsets = [offsets_by_partition(record.outputs) for record in records]
+
+    def __call__(self, index: int, facts: Sequence[Output]) -> list[Coordinate]:
+        """The `place` of a replay. A fact that the log does not know gets offset -1 (the digest will differ)."""
+        offsets = self._offsets[index]
+        placed: list[Coordinate] = []
+        for fact in facts:
+            partition = self._partitioner.partition(fact.key or b"", self._partitions[fact.topic])
+            given = offsets.get((fact.topic, partition))
+            placed.append(Coordinate(fact.topic, partition, -1 if given is None else next(given, -1)))
+        return placed
+
+
+def logged_batch(spec: ChainSpec, record: BasisRecord, inputs: Sequence[Record]) -> Batch:
+    """The batch as it was stepped: same order, same `now`, same environment, same poison."""
+    records = spec.order(inputs)
+    poison: dict[int, str] = {}
+    if record.poison:
+        errors = {(topic, partition, offset): error for topic, partition, offset, error in record.poison}
+        for index, item in enumerate(records):
+            error = errors.get((item.topic, item.partition, item.offset))
+            if error is not None:
+                poison[index] = error
+    return Batch(record.now, records, record.environment, poison)
+
+
+def compare(run: MemberRun, record: BasisRecord, code_rev: str, *, accept_code_change: bool) -> bool:
+    """Hold a stepped batch against its record; True when compared and equal, False when taken uncompared.
+
+    Raises ReplayDivergenceError naming batch, inputs and what to do.
+    """
+    if run.digest() == record.outputs_digest:
+        return True
+    changed = record.code_rev != code_rev
+    if changed and accept_code_change:
+        return False
+    ranges = ", ".join(f"{i.topic}/{i.partition}[{i.start},{i.end})" for i in record.inputs)
+    hint = (
+        f"it was made by code {record.code_rev}, this is {code_rev}: drain with the old code first, or start "
+        "with --accept-code-change (audited)"
+        if changed
+        else "same code, other outputs: state or code is not deterministic, or history was altered"
+    )
+    raise ReplayDivergenceError(
+        f"REPLAY_DIVERGENCE: {run.stage.name} batch {record.batch_no} over {ranges or 'no input'}: {hint}"
+    )
+
+
+def check_members_agree(members: Sequence[MemberHistory]) -> None:
+    """A chain replays as one; members that come from another topology must have been drained."""
+    lengths = {len(member.pending) for member in members}
+    if len(lengths) > 1:
+        detail = ", ".join(f"{m.stage.name}: {len(m.pending)}" for m in members)
+        raise ChainNotDrainedError(
+            f"the members of this chain have different batches since their checkpoints ({detail}); "
+            "drain the old topology (SIGTERM, exit code 0) before this one starts"
+        )
+
+
+def replay_pending(
+    spec: ChainSpec,
+    members: Sequence[MemberHistory],
+    read_inputs: Callable[[BasisRecord], list[Record]],
+    places: LoggedPlaces,
+    *,
+    accept_code_change: bool,
+) -> RestoreReport:
+    """Step every pending batch with outputs discarded and bring state and positions up to the log's end."""
+    started = time.monotonic()
+    check_members_agree(members)
+    head = members[0]
+    events = uncompared = 0
+    for position, (_, record) in enumerate(head.pending):
+        logged = [member.pending[position] for member in members]
+        records = [item for _, item in logged]
+        places.batch(records)
+        batch = logged_batch(spec, record, read_inputs(record))
+        runs = run_chain(spec.members, batch, record.inputs, places)
+        for run, member, (offset, item) in zip(runs, members, logged, strict=True):
+            if not compare(run, item, spec.code_rev, accept_code_change=accept_code_change):
+                uncompared += 1
+            member.stage.state.apply(run.overlay, run.coordinates, item.batch_no)
+            member.batch_no, member.now, member.basis_next = item.batch_no, item.now, offset + 1
+            member.positions = positions_after(member.positions, item.inputs)
+            member.events_since_checkpoint += item.events
+        events += record.events
+    batches = len(head.pending)
+    for member in members:
+        member.pending = []
+    if uncompared:
+        log.warning("replay.uncompared", batches=uncompared, code_rev=spec.code_rev)
+    return RestoreReport(batches, events, uncompared, time.monotonic() - started)

@@ -1,0 +1,163 @@
+"""Reading a stage's input partitions at explicit offsets; a lost offset is an incident, never a reset."""
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from sluice_kit.kafka.messages import KafkaMessage
+from sluice_kit.stage.errors import ReplayInputGoneError, StageError
+from sluice_kit.stage.model import InputRange, Record
+
+log = structlog.get_logger(__name__)
+
+Positions = dict[tuple[str, int], int]
+
+METADATA_SECONDS = 30.0
+PASSING = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+        KafkaError._TRANSPORT,  # noqa: SLF001
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError._RESOLVE,  # noqa: SLF001
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
+"""Errors that pass by themselves when the broker is back; librdkafka keeps trying."""
+
+
+def partition_counts(consumer: Consumer, topics: Sequence[str]) -> dict[str, int]:
+    """Partitions of each topic. Raises StageError naming topics that do not exist or may not be seen."""
+    metadata = consumer.list_topics(timeout=METADATA_SECONDS).topics
+    missing = [topic for topic in topics if topic not in metadata or not metadata[topic].partitions]
+    if missing:
+        raise StageError(f"topics {missing} do not exist for this principal: run `sluice topics apply`")
+    return {topic: len(metadata[topic].partitions) for topic in topics}
+
+
+class InputReader:
+    """Assigned partitions of one shard; hands out records with the offset range that they stand for."""
+
+    def __init__(self, consumer: Consumer, positions: Positions, *, with_headers: frozenset[str]) -> None:
+        self._consumer = consumer
+        self._with_headers = with_headers
+        self.positions = dict(positions)
+        self._check_retained()
+        consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in self.positions.items()])
+
+    def read(self, most: int, wait_seconds: float) -> list[Record]:
+        """Up to `most` records; waits for the first at most `wait_seconds`, never for a full batch."""
+        raw = self._consumer.consume(most, timeout=0)
+        if not raw:
+            first = self._consumer.poll(wait_seconds)
+            if first is None:
+                return []
+            raw = [first, *self._consumer.consume(most - 1, timeout=0)]
+        messages = cast("list[KafkaMessage]", raw)
+        with_headers = self._with_headers
+        records: list[Record] = []
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._raise_unless_passing(message, error)
+                continue
+            topic = message.topic()
+            records.append(
+                Record(
+                    topic,
+                    message.partition(),
+                    message.offset(),
+                    message.key(),
+                    message.value(),
+                    (message.headers() or ()) if topic in with_headers else (),
+                )
+            )
+        return records
+
+    def ranges(self, records: Sequence[Record]) -> list[InputRange]:
+        """Offset ranges from the current positions to behind `records`."""
+        ends: Positions = {}
+        for record in records:
+            ends[record.topic, record.partition] = record.offset + 1
+        return [
+            InputRange(topic, partition, self.positions[topic, partition], end)
+            for (topic, partition), end in sorted(ends.items())
+        ]
+
+    def advance(self, ranges: Sequence[InputRange]) -> None:
+        """The batch is committed: the positions go behind it."""
+        for item in ranges:
+            self.positions[item.topic, item.partition] = item.end
+
+    def rewind(self) -> None:
+        """Read again from the committed positions (after a failure whose batch was dropped)."""
+        self._consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in self.positions.items()])
+
+    def _check_retained(self) -> None:
+        for (topic, partition), offset in self.positions.items():
+            low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=METADATA_SECONDS
+            )
+            if offset < low or offset > high:
+                raise ReplayInputGoneError(
+                    f"REPLAY_INPUT_GONE: {topic}/{partition} holds offsets {low} to {high}, "
+                    f"this shard needs {offset}: see docs/runbooks/input-gone.md"
+                )
+
+    @staticmethod
+    def _raise_unless_passing(message: KafkaMessage, error: KafkaError) -> None:
+        if error.code() in PASSING or error.retriable():
+            log.warning("input.waiting", error=error.str())
+            return
+        if error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
+            raise ReplayInputGoneError(
+                f"REPLAY_INPUT_GONE: {message.topic()}/{message.partition()}: {error.str()}"
+            )
+        raise StageError(f"reading {message.topic()}/{message.partition()}: {error.str()}")
+
+
+class RangeReader:
+    """Reads logged offset ranges again, for a restart or a replay proof."""
+
+    def __init__(
+        self, consumer: Consumer, starts: Mapping[tuple[str, int], int], *, with_headers: frozenset[str]
+    ) -> None:
+        self._reader = InputReader(consumer, dict(starts), with_headers=with_headers)
+        self._waiting: dict[tuple[str, int], deque[Record]] = {where: deque() for where in starts}
+        self._seen: Positions = dict(starts)
+
+    def read(self, ranges: Sequence[InputRange], *, stall_seconds: float = 30.0) -> list[Record]:
+        """The records of `ranges`, partition by partition.
+
+        Raises ReplayInputGoneError when a range cannot be completed within `stall_seconds` of silence.
+        """
+        records: list[Record] = []
+        for item in ranges:
+            where = (item.topic, item.partition)
+            self._fill(where, item.end, stall_seconds)
+            queue = self._waiting[where]
+            while queue and queue[0].offset < item.end:
+                record = queue.popleft()
+                if record.offset >= item.start:
+                    records.append(record)
+        return records
+
+    def _fill(self, where: tuple[str, int], end: int, stall_seconds: float) -> None:
+        """A range ends behind a record that was delivered, so that record must come again."""
+        silent_since = time.monotonic()
+        while self._seen[where] < end:
+            got = self._reader.read(5_000, 0.2)
+            if not got and time.monotonic() - silent_since > stall_seconds:
+                raise ReplayInputGoneError(
+                    f"REPLAY_INPUT_GONE: {where[0]}/{where[1]} gives nothing below offset {end} any more"
+                )
+            for record in got:
+                silent_since = time.monotonic()
+                at = (record.topic, record.partition)
+                self._waiting[at].append(record)
+                self._seen[at] = record.offset + 1

@@ -1,0 +1,46 @@
+"""What a process runs: which stages, chained in which order, and how their input is ordered and tuned."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sluice_kit.stage.model import Record, Stage
+from sluice_kit.stage.poison import PoisonLimits
+
+
+@dataclass(frozen=True, slots=True)
+class ChainSpec:
+    """A chain of stages. The first member is the head: it alone reads from the broker.
+
+    `order` is the rule for records inside a batch; `with_headers` are the topics whose headers matter.
+    """
+
+    members: Sequence[Stage]
+    order: Callable[[Sequence[Record]], list[Record]]
+    code_rev: str
+    with_headers: frozenset[str] = frozenset()
+
+    @property
+    def head(self) -> Stage:
+        """The member that reads from the broker."""
+        return self.members[0]
+
+    @property
+    def name(self) -> str | None:
+        """`gate+flow_meter` for a chain, None for a stage of its own."""
+        return "+".join(stage.name for stage in self.members) if len(self.members) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class StageSettings:
+    """Tuning of one shard's runner. Times in seconds, sizes in records."""
+
+    max_batch_records: int = 2_000
+    idle_tick_seconds: float = 1.0
+    checkpoint_seconds: float = 30.0
+    checkpoint_events: int = 500_000
+    max_checkpoint_age_seconds: float = 600.0
+    start_deadline_seconds: float = 120.0
+    retry_backoff_seconds: float = 0.1
+    accept_code_change: bool = False
+    """Step batches of another code revision without holding their outputs against the log (audited)."""
+    poison: PoisonLimits = field(default_factory=PoisonLimits)

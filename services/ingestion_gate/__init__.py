@@ -1,0 +1,1 @@
+"""The Ingestion Gate: the one place where records become facts."""

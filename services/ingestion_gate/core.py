@@ -1,0 +1,69 @@
+"""The gate's step: pure. Every record that goes in comes out as exactly one receipt.
+
+The one exception is a READY that waits for the gate's evidence: its receipt comes with the evidence, or
+with the time-out.
+"""
+
+from services.ingestion_gate import control
+from services.ingestion_gate.admission import Desk
+from services.ingestion_gate.model import Candidate, Origin, Refusal
+from services.ingestion_gate.overlay import GateOverlay
+from services.ingestion_gate.reasons import Reason
+from services.ingestion_gate.screening import Screen
+from sluice_contracts import LANES
+from sluice_kit.stage import Batch, Record, StepResult
+
+CONTROL_LANES = ("ingress.operator", "ingress.ingestion_gate", "ingress.scenario_runner")
+"""Taken first in a batch: what they say holds for the traffic beside it."""
+
+
+def step(overlay: GateOverlay, batch: Batch) -> StepResult:
+    """Admit, deduplicate or quarantine every record of `batch`, in its order."""
+    desk = Desk(overlay, batch.now, batch.environment)
+    screen = Screen(overlay.active_policy)
+    examined = [
+        _poisoned(record, batch.poison[index])
+        if index in batch.poison
+        else screen.examine(record, _origin(record))
+        for index, record in enumerate(batch.records)
+    ]
+    desk.know([found.key for found in examined if isinstance(found, Candidate)])
+    for found in examined:
+        if isinstance(found, Refusal):
+            desk.quarantine(found)
+            continue
+        fresh = _take(desk, screen, found)
+        if fresh is not None:
+            screen = fresh
+    if overlay.view.held or overlay.held:
+        control.expire_held(desk, screen)
+    return desk.close()
+
+
+def _take(desk: Desk, screen: Screen, candidate: Candidate) -> Screen | None:
+    """Hand a candidate to what its event type asks for; a new Screen when the policy changed."""
+    match candidate.contract.event_type:
+        case "run_ready":
+            control.run_ready(desk, candidate)
+        case "run_evidence":
+            control.run_evidence(desk, screen, candidate)
+        case "run_closed":
+            control.run_closed(desk, candidate)
+        case "gate_policy":
+            return control.gate_policy(desk, candidate)
+        case "governance_action":
+            control.governance(desk, screen, candidate)
+        case "flow_report":
+            desk.admit(candidate, control.CONTROL_RUN_NO)
+        case _:
+            desk.traffic(candidate)
+    return None
+
+
+def _origin(record: Record) -> str:
+    return Origin.CHAINED if record.offset < 0 else Origin.LANE
+
+
+def _poisoned(record: Record, error: str) -> Refusal:
+    lane = LANES[record.topic]
+    return Refusal(record, lane.lane_principal or lane.owner, _origin(record), Reason.POISON, error[:500])

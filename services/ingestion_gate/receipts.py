@@ -1,0 +1,208 @@
+"""Receipts and quarantine records: what the gate says about every record that it was handed.
+
+A receipt ends in the Event Bus coordinates of the admission, which are known only after the fact was
+written; it is encoded without them, and `coordinate_tail` gives the last bytes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from services.ingestion_gate.evidence import EvidenceRef, headers_fields
+from services.ingestion_gate.model import Origin, Refusal
+from sluice_contracts import contract_for, derived_id
+from sluice_kit.stage import Coordinate, Output, Record, TrailingOutput
+
+PRODUCER = "ingestion_gate"
+RECEIPT_TOPIC = "audit.receipt"
+QUARANTINE_TOPIC = "audit.quarantine"
+NO_PINS = "0" * 64
+UNKNOWN = "unknown"
+
+_RECEIPT = contract_for("receipt", 1)
+_QUARANTINE = contract_for("quarantine_record", 1)
+
+
+def zigzag(number: int) -> bytes:
+    """An Avro int or long."""
+    rest = (number << 1) ^ (number >> 63)
+    out = bytearray()
+    while rest & ~0x7F:
+        out.append((rest & 0x7F) | 0x80)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out)
+
+
+def coordinate_tail(coordinate: Coordinate | None) -> bytes:
+    """The last three fields of a receipt: eb_topic, eb_partition, eb_offset (null, -1, -1: none)."""
+    if coordinate is None:
+        return b"\x00\x01\x01"
+    topic = coordinate.topic.encode()
+    return b"\x02" + zigzag(len(topic)) + topic + zigzag(coordinate.partition) + zigzag(coordinate.offset)
+
+
+NO_TAIL = len(coordinate_tail(None))
+
+
+def receipt_id(record: Record, origin: str, cause: str) -> str:
+    """Derived from where the record stood; a record without a place is known by what caused it."""
+    if origin == Origin.LANE:
+        return derived_id("sluice.receipt.v1", record.topic, record.partition, record.offset)
+    return derived_id("sluice.receipt.v1", origin, record.topic, cause)
+
+
+class ReceiptWriter:
+    """Encodes the receipts of one batch: same `now`, same policy revision."""
+
+    def __init__(self, now: int, policy_revision: str) -> None:
+        self._now = now
+        self._revision = policy_revision
+
+    def settled(
+        self,
+        record: Record,
+        fields: Mapping[str, Any],
+        *,
+        decision: str,
+        principal: str,
+        origin: str,
+        payload_hash: bytes,
+        partition_key: str,
+        partition_profile: str,
+        fact: int | None = None,
+        known: Coordinate | None = None,
+    ) -> TrailingOutput:
+        """The receipt of an admission or a duplicate: it ends in the coordinates of the first admission."""
+        event_id = fields["event_id"]
+        value = self._encode(
+            receipt_id(record, origin, event_id),
+            fields,
+            record,
+            decision=decision,
+            principal=principal,
+            origin=origin,
+            payload_hash=payload_hash.hex(),
+            partition_key=partition_key,
+            partition_profile=partition_profile,
+        )
+        return TrailingOutput(RECEIPT_TOPIC, event_id.encode(), value, fact=fact, known=known)
+
+    def refused(self, refusal: Refusal, evidence: EvidenceRef | None, cause: str) -> list[TrailingOutput]:
+        """The QUARANTINE receipt and the quarantine record beside it."""
+        record, fields = refusal.record, refusal.fields or {}
+        identity = receipt_id(record, refusal.origin, cause)
+        subject = fields.get("event_id")
+        receipt = self._encode(
+            identity,
+            fields,
+            record,
+            decision="QUARANTINE",
+            principal=refusal.principal,
+            origin=refusal.origin,
+            reasons=[refusal.reason],
+            detail=refusal.detail,
+            evidence=evidence,
+        )
+        quarantine = _QUARANTINE.encode(
+            self._envelope(derived_id("sluice.quarantine.v1", identity), "quarantine_record", fields)
+            | {
+                "payload": {
+                    "quarantine_id": derived_id("sluice.quarantine.v1", identity),
+                    "receipt_id": identity,
+                    "reason_codes": [refusal.reason],
+                    "detail": refusal.detail,
+                    **_place(record, refusal.origin),
+                    "principal": refusal.principal,
+                    "subject_event_id": subject,
+                    "subject_run_id": fields.get("run_id"),
+                    "evidence_ref": None if evidence is None else evidence.fields(),
+                    "inline_original": record.value if evidence is None else None,
+                    "inline_headers": orjson.dumps(headers_fields(refusal)).decode()
+                    if evidence is None
+                    else None,
+                }
+            }
+        )
+        key = (subject or identity).encode()
+        return [
+            TrailingOutput(RECEIPT_TOPIC, key, receipt),
+            TrailingOutput(QUARANTINE_TOPIC, identity.encode(), quarantine),
+        ]
+
+    def _encode(
+        self,
+        identity: str,
+        fields: Mapping[str, Any],
+        record: Record,
+        *,
+        decision: str,
+        principal: str,
+        origin: str,
+        payload_hash: str | None = None,
+        partition_key: str | None = None,
+        partition_profile: str | None = None,
+        reasons: list[str] | None = None,
+        detail: str | None = None,
+        evidence: EvidenceRef | None = None,
+    ) -> bytes:
+        encoded = _RECEIPT.encode(
+            self._envelope(identity, "receipt", fields)
+            | {
+                "payload": {
+                    "receipt_id": identity,
+                    "decision": decision,
+                    "reason_codes": reasons or [],
+                    "subject_event_id": fields.get("event_id"),
+                    "subject_event_type": fields.get("event_type"),
+                    "subject_run_id": fields.get("run_id"),
+                    "payload_hash": payload_hash,
+                    "policy_revision": self._revision,
+                    "partition_key": partition_key,
+                    "partition_profile": partition_profile,
+                    "principal": principal,
+                    "origin": origin,
+                    **_place(record, origin),
+                    "admitted_at": self._now,
+                    "detail": detail,
+                    "evidence_ref": None if evidence is None else evidence.fields(),
+                    "eb_topic": None,
+                    "eb_partition": -1,
+                    "eb_offset": -1,
+                }
+            }
+        )
+        return encoded if decision == "QUARANTINE" else encoded[:-NO_TAIL]
+
+    def _envelope(self, identity: str, event_type: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The gate's own event about another: the subject's pins and trace, the gate's time and name."""
+        return {
+            "event_id": identity,
+            "event_type": event_type,
+            "ts_utc": self._now,
+            "schema_version": 1,
+            "manifest_fingerprint": fields.get("manifest_fingerprint", NO_PINS),
+            "tenant": fields.get("tenant", "default"),
+            "parameter_hash": fields.get("parameter_hash", NO_PINS),
+            "scenario_id": fields.get("scenario_id", UNKNOWN),
+            "run_id": fields.get("run_id", UNKNOWN),
+            "seed": fields.get("seed"),
+            "emitted_at_utc": None,
+            "producer": PRODUCER,
+            "parent_event_id": None,
+            "traceparent": fields.get("traceparent"),
+        }
+
+
+def _place(record: Record, origin: str) -> dict[str, Any]:
+    """Where the record stood on its lane; nothing for one that was never on a lane."""
+    if origin == Origin.LANE:
+        return {"lane_topic": record.topic, "lane_partition": record.partition, "lane_offset": record.offset}
+    return {"lane_topic": None, "lane_partition": None, "lane_offset": None}
+
+
+def fact_output(topic: str, partition_key: str, record: Record) -> Output:
+    """An admitted event: the original bytes under the stamped key."""
+    assert record.value is not None
+    return Output(topic, partition_key.encode(), record.value)

@@ -1,0 +1,80 @@
+"""The first half of admission, record by record: bytes, contract, lane, rights. It needs no run state."""
+
+import hashlib
+from collections.abc import Mapping
+
+from services.ingestion_gate.model import Candidate, Origin, Refusal
+from services.ingestion_gate.policy import GatePolicy
+from services.ingestion_gate.reasons import Reason
+from sluice_contracts import LANES, DecodeFailure, Topic, decode
+from sluice_kit.stage import Record
+
+EDGE_LANE = "ingress.edge"
+PRINCIPAL_HEADER = "sluice-principal"
+DETAIL_LIMIT = 500
+
+
+def dedupe_key(tenant: str, run_id: str, event_class: str, event_id: str) -> bytes:
+    """The 16-byte key under which an admission is known: (tenant, run, event class, event id)."""
+    text = f"{tenant}\0{run_id}\0{event_class}\0{event_id}"
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+class Screen:
+    """Decodes, checks and authorises under one policy."""
+
+    def __init__(self, policy: GatePolicy, lanes: Mapping[str, Topic] = LANES) -> None:
+        self._policy = policy
+        self._lanes = lanes
+        self._limit = policy.limits.max_event_bytes
+
+    def examine(self, record: Record, origin: str) -> Candidate | Refusal:
+        """A candidate for admission, or the reason why it is none."""
+        lane = self._lanes[record.topic]
+        principal = lane.lane_principal or lane.owner
+        if record.topic == EDGE_LANE and origin == Origin.LANE:
+            principal = edge_principal(record) or principal
+        value = record.value
+        if value is not None and len(value) > self._limit:
+            detail = f"{len(value)} bytes; this policy allows {self._limit}"
+            return Refusal(record, principal, origin, Reason.OVERSIZE, detail)
+        decoded = decode(value)
+        if isinstance(decoded, DecodeFailure):
+            return Refusal(record, principal, origin, decoded.code, decoded.detail[:DETAIL_LIMIT])
+        fields, contract = decoded.fields, decoded.contract
+        if contract.event_type not in lane.event_types or not contract.enveloped:
+            detail = f"{contract.event_type} may not come through {record.topic}"
+            return Refusal(record, principal, origin, Reason.NOT_AUTHORISED, detail)
+        violations = contract.check(fields)
+        if violations:
+            detail = "; ".join(f"{item.path}: {item.message}" for item in violations[:3])[:DETAIL_LIMIT]
+            sound = all(item.path.startswith("payload") for item in violations)
+            return Refusal(record, principal, origin, Reason.INVALID_FIELD, detail, fields if sound else None)
+        problem = self._rights(lane, principal, contract.event_type, fields["tenant"])
+        if problem is not None:
+            return Refusal(record, principal, origin, Reason.NOT_AUTHORISED, problem, fields)
+        key = dedupe_key(fields["tenant"], fields["run_id"], contract.event_type, fields["event_id"])
+        return Candidate(record, contract, fields, key, principal, origin)
+
+    def _rights(self, lane: Topic, principal: str, event_type: str, tenant: str) -> str | None:
+        """What forbids this principal to publish, None when nothing does."""
+        if tenant not in self._policy.tenants:
+            return f"tenant {tenant} is not known to this policy"
+        publisher = self._policy.publishers.get(principal)
+        if publisher is None:
+            if lane.name == EDGE_LANE:
+                return f"principal {principal} has no entry under publishers in this policy"
+            return None
+        if tenant not in publisher.tenants:
+            return f"principal {principal} may not publish for tenant {tenant}"
+        if event_type not in publisher.event_types:
+            return f"principal {principal} may not publish {event_type}"
+        return None
+
+
+def edge_principal(record: Record) -> str | None:
+    """Who the HTTP edge says has sent this; trusted on the edge's lane only."""
+    for name, value in record.headers:
+        if name == PRINCIPAL_HEADER and value is not None:
+            return value.decode(errors="replace")
+    return None
