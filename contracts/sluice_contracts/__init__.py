@@ -17,6 +17,7 @@ from sluice_contracts.codec import (
     to_record,
 )
 from sluice_contracts.envelope import ContextPins, context_pins, derived_id, event_id_for, payload_hash
+from sluice_contracts.receipts import with_coordinates
 from sluice_contracts.record_base import EventRecord
 from sluice_contracts.topics import (
     LANES,
@@ -60,4 +61,5 @@ __all__ = [
     "payload_hash",
     "to_record",
     "topic_for",
+    "with_coordinates",
 ]

@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import fastavro
 import orjson
 
+from sluice_contracts.diagnosis import diagnose
+from sluice_contracts.generated.codecs import READERS, WRITERS
 from sluice_contracts.generated.records import RECORDS
 from sluice_contracts.generated.schemas import SCHEMAS
 from sluice_contracts.generated.topics import TOPICS
@@ -22,7 +22,10 @@ from sluice_contracts.record_base import EventRecord
 from sluice_contracts.violations import Violation
 
 MAX_VALUE_BYTES = 1_048_576
-"""Largest framed value, 1 MiB; anything longer is OVERSIZE."""
+"""Largest framed value of most contracts, 1 MiB.
+
+``Contract.max_bytes`` is the limit that holds: records that carry another record's original bytes may be a
+little longer. Anything longer is OVERSIZE."""
 
 _HEADER = 5
 _NO_VIOLATIONS: tuple[Violation, ...] = ()
@@ -58,9 +61,11 @@ class Contract:
     __slots__ = (
         "_explain",
         "_fast",
-        "_parsed",
+        "_read",
+        "_write",
         "enveloped",
         "event_type",
+        "max_bytes",
         "name",
         "prefix",
         "schema",
@@ -77,6 +82,7 @@ class Contract:
         version: int,
         enveloped: bool,
         name: str,
+        max_bytes: int,
         text: str,
         topic: str | None,
     ) -> None:
@@ -85,12 +91,13 @@ class Contract:
         self.version = version
         self.enveloped = enveloped
         self.name = name
+        self.max_bytes = max_bytes
         self.topic = topic
         self.schema: dict[str, Any] = orjson.loads(text)
         self.prefix = b"\x00" + schema_id.to_bytes(4, "big")
-        self._fast = FAST[event_type, version]
-        self._explain = EXPLAIN[event_type, version]
-        self._parsed = fastavro.parse_schema(_without_logical_types(self.schema), named_schemas={})
+        key = (event_type, version)
+        self._fast, self._explain = FAST[key], EXPLAIN[key]
+        self._read, self._write = READERS[key], WRITERS[key]
 
     def __repr__(self) -> str:
         return f"Contract({self.event_type}.v{self.version}, id {self.schema_id})"
@@ -106,29 +113,42 @@ class Contract:
 
     def encode(self, fields: Mapping[str, Any]) -> bytes:
         """Framed bytes of ``fields``; absent fields take the schema's default. Raises EncodeError."""
-        out = io.BytesIO()
-        out.write(self.prefix)
         try:
-            fastavro.schemaless_writer(out, self._parsed, fields)
+            value = self._write(fields)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise EncodeError(f"{self.event_type}.v{self.version}: {error}") from error
-        return out.getvalue()
+            raise EncodeError(f"{self.event_type}.v{self.version}: {self._reason(fields, error)}") from error
+        if len(value) > self.max_bytes:
+            raise EncodeError(f"{self.event_type}.v{self.version}: {_too_long(value, self.max_bytes)}")
+        return value
 
-    def read(self, value: bytes) -> Decoded | DecodeFailure:
+    def _reason(self, fields: Mapping[str, Any], error: Exception) -> str:
+        """What the rules say about fields that could not be encoded, or what the encoder said."""
+        broken = self.check(fields)
+        return "; ".join(violation.message for violation in broken) or f"{type(error).__name__}: {error}"
+
+    def decode(self, value: bytes) -> Decoded | DecodeFailure:
         """Decode framed bytes that carry this contract's id."""
-        stream = io.BytesIO(value)
-        stream.seek(_HEADER)
         try:
-            fields = fastavro.schemaless_reader(stream, self._parsed)
-        except EOFError:
-            return DecodeFailure(DecodeCode.TRUNCATED, f"{self!r}: the bytes end inside a field")
-        except (ValueError, TypeError, IndexError, OverflowError, MemoryError, KeyError) as error:
-            return DecodeFailure(DecodeCode.MALFORMED, f"{self!r}: {type(error).__name__}: {error}")
-        if stream.tell() != len(value):
-            return DecodeFailure(
-                DecodeCode.TRAILING_BYTES, f"{self!r}: {len(value) - stream.tell()} bytes after the record"
-            )
-        return Decoded(self, fields)  # type: ignore[arg-type]
+            fields, end = self._read(value)
+            if end == len(value) <= self.max_bytes:
+                return Decoded(self, fields)
+        except (IndexError, ValueError):
+            pass
+        return self._failure(value)
+
+    def _failure(self, value: bytes) -> DecodeFailure:
+        if len(value) > self.max_bytes:
+            return DecodeFailure(DecodeCode.OVERSIZE, _too_long(value, self.max_bytes))
+        whole, sentence, end = diagnose(self.schema, value, _HEADER)
+        if whole:
+            rest = len(value) - end
+            return DecodeFailure(DecodeCode.TRAILING_BYTES, f"{rest} bytes after the end of {self!r}")
+        code = DecodeCode.TRUNCATED if sentence.startswith("cut") else DecodeCode.MALFORMED
+        return DecodeFailure(code, sentence)
+
+
+def _too_long(value: bytes, limit: int) -> str:
+    return f"{len(value)} bytes; at most {limit} are allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +167,6 @@ class DecodeFailure:
     detail: str
 
 
-def _without_logical_types(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_without_logical_types(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    return {key: _without_logical_types(value) for key, value in node.items() if key != "logicalType"}
-
-
 def _contracts() -> dict[tuple[str, int], Contract]:
     homes = {
         event_type: topic["name"]
@@ -169,10 +181,11 @@ def _contracts() -> dict[tuple[str, int], Contract]:
             version=version,
             enveloped=enveloped,
             name=name,
+            max_bytes=max_bytes,
             text=text,
             topic=homes.get(event_type),
         )
-        for schema_id, event_type, version, enveloped, name, text in SCHEMAS
+        for schema_id, event_type, version, enveloped, name, max_bytes, text in SCHEMAS
     }
 
 
@@ -204,14 +217,10 @@ def decode(value: bytes | None) -> Decoded | DecodeFailure:
     """The event in ``value``, or a named failure; never raises on bad bytes."""
     if not value:
         return DecodeFailure(DecodeCode.EMPTY, "no value")
-    if len(value) > MAX_VALUE_BYTES:
-        return DecodeFailure(
-            DecodeCode.OVERSIZE, f"{len(value)} bytes; at most {MAX_VALUE_BYTES} are allowed"
-        )
     contract = _BY_PREFIX.get(value[:_HEADER])
     if contract is None:
         return _unframed(value)
-    return contract.read(value)
+    return contract.decode(value)
 
 
 def _unframed(value: bytes) -> DecodeFailure:

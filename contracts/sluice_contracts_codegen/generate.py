@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from sluice_contracts_codegen.codecs import codecs_module
 from sluice_contracts_codegen.lock import extended_lock, lock_text
 from sluice_contracts_codegen.model import Contracts, load_contracts
 from sluice_contracts_codegen.records import records_module
@@ -31,8 +32,16 @@ def code_files(contracts: Contracts, package: Path) -> dict[Path, str]:
         package / "schemas.py": schemas_module(contracts),
         package / "topics.py": topics_module(contracts),
         package / "records.py": records_module(contracts),
+        package / "codecs.py": codecs_module(contracts),
         package / "validators.py": validators_module(contracts),
     }
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside and rename, so that nobody imports half a module."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
 
 
 def stale_files(repository: Path) -> list[Path]:
@@ -50,6 +59,6 @@ def write(repository: Path) -> list[Path]:
     for path, text in generated_files(repository).items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            _replace(path, text)
             changed.append(path.relative_to(repository))
     return changed

@@ -13,6 +13,7 @@ import yaml
 from sluice_contracts_codegen.shapes import ContractSourceError, Json, expand
 
 MAX_LONG = 2**63 - 1
+DEFAULT_MAX_BYTES = 1_048_576
 _PRIMITIVES = {"string", "bytes", "int", "long", "boolean"}
 
 
@@ -94,6 +95,11 @@ class Schema:
     def key(self) -> str:
         """``event_type.vN``, the stem of the file."""
         return f"{self.event_type}.v{self.version}"
+
+    @property
+    def max_bytes(self) -> int:
+        """Largest framed value."""
+        return int(self.source["sluice"].get("max_bytes", DEFAULT_MAX_BYTES))
 
     @property
     def wire_text(self) -> str:

@@ -9,7 +9,7 @@ from sluice_contracts_codegen.validators import HEADER
 
 
 def schemas_module(contracts: Contracts) -> str:
-    """The text of ``generated/schemas.py``: (id, event type, version, enveloped, full name, schema text)."""
+    """The text of ``generated/schemas.py``, one row a schema version, in id order."""
     rows = [
         (
             contracts.schema_id(schema),
@@ -17,12 +17,16 @@ def schemas_module(contracts: Contracts) -> str:
             schema.version,
             schema.enveloped,
             schema.root.full_name,
+            schema.max_bytes,
             schema.wire_text,
         )
         for schema in contracts.schemas
     ]
     rows.sort()
-    return f"{HEADER}\nSCHEMAS: tuple[tuple[int, str, int, bool, str, str], ...] = {_literal(tuple(rows))}\n"
+    return (
+        f"{HEADER}\n# id, event type, version, enveloped, full name, max bytes, schema\n"
+        f"SCHEMAS: tuple[tuple[int, str, int, bool, str, int, str], ...] = {_literal(tuple(rows))}\n"
+    )
 
 
 def topics_module(contracts: Contracts) -> str:

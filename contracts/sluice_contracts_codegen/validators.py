@@ -132,20 +132,28 @@ class _SchemaWriter:
         ]
 
     def _fast_fields(self, record: Record, base: str, *, top: bool) -> None:
+        """Conditions of a record; the key count first, so that an unknown key is never overlooked."""
+        self.conditions.append(f"len({base}) == {len(record.fields)}")
         for field in record.fields:
-            rules = rules_of(self.schema, field, top=top)
-            access = f'{base}["{field.name}"]'
-            declared = field.type
-            if isinstance(declared, Record):
-                variable = f"{base}_{field.name}"
-                self.bindings.append(f"    {variable} = {access}")
-                self._fast_fields(declared, variable, top=False)
-            elif isinstance(declared, Nullable):
-                self._fast_nullable(field.name, declared.inner, access, base, rules)
-            elif isinstance(declared, Primitive) and declared.kind == "string" and "format" in rules:
-                self.joined.append((rules["format"], access))
-            else:
-                self._fast_value(declared, access, f"{base}_{field.name}", rules)
+            known = (len(self.conditions), len(self.joined))
+            self._fast_field(field, base, top=top)
+            if known == (len(self.conditions), len(self.joined)):
+                self.conditions.append(f'"{field.name}" in {base}')
+
+    def _fast_field(self, field: Field, base: str, *, top: bool) -> None:
+        rules = rules_of(self.schema, field, top=top)
+        access = f'{base}["{field.name}"]'
+        declared = field.type
+        if isinstance(declared, Record):
+            variable = f"{base}_{field.name}"
+            self.bindings.append(f"    {variable} = {access}")
+            self._fast_fields(declared, variable, top=False)
+        elif isinstance(declared, Nullable):
+            self._fast_nullable(field.name, declared.inner, access, base, rules)
+        elif isinstance(declared, Primitive) and declared.kind == "string" and "format" in rules:
+            self.joined.append((rules["format"], access))
+        else:
+            self._fast_value(declared, access, f"{base}_{field.name}", rules)
 
     def _fast_nullable(self, name: str, inner: Type, access: str, base: str, rules: Json) -> None:
         variable = f"{base}_{name}"

@@ -46,7 +46,8 @@ def _fast_basis_record_v1_InputRange(f: dict[str, Any]) -> bool:
     f_start = f["start"]
     f_end = f["end"]
     return (
-        f_partition >= 0
+        len(f) == 4
+        and f_partition >= 0
         and f_start >= 0
         and f_end >= 0
         and _M_fast_basis_record_v1_InputRange(f["topic"]) is not None
@@ -62,7 +63,8 @@ def _fast_basis_record_v1_OutputRun(f: dict[str, Any]) -> bool:
     f_start = f["start"]
     f_count = f["count"]
     return (
-        f_partition >= 0
+        len(f) == 4
+        and f_partition >= 0
         and f_start >= 0
         and f_count >= 1
         and _M_fast_basis_record_v1_OutputRun(f["topic"]) is not None
@@ -78,7 +80,8 @@ def _fast_basis_record_v1_PoisonRecord(f: dict[str, Any]) -> bool:
     f_offset = f["offset"]
     f_error = f["error"]
     return (
-        f_partition >= 0
+        len(f) == 4
+        and f_partition >= 0
         and f_offset >= 0
         and len(f_error) <= 4096
         and _M_fast_basis_record_v1_PoisonRecord(f["topic"]) is not None
@@ -96,7 +99,9 @@ def _fast_basis_record_v1_Locator(f: dict[str, Any]) -> bool:
     f_bytes = f["bytes"]
     f_schema_version = f["schema_version"]
     return (
-        1 <= len(f_uri) <= 2048
+        len(f) == 4
+        and 1 <= len(f_uri) <= 2048
+        and len(f_digest) == 2
         and f_digest_algo in {"sha256"}
         and f_bytes >= 0
         and f_schema_version >= 1
@@ -121,13 +126,15 @@ def fast_basis_record_v1(f: dict[str, Any]) -> bool:
     f_events = f["events"]
     f_chain = f["chain"]
     return (
-        f_shard >= 0
+        len(f) == 14
+        and f_shard >= 0
         and f_batch_no >= 0
         and (not f_inputs or all([_fast_basis_record_v1_InputRange(item) for item in f_inputs]))
         and 0 <= f_now <= 253402300799999999
         and 1 <= len(f_code_rev) <= 256
         and 1 <= len(f_transactional_id) <= 256
         and (not f_outputs or all([_fast_basis_record_v1_OutputRun(item) for item in f_outputs]))
+        and "environment" in f
         and (not f_poison or all([_fast_basis_record_v1_PoisonRecord(item) for item in f_poison]))
         and (f_checkpoint is None or _fast_basis_record_v1_Locator(f_checkpoint))
         and f_events >= 0
@@ -338,10 +345,13 @@ def fast_flow_report_v1(f: dict[str, Any]) -> bool:
     f_payload_currencies = f_payload["currencies"]
     f_payload_watermark = f_payload["watermark"]
     return (
-        f_event_type == 'flow_report'
+        len(f) == 15
+        and f_event_type == 'flow_report'
         and 0 <= f_ts_utc <= 253402300799999999
         and f_schema_version == 1
+        and "seed" in f
         and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 7
         and 0 <= f_payload_window_start <= 253402300799999999
         and 0 <= f_payload_window_end <= 253402300799999999
         and f_payload_events >= 0
@@ -476,7 +486,8 @@ def fast_flow_tally_v1(f: dict[str, Any]) -> bool:
     f_events = f["events"]
     f_amount_minor_total = f["amount_minor_total"]
     return (
-        0 <= f_minute <= 253402300799999999
+        len(f) == 6
+        and 0 <= f_minute <= 253402300799999999
         and f_events >= 0
         and f_amount_minor_total >= 0
         and _Mfast_flow_tally_v1("\n".join((f["tenant"], f["run_id"], f["last_event_id"]))) is not None
@@ -538,13 +549,18 @@ def fast_gate_policy_v1(f: dict[str, Any]) -> bool:
     f_payload_fingerprint_algo = f_payload_fingerprint["algo"]
     f_payload_fingerprint_created_at = f_payload_fingerprint["created_at"]
     return (
-        f_event_type == 'gate_policy'
+        len(f) == 15
+        and f_event_type == 'gate_policy'
         and 0 <= f_ts_utc <= 253402300799999999
         and f_schema_version == 1
+        and "seed" in f
         and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 3
         and 2 <= len(f_payload_policy) <= 524288
+        and len(f_payload_fingerprint) == 4
         and f_payload_fingerprint_algo in {"sha256"}
         and (f_payload_fingerprint_created_at is None or 0 <= f_payload_fingerprint_created_at <= 253402300799999999)
+        and "inputs" in f_payload_fingerprint
         and _Mfast_gate_policy_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["revision"], f_payload_fingerprint["hash"]))) is not None
     )
 
@@ -676,7 +692,8 @@ def _fast_governance_action_v1_PolicyDecision(f: dict[str, Any]) -> bool:
     f_outcome = f["outcome"]
     f_reason = f["reason"]
     return (
-        f_outcome in {"allow", "deny", "not_applicable"}
+        len(f) == 4
+        and f_outcome in {"allow", "deny", "not_applicable"}
         and (f_reason is None or len(f_reason) <= 2048)
         and _M_fast_governance_action_v1_PolicyDecision("\n".join((f["policy"], f["revision"]))) is not None
     )
@@ -693,7 +710,9 @@ def _fast_governance_action_v1_Locator(f: dict[str, Any]) -> bool:
     f_bytes = f["bytes"]
     f_schema_version = f["schema_version"]
     return (
-        1 <= len(f_uri) <= 2048
+        len(f) == 4
+        and 1 <= len(f_uri) <= 2048
+        and len(f_digest) == 2
         and f_digest_algo in {"sha256"}
         and f_bytes >= 0
         and f_schema_version >= 1
@@ -727,18 +746,25 @@ def fast_governance_action_v1(f: dict[str, Any]) -> bool:
     f_payload_target = f_payload["target"]
     f_payload_original_lane = f_payload["original_lane"]
     return (
-        f_event_type == 'governance_action'
+        len(f) == 15
+        and f_event_type == 'governance_action'
         and 0 <= f_ts_utc <= 253402300799999999
         and f_schema_version == 1
+        and "seed" in f
         and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 14
         and 1 <= len(f_payload_subject) <= 512
+        and len(f_payload_actor) == 4
         and f_payload_actor_type in {"human", "service", "model", "flow"}
+        and "roles" in f_payload_actor
+        and len(f_payload_scope) == 3
         and f_payload_outcome in {"allowed", "denied", "succeeded", "failed", "paused", "simulated"}
         and len(f_payload_reason) <= 4096
         and (f_payload_latency_ms is None or f_payload_latency_ms >= 0)
         and (not f_payload_policy_decisions or all([_fast_governance_action_v1_PolicyDecision(item) for item in f_payload_policy_decisions]))
         and (not f_payload_evidence_refs or all([_fast_governance_action_v1_Locator(item) for item in f_payload_evidence_refs]))
         and 1 <= len(f_payload_target) <= 512
+        and "original" in f_payload
         and _Mfast_governance_action_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["action_id"], f_payload_actor["id"], "0" if f_payload_actor_on_behalf_of is None else f_payload_actor_on_behalf_of, f_payload_scope["tenant"], f_payload_scope["environment"], f_payload_scope["region"], "0000000000000000000000000000000000000000000000000000000000000000" if f_payload_inputs_digest is None else f_payload_inputs_digest, f_payload["kind"], "0" if f_payload_original_lane is None else f_payload_original_lane))) is not None
     )
 
@@ -1012,10 +1038,13 @@ def fast_payment_v1(f: dict[str, Any]) -> bool:
     f_payload_country = f_payload["country"]
     f_payload_ip_address = f_payload["ip_address"]
     return (
-        f_event_type == 'payment'
+        len(f) == 15
+        and f_event_type == 'payment'
         and 0 <= f_ts_utc <= 253402300799999999
         and f_schema_version == 1
+        and "seed" in f
         and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 13
         and 0 <= f_payload_amount_minor <= 1000000000000000
         and f_payload["channel"] in {None, "pos", "ecom", "atm", "moto"}
         and _Mfast_payment_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["payment_id"], f_payload["customer_id"], f_payload["terminal_id"], f_payload["currency"], "0" if f_payload_account_id is None else f_payload_account_id, "0" if f_payload_card_id is None else f_payload_card_id, "0" if f_payload_merchant_id is None else f_payload_merchant_id, "5411" if f_payload_merchant_category is None else f_payload_merchant_category, "0" if f_payload_device_id is None else f_payload_device_id, "DE" if f_payload_country is None else f_payload_country, "::" if f_payload_ip_address is None else f_payload_ip_address))) is not None
@@ -1171,7 +1200,8 @@ def _fast_quarantine_record_v1_EvidenceRef(f: dict[str, Any]) -> bool:
     f_bytes = f["bytes"]
     f_index = f["index"]
     return (
-        1 <= len(f_uri) <= 2048
+        len(f) == 5
+        and 1 <= len(f_uri) <= 2048
         and f_digest_algo in {"sha256"}
         and f_bytes >= 0
         and f_index >= 0
@@ -1201,10 +1231,13 @@ def fast_quarantine_record_v1(f: dict[str, Any]) -> bool:
     f_payload_evidence_ref = f_payload["evidence_ref"]
     f_payload_inline_headers = f_payload["inline_headers"]
     return (
-        f_event_type == 'quarantine_record'
+        len(f) == 15
+        and f_event_type == 'quarantine_record'
         and 0 <= f_ts_utc <= 253402300799999999
         and f_schema_version == 1
+        and "seed" in f
         and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 13
         and (not f_payload_reason_codes or all([_FM_reason_code(item) is not None for item in f_payload_reason_codes]))
         and (f_payload_detail is None or len(f_payload_detail) <= 4096)
         and (f_payload_lane_partition is None or f_payload_lane_partition >= 0)
@@ -1212,6 +1245,7 @@ def fast_quarantine_record_v1(f: dict[str, Any]) -> bool:
         and (f_payload_subject_event_id is None or len(f_payload_subject_event_id) <= 1024)
         and (f_payload_subject_run_id is None or len(f_payload_subject_run_id) <= 1024)
         and (f_payload_evidence_ref is None or _fast_quarantine_record_v1_EvidenceRef(f_payload_evidence_ref))
+        and "inline_original" in f_payload
         and (f_payload_inline_headers is None or len(f_payload_inline_headers) <= 65536)
         and _Mfast_quarantine_record_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["quarantine_id"], f_payload["receipt_id"], "0" if f_payload_lane_topic is None else f_payload_lane_topic, f_payload["principal"]))) is not None
     )
@@ -1393,7 +1427,8 @@ def _fast_receipt_v1_EvidenceRef(f: dict[str, Any]) -> bool:
     f_bytes = f["bytes"]
     f_index = f["index"]
     return (
-        1 <= len(f_uri) <= 2048
+        len(f) == 5
+        and 1 <= len(f_uri) <= 2048
         and f_digest_algo in {"sha256"}
         and f_bytes >= 0
         and f_index >= 0
@@ -1432,10 +1467,13 @@ def fast_receipt_v1(f: dict[str, Any]) -> bool:
     f_payload_eb_partition = f_payload["eb_partition"]
     f_payload_eb_offset = f_payload["eb_offset"]
     return (
-        f_event_type == 'receipt'
+        len(f) == 15
+        and f_event_type == 'receipt'
         and 0 <= f_ts_utc <= 253402300799999999
         and f_schema_version == 1
+        and "seed" in f
         and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 21
         and f_payload_decision in {"ADMIT", "DUPLICATE", "QUARANTINE"}
         and (not f_payload_reason_codes or all([_FM_reason_code(item) is not None for item in f_payload_reason_codes]))
         and (f_payload_subject_event_id is None or len(f_payload_subject_event_id) <= 1024)
@@ -1673,10 +1711,13 @@ def fast_run_closed_v1(f: dict[str, Any]) -> bool:
     f_payload_reason = f_payload["reason"]
     f_payload_events_expected = f_payload["events_expected"]
     return (
-        f_event_type == 'run_closed'
+        len(f) == 15
+        and f_event_type == 'run_closed'
         and 0 <= f_ts_utc <= 253402300799999999
         and f_schema_version == 1
+        and "seed" in f
         and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 2
         and 1 <= len(f_payload_reason) <= 1024
         and (f_payload_events_expected is None or f_payload_events_expected >= 0)
         and _Mfast_run_closed_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent))) is not None
@@ -1790,10 +1831,13 @@ def fast_run_evidence_v1(f: dict[str, Any]) -> bool:
     f_payload_reasons = f_payload["reasons"]
     f_payload_checked_gates = f_payload["checked_gates"]
     return (
-        f_event_type == 'run_evidence'
+        len(f) == 15
+        and f_event_type == 'run_evidence'
         and 0 <= f_ts_utc <= 253402300799999999
         and f_schema_version == 1
+        and "seed" in f
         and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 5
         and f_payload_verdict in {"PASS", "FAIL"}
         and (not f_payload_reasons or all([1 <= len(item) <= 1024 for item in f_payload_reasons]))
         and (not f_payload_checked_gates or all([_FM_id(item) is not None for item in f_payload_checked_gates]))
@@ -1931,11 +1975,16 @@ def fast_run_ready_v1(f: dict[str, Any]) -> bool:
     f_payload_streamed_outputs = f_payload["streamed_outputs"]
     f_payload_expected_events = f_payload["expected_events"]
     return (
-        f_event_type == 'run_ready'
+        len(f) == 15
+        and f_event_type == 'run_ready'
         and 0 <= f_ts_utc <= 253402300799999999
         and f_schema_version == 1
+        and "seed" in f
         and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 7
+        and len(f_payload_facts_view) == 4
         and 1 <= len(f_payload_facts_view_uri) <= 2048
+        and len(f_payload_facts_view_digest) == 2
         and f_payload_facts_view_digest_algo in {"sha256"}
         and f_payload_facts_view_bytes >= 0
         and f_payload_facts_view_schema_version >= 1
