@@ -2,6 +2,7 @@
 
 They are the last three fields of the record: an encoded receipt without coordinates ends in three known
 bytes.
+"""
 
 from __future__ import annotations
 

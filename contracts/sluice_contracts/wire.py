@@ -102,7 +102,7 @@ def text_bounds(b: bytes, i: int) -> tuple[int, int]:
 
 
 def count_at(b: bytes, i: int) -> tuple[int, int]:
-    """Item count of the block at ``i`` and where items start; a negative count is followed by a size in bytes."""
+    """Item count of the block at ``i`` and where its items start; a negative count has a size behind it."""
     count, i = long_at(b, i)
     if count < 0:
         size, i = long_at(b, i)

@@ -181,7 +181,7 @@ def _writer(name: str, schema: Schema, frame: str) -> list[str]:
     if schema.enveloped:
         out += [
             f'    if f["event_type"] != "{schema.event_type}" or f["schema_version"] != {schema.version}:',
-            f'        raise ValueError("this is the contract of {schema.event_type} version {schema.version}")',
+            f'        raise ValueError("not {schema.event_type} version {schema.version}")',
         ]
     statements, parts = _write_record(schema.root, "f", _STEP)
     out += statements

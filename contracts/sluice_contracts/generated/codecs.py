@@ -714,7 +714,7 @@ def read_flow_report_v1(b: bytes) -> tuple[dict[str, Any], int]:
 
 def write_flow_report_v1(f: Mapping[str, Any]) -> bytes:
     if f["event_type"] != "flow_report" or f["schema_version"] != 1:
-        raise ValueError("this is the contract of flow_report version 1")
+        raise ValueError("not flow_report version 1")
     f_event_id = f["event_id"]
     if not f_event_id.isascii():
         f_event_id = f_event_id.encode().decode("latin-1")
@@ -1195,7 +1195,7 @@ def read_gate_policy_v1(b: bytes) -> tuple[dict[str, Any], int]:
 
 def write_gate_policy_v1(f: Mapping[str, Any]) -> bytes:
     if f["event_type"] != "gate_policy" or f["schema_version"] != 1:
-        raise ValueError("this is the contract of gate_policy version 1")
+        raise ValueError("not gate_policy version 1")
     f_event_id = f["event_id"]
     if not f_event_id.isascii():
         f_event_id = f_event_id.encode().decode("latin-1")
@@ -1854,7 +1854,7 @@ def read_governance_action_v1(b: bytes) -> tuple[dict[str, Any], int]:
 
 def write_governance_action_v1(f: Mapping[str, Any]) -> bytes:
     if f["event_type"] != "governance_action" or f["schema_version"] != 1:
-        raise ValueError("this is the contract of governance_action version 1")
+        raise ValueError("not governance_action version 1")
     f_event_id = f["event_id"]
     if not f_event_id.isascii():
         f_event_id = f_event_id.encode().decode("latin-1")
@@ -2476,7 +2476,7 @@ def read_payment_v1(b: bytes) -> tuple[dict[str, Any], int]:
 
 def write_payment_v1(f: Mapping[str, Any]) -> bytes:
     if f["event_type"] != "payment" or f["schema_version"] != 1:
-        raise ValueError("this is the contract of payment version 1")
+        raise ValueError("not payment version 1")
     f_event_id = f["event_id"]
     if not f_event_id.isascii():
         f_event_id = f_event_id.encode().decode("latin-1")
@@ -3077,7 +3077,7 @@ def read_quarantine_record_v1(b: bytes) -> tuple[dict[str, Any], int]:
 
 def write_quarantine_record_v1(f: Mapping[str, Any]) -> bytes:
     if f["event_type"] != "quarantine_record" or f["schema_version"] != 1:
-        raise ValueError("this is the contract of quarantine_record version 1")
+        raise ValueError("not quarantine_record version 1")
     f_event_id = f["event_id"]
     if not f_event_id.isascii():
         f_event_id = f_event_id.encode().decode("latin-1")
@@ -3793,7 +3793,7 @@ def read_receipt_v1(b: bytes) -> tuple[dict[str, Any], int]:
 
 def write_receipt_v1(f: Mapping[str, Any]) -> bytes:
     if f["event_type"] != "receipt" or f["schema_version"] != 1:
-        raise ValueError("this is the contract of receipt version 1")
+        raise ValueError("not receipt version 1")
     f_event_id = f["event_id"]
     if not f_event_id.isascii():
         f_event_id = f_event_id.encode().decode("latin-1")
@@ -4224,7 +4224,7 @@ def read_run_closed_v1(b: bytes) -> tuple[dict[str, Any], int]:
 
 def write_run_closed_v1(f: Mapping[str, Any]) -> bytes:
     if f["event_type"] != "run_closed" or f["schema_version"] != 1:
-        raise ValueError("this is the contract of run_closed version 1")
+        raise ValueError("not run_closed version 1")
     f_event_id = f["event_id"]
     if not f_event_id.isascii():
         f_event_id = f_event_id.encode().decode("latin-1")
@@ -4570,7 +4570,7 @@ def read_run_evidence_v1(b: bytes) -> tuple[dict[str, Any], int]:
 
 def write_run_evidence_v1(f: Mapping[str, Any]) -> bytes:
     if f["event_type"] != "run_evidence" or f["schema_version"] != 1:
-        raise ValueError("this is the contract of run_evidence version 1")
+        raise ValueError("not run_evidence version 1")
     f_event_id = f["event_id"]
     if not f_event_id.isascii():
         f_event_id = f_event_id.encode().decode("latin-1")
@@ -5000,7 +5000,7 @@ def read_run_ready_v1(b: bytes) -> tuple[dict[str, Any], int]:
 
 def write_run_ready_v1(f: Mapping[str, Any]) -> bytes:
     if f["event_type"] != "run_ready" or f["schema_version"] != 1:
-        raise ValueError("this is the contract of run_ready version 1")
+        raise ValueError("not run_ready version 1")
     f_event_id = f["event_id"]
     if not f_event_id.isascii():
         f_event_id = f_event_id.encode().decode("latin-1")
