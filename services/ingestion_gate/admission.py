@@ -64,12 +64,13 @@ class Desk:
         known = None if pending is not None else self._lookup(candidate.key)
         profile, key_of = self._key_of(candidate.contract.event_type)
         partition_key = key_of(fields)
-        first = pending.payload_hash if pending is not None else None if known is None else known.payload_hash
+        admitted = known if pending is None else pending
+        first = None if admitted is None else admitted.payload_hash
         if first is not None and first != digest:
             self.refuse(
                 candidate,
                 Reason.PAYLOAD_HASH_MISMATCH,
-                f"{fields['event_id']} was admitted with payload hash {first.hex()}, this one has {digest.hex()}",
+                f"{fields['event_id']} was admitted with hash {first.hex()}, this one has {digest.hex()}",
             )
             return False
         fresh = first is None

@@ -21,23 +21,31 @@ def step(overlay: GateOverlay, batch: Batch) -> StepResult:
     """Admit, deduplicate or quarantine every record of `batch`, in its order."""
     desk = Desk(overlay, batch.now, batch.environment)
     screen = Screen(overlay.active_policy)
-    examined = [
-        _poisoned(record, batch.poison[index])
-        if index in batch.poison
-        else screen.examine(record, _origin(record))
-        for index, record in enumerate(batch.records)
-    ]
-    desk.know([found.key for found in examined if isinstance(found, Candidate)])
-    for found in examined:
+    examined = _examine(desk, screen, batch, 0)
+    for index in range(len(examined)):
+        found = examined[index]
         if isinstance(found, Refusal):
             desk.quarantine(found)
             continue
-        fresh = _take(desk, screen, found)
-        if fresh is not None:
-            screen = fresh
+        changed = _take(desk, screen, found)
+        if changed is not None:  # what follows is judged by the new policy
+            screen = changed
+            examined[index + 1 :] = _examine(desk, screen, batch, index + 1)
     if overlay.view.held or overlay.held:
         control.expire_held(desk, screen)
     return desk.close()
+
+
+def _examine(desk: Desk, screen: Screen, batch: Batch, start: int) -> list[Candidate | Refusal]:
+    """Screen the records from `start` on and look all their keys up at once."""
+    examined = [
+        _poisoned(batch.records[index], batch.poison[index])
+        if index in batch.poison
+        else screen.examine(batch.records[index], _origin(batch.records[index]))
+        for index in range(start, len(batch.records))
+    ]
+    desk.know([found.key for found in examined if isinstance(found, Candidate)])
+    return examined
 
 
 def _take(desk: Desk, screen: Screen, candidate: Candidate) -> Screen | None:

@@ -56,7 +56,7 @@ class Batch:
 
 @dataclass(slots=True)
 class Output:
-    """A record to write. Its partition is the kit's: murmur2 of the key, as every Kafka client does it."""
+    """A record to write; murmur2 of its key names its partition."""
 
     topic: str
     key: bytes | None

@@ -104,7 +104,7 @@ class LoggedPlaces:
         self._offsets = [offsets_by_partition(record.outputs) for record in records]
 
     def __call__(self, index: int, facts: Sequence[Output]) -> list[Coordinate]:
-        """The `place` of a replay. A fact that the log does not know gets offset -1 (the digest will differ)."""
+        """The `place` of a replay. A fact unknown to the log gets offset -1."""
         offsets = self._offsets[index]
         placed: list[Coordinate] = []
         for fact in facts:

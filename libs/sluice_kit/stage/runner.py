@@ -224,7 +224,7 @@ class StageRunner:
                     return attempt.done
             except StageError:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the step raised: find the record on which
                 self._abort()
                 batch = self._without_poison(batch, error)
             self._stop.wait(self.settings.retry_backoff_seconds)

@@ -92,7 +92,7 @@ class TransactionalWriter:
             self._send(out.topic, out.value, out.key, -1, self._checked)
 
     def write_to(self, topic: str, partition: int, value: bytes, delivered: Callable[[int], None]) -> None:
-        """Queue one record for an explicit partition (a shard's basis record); `delivered` gets its offset."""
+        """Queue a record for an explicit partition (a basis record); `delivered` gets its offset."""
 
         def checked(error: KafkaError | None, message: KafkaMessage) -> None:
             self._checked(error, message)

@@ -1,0 +1,58 @@
+"""The gate as the kit sees it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from services.ingestion_gate.core import CONTROL_LANES, step
+from services.ingestion_gate.overlay import GateOverlay
+from services.ingestion_gate.receipts import coordinate_tail
+from services.ingestion_gate.screening import EDGE_LANE
+from services.ingestion_gate.state import GateState
+from sluice_contracts import LANES
+from sluice_kit.stage import (
+    Batch,
+    ChainSpec,
+    Coordinate,
+    Record,
+    Stage,
+    StepResult,
+    code_revision,
+    control_first,
+)
+
+NAME: Final = "ingestion_gate"
+CODE_PACKAGES: Final = ("services.ingestion_gate", "sluice_kit.stage", "sluice_contracts")
+
+
+class GateStage:
+    """Reads every ingress lane; the only stage that states facts."""
+
+    name = NAME
+    inputs: Sequence[str] = (*CONTROL_LANES, *sorted(set(LANES) - set(CONTROL_LANES)))
+
+    def __init__(self, state: GateState) -> None:
+        self.state = state
+
+    def step(self, overlay: GateOverlay, batch: Batch) -> StepResult:
+        """The pure step."""
+        return step(overlay, batch)
+
+    def tail(self, coordinate: Coordinate | None) -> bytes:
+        """How a receipt ends."""
+        return coordinate_tail(coordinate)
+
+
+def control_lanes_first(records: Sequence[Record]) -> list[Record]:
+    """Operator, evidence and READY before the traffic that they steer."""
+    return control_first(records, frozenset(CONTROL_LANES))
+
+
+def gate_chain(gate: GateStage, *chained: Stage) -> ChainSpec:
+    """The gate alone, or with stages chained behind it."""
+    packages = [*CODE_PACKAGES, *(f"services.{stage.name}" for stage in chained)]
+    return ChainSpec(
+        members=(gate, *chained),
+        order=control_lanes_first,
+        code_rev=code_revision(packages),
+        with_headers=frozenset({EDGE_LANE}),
+    )

@@ -1,0 +1,144 @@
+"""The gate's committed state: policy, runs, held READYs, and the index of every key it admitted."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+
+from services.ingestion_gate.model import Admission, HeldReady, KnownKeys, Run, RunKey, RunStatus
+from services.ingestion_gate.overlay import GateOverlay, GateView
+from services.ingestion_gate.policy import BUILT_IN, GatePolicy, PolicyProblem
+from sluice_kit.stage import Coordinate, FrozenState, Record, StageError
+
+SNAPSHOT_PREFIX = "gate-state-"
+
+
+class KeyIndex(KnownKeys, Protocol):
+    """The dedupe index as the state uses it."""
+
+    def add(
+        self, admitted: Mapping[bytes, Admission], coordinates: Sequence[Coordinate], batch_no: int
+    ) -> None:
+        """Take the admissions of a committed batch in."""
+
+    def freeze(self) -> FrozenState:
+        """A snapshot in constant time."""
+
+    def load(self, files: Sequence[Path]) -> None:
+        """Replace the content by a sealed snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """The small parts as bytes, the index by its own files."""
+
+    content: bytes
+    batch_no: int
+    keys: FrozenState
+
+    def write(self, folder: Path) -> list[Path]:
+        path = folder / f"{SNAPSHOT_PREFIX}{self.batch_no}.json"
+        if not path.exists():
+            path.write_bytes(self.content)
+        return [path, *self.keys.write(folder)]
+
+
+class GateState:
+    """Implements the kit's StageState for the gate."""
+
+    def __init__(self, keys: KeyIndex) -> None:
+        self._keys = keys
+        self._view = GateView(BUILT_IN, {}, {}, keys)
+        self._batch_no = -1
+
+    @property
+    def view(self) -> GateView:
+        """What is committed; replaced, never changed, so any thread may read it."""
+        return self._view
+
+    def overlay(self) -> GateOverlay:
+        """A scratch layer for one batch."""
+        return GateOverlay(self._view)
+
+    def apply(self, overlay: GateOverlay, coordinates: Sequence[Coordinate], batch_no: int) -> None:
+        """Take a committed batch in."""
+        if overlay.admitted:
+            self._keys.add(overlay.admitted, coordinates, batch_no)
+        view = self._view
+        if overlay.policy is not None or overlay.runs or overlay.held:
+            held = {key: waiting for key, waiting in {**view.held, **overlay.held}.items() if waiting}
+            self._view = GateView(
+                overlay.policy or view.policy, {**view.runs, **overlay.runs}, held, self._keys
+            )
+        self._batch_no = batch_no
+
+    def freeze(self) -> FrozenState:
+        """A snapshot; the small parts are copied, the index freezes its newest rows."""
+        return _Snapshot(_encode(self._view), self._batch_no, self._keys.freeze())
+
+    def load(self, files: Sequence[Path]) -> None:
+        """Replace the state by a sealed snapshot. Raises StageError when its policy cannot be read."""
+        own = [path for path in files if path.name.startswith(SNAPSHOT_PREFIX)]
+        self._keys.load([path for path in files if path not in own])
+        self._view = _decode(own[0].read_bytes(), self._keys)
+
+
+def _encode(view: GateView) -> bytes:
+    return orjson.dumps(
+        {
+            "policy": view.policy.model_dump(),
+            "runs": [_run_fields(run) for run in view.runs.values()],
+            "held": [
+                {"tenant": key[0], "run_id": key[1], "waiting": [_held_fields(item) for item in waiting]}
+                for key, waiting in view.held.items()
+            ],
+        }
+    )
+
+
+def _decode(content: bytes, keys: KnownKeys) -> GateView:
+    fields: dict[str, Any] = orjson.loads(content)
+    policy = GatePolicy.parse(orjson.dumps(fields["policy"]))
+    if isinstance(policy, PolicyProblem):
+        raise StageError(f"the sealed gate state holds a policy that cannot be read: {policy}")
+    runs: dict[RunKey, Run] = {}
+    for item in fields["runs"]:
+        run = Run(**{**item, "status": RunStatus(item["status"])})
+        runs[run.tenant, run.run_id] = run
+    held = {
+        (item["tenant"], item["run_id"]): tuple(_held(waiting) for waiting in item["waiting"])
+        for item in fields["held"]
+    }
+    return GateView(policy, runs, held, keys)
+
+
+def _run_fields(run: Run) -> dict[str, Any]:
+    return {name: getattr(run, name) for name in Run.__slots__}
+
+
+def _held_fields(held: HeldReady) -> dict[str, Any]:
+    record = held.record
+    return {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "key": None if record.key is None else base64.b64encode(record.key).decode(),
+        "value": None if record.value is None else base64.b64encode(record.value).decode(),
+        "event_id": held.event_id,
+        "since": held.since,
+    }
+
+
+def _held(fields: Mapping[str, Any]) -> HeldReady:
+    key, value = fields["key"], fields["value"]
+    record = Record(
+        fields["topic"],
+        fields["partition"],
+        fields["offset"],
+        None if key is None else base64.b64decode(key),
+        None if value is None else base64.b64decode(value),
+    )
+    return HeldReady(record, fields["event_id"], fields["since"])
