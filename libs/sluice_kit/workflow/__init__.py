@@ -1,0 +1,35 @@
+"""The workflow kit: consume from stored positions, change Postgres, speak through an outbox."""
+
+from sluice_kit.workflow.backoff import Backoff
+from sluice_kit.workflow.database import Database, DatabaseAddress, DatabaseAwayError
+from sluice_kit.workflow.inbox import Handler, Inbound, Inbox, inbound_of
+from sluice_kit.workflow.kafka_access import KafkaLaneWriter, aiokafka_options
+from sluice_kit.workflow.outbox import LaneNotReachedError, LaneWriter, OutboxEvent, Relay, put
+from sluice_kit.workflow.positioned_consumer import POSITION_GONE, PositionGoneError, start_offset
+from sluice_kit.workflow.runtime import Workflow
+from sluice_kit.workflow.schema_migration import MigrationError, migrate, migrations_of
+
+__all__ = [
+    "POSITION_GONE",
+    "Backoff",
+    "Database",
+    "DatabaseAddress",
+    "DatabaseAwayError",
+    "Handler",
+    "Inbound",
+    "Inbox",
+    "KafkaLaneWriter",
+    "LaneNotReachedError",
+    "LaneWriter",
+    "MigrationError",
+    "OutboxEvent",
+    "PositionGoneError",
+    "Relay",
+    "Workflow",
+    "aiokafka_options",
+    "inbound_of",
+    "migrate",
+    "migrations_of",
+    "put",
+    "start_offset",
+]

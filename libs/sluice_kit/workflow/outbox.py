@@ -1,0 +1,131 @@
+"""The outbox: events are rows of the transaction that caused them; a relay carries them to their lane."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sluice_kit.telemetry import Health, ServiceMetrics, get_logger
+from sluice_kit.workflow.backoff import Backoff
+from sluice_kit.workflow.database import Database, DatabaseAwayError
+
+if TYPE_CHECKING:
+    from sluice_kit.workflow.database import Transaction
+
+_log = get_logger("outbox")
+CHECK: Final = "outbox"
+_POLL_SECONDS: Final = 0.5  # rows of other instances and of psql have no local wake-up
+_BATCH: Final = 500
+_PUT: Final = """
+insert into outbox (lane, key, value, event_id) values ($1, $2, $3, $4) on conflict (event_id) do nothing
+"""
+_RELAY_LOCK: Final = "select pg_try_advisory_xact_lock(hashtextextended($1, 0))"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEvent:
+    """An event on its way to a lane. Its id is derived from its cause: sent twice, the gate drops one."""
+
+    lane: str
+    key: bytes
+    value: bytes
+    event_id: str
+
+
+class LaneNotReachedError(Exception):
+    """The broker did not acknowledge; the rows stay and are sent again."""
+
+
+class LaneWriter(Protocol):
+    """Writes events to lanes, in order, and returns once all are acknowledged."""
+
+    async def write(self, events: Sequence[OutboxEvent]) -> None:
+        """Send ``events``. Raises LaneNotReachedError; some of them may have arrived then."""
+
+    async def close(self) -> None:
+        """Release the connection."""
+
+
+async def put(tx: Transaction, event: OutboxEvent) -> None:
+    """Add an event to the transaction; one that waits there already (same id) is not added twice."""
+    await tx.execute(
+        _PUT,
+        event.lane,
+        event.key,
+        event.value,
+        event.event_id,
+    )
+
+
+class Relay:
+    """Sends outbox rows in order of id and deletes them after the acknowledgement: at least once, never lost.
+
+    Each instance of a service runs one; an advisory lock lets one relay at a time, so order holds.
+    """
+
+    def __init__(
+        self, database: Database, writer: LaneWriter, *, health: Health, metrics: ServiceMetrics
+    ) -> None:
+        self._database, self._writer = database, writer
+        self._health, self._metrics = health, metrics
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look at the table now: a transaction with events has been committed."""
+        self._wake.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Relay until ``stopping`` is set, then send what is left once and return."""
+        backoff = Backoff()
+        while True:
+            last_round = stopping.is_set()
+            self._wake.clear()
+            try:
+                sent = await self.relay_once()
+            except DatabaseAwayError:
+                sent = 0
+                await backoff.wait(stopping)
+            except LaneNotReachedError as error:
+                sent = 0
+                _log.warning("lane not reached, events wait in the outbox", error=str(error))
+                self._health.degraded(
+                    CHECK, f"the broker does not take events ({error}); they wait in Postgres"
+                )
+                await backoff.wait(stopping)
+            else:
+                backoff.reset()
+                self._health.ok(CHECK)
+            if last_round:
+                return
+            if sent < _BATCH:
+                await self._pause(stopping)
+
+    async def relay_once(self) -> int:
+        """Send and delete the oldest rows; return how many (0: none, or another instance is at it)."""
+        async with self._database.transaction() as tx:
+            if not await tx.fetchval(_RELAY_LOCK, f"relay:{self._database.schema}"):
+                return 0
+            rows = await tx.fetch(
+                "select id, lane, key, value, event_id from outbox order by id limit $1", _BATCH
+            )
+            if rows:
+                await self._writer.write(
+                    [OutboxEvent(r["lane"], r["key"], r["value"], r["event_id"]) for r in rows]
+                )
+                await tx.execute(
+                    "delete from outbox where id = any($1::bigint[])", [row["id"] for row in rows]
+                )
+            self._metrics.outbox_pending.set(await tx.fetchval("select count(*) from outbox"))
+        for row in rows:
+            self._metrics.produced(row["lane"]).inc()
+        return len(rows)
+
+    async def _pause(self, stopping: asyncio.Event) -> None:
+        waits = [asyncio.create_task(self._wake.wait()), asyncio.create_task(stopping.wait())]
+        try:
+            await asyncio.wait(waits, timeout=_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()

@@ -1,0 +1,148 @@
+"""The runtime of a workflow service: consume, apply, relay, and survive what it depends on being away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from faststream import AckPolicy
+from faststream.kafka import KafkaMessage
+
+from sluice_kit.telemetry import Health, ServiceMetrics, get_logger
+from sluice_kit.workflow.backoff import Backoff
+from sluice_kit.workflow.broker import PositionedBroker
+from sluice_kit.workflow.database import Database, DatabaseAwayError
+from sluice_kit.workflow.inbox import Handler, Inbox, inbound_of
+from sluice_kit.workflow.outbox import LaneWriter, Relay
+from sluice_kit.workflow.positioned_consumer import PositionedConsumer
+from sluice_kit.workflow.schema_migration import migrate
+
+_log = get_logger("workflow")
+_BATCH_WAIT_MS: Final = 50
+_MAX_RECORDS: Final = 500
+
+
+class Workflow:
+    """One workflow service in one process.
+
+    Register handlers with :meth:`handles`, then ``async with workflow.running():``. A handler gets the
+    transaction and the fresh records of one partition, in order; what it writes with that transaction (rows,
+    :func:`put`) is committed together with the position, or not at all. It does no other I/O.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        database: Database,
+        *,
+        kafka_options: dict[str, Any],
+        writer: LaneWriter,
+        health: Health,
+        metrics: ServiceMetrics,
+        migrations: str | None = None,
+    ) -> None:
+        self.service, self.database, self.health = service, database, health
+        self._packages = {"kit": "sluice_kit.workflow"} | ({service: migrations} if migrations else {})
+        self._writer = writer
+        self._stopping = asyncio.Event()
+        self.inbox = Inbox(service, database, health=health, metrics=metrics)
+        self.relay = Relay(database, writer, health=health, metrics=metrics)
+        self.broker = PositionedBroker(
+            lambda: PositionedConsumer(
+                kafka_options, self.inbox.positions, self._stopping, health=health, metrics=metrics
+            )
+        )
+        self.topics: list[str] = []
+
+    def handles(self, topic: str) -> Callable[[Handler], Handler]:
+        """Register the handler of ``topic``."""
+
+        def register(handler: Handler) -> Handler:
+            subscriber = self.broker.subscriber(
+                topic,
+                batch=True,
+                batch_timeout_ms=_BATCH_WAIT_MS,
+                max_records=_MAX_RECORDS,
+                ack_policy=AckPolicy.MANUAL,
+                parser=_parse_batch,
+                decoder=_leave_encoded,
+                no_reply=True,
+            )
+
+            @subscriber
+            async def deliver(message: KafkaMessage) -> None:
+                raw: Any = message.raw_message
+                await self.inbox.apply([inbound_of(record) for record in raw], handler, self._stopping)
+                self.relay.wake()
+
+            self.topics.append(topic)
+            return handler
+
+        return register
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open the database, migrate, consume and relay until the body ends.
+
+        Entering does not wait for Postgres or the broker: until both answer the service is up but not ready.
+        """
+        main = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            self.health.draining()
+            self._stopping.set()
+            await main
+
+    async def _run(self) -> None:
+        try:
+            if not await self._prepared():
+                return
+            relaying = asyncio.create_task(self.relay.run(self._stopping))
+            await self.broker.start()
+            self.health.started()
+            await self._stopping.wait()
+            await self.broker.stop()
+            await relaying
+        except Exception as error:
+            _log.exception("workflow stopped")
+            self.health.degraded("workflow", f"{type(error).__name__}: {error}", blocks_readiness=True)
+            raise
+        finally:
+            with contextlib.suppress(Exception):
+                await self._writer.close()
+            await self.database.close()
+
+    async def _prepared(self) -> bool:
+        backoff = Backoff()
+        if not await self.database.open(self._stopping):
+            return False
+        while not self._stopping.is_set():
+            try:
+                await migrate(self.database, self._packages)
+            except DatabaseAwayError:
+                await backoff.wait(self._stopping)
+            else:
+                return True
+        return False
+
+
+async def _parse_batch(message: Sequence[Any], original: Callable[[Any], Any]) -> KafkaMessage:
+    """Keep the records as they are: FastStream's parser decodes header bytes as text and fails on others."""
+    del original
+    first, last = message[0], message[-1]
+    return KafkaMessage(
+        body=[record.value for record in message],
+        headers={},
+        message_id=f"{first.topic}/{first.partition}/{first.offset}-{last.offset}",
+        correlation_id="",
+        raw_message=tuple(message),
+        consumer=None,  # type: ignore[arg-type]  # acknowledged in Postgres, never by the consumer
+    )
+
+
+async def _leave_encoded(message: KafkaMessage) -> Any:
+    return message.body

@@ -1,0 +1,277 @@
+"""A workflow loses nothing and says why when Postgres, a position or the broker is away."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from confluent_kafka import Producer
+
+from sluice_kit.kafka import client_config
+from sluice_kit.telemetry import Check, Health, MetricFamilies
+from sluice_kit.workflow import (
+    POSITION_GONE,
+    Database,
+    DatabaseAddress,
+    Inbound,
+    KafkaLaneWriter,
+    MigrationError,
+    PositionGoneError,
+    Workflow,
+    aiokafka_options,
+    migrate,
+    start_offset,
+)
+from sluice_kit.workflow.testing import InMemoryLanes
+from sluice_kit.workflow.testing_link import CuttableLink
+
+pytestmark = pytest.mark.integration
+
+
+async def eventually(condition: Callable[[], bool], *, seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.02)
+
+
+class Reader:
+    """A workflow that remembers the values whose transaction was committed."""
+
+    def __init__(self, stack: Any, topic: str, schema: str, *, dsn: str | None = None) -> None:
+        self.health = Health("reader")
+        address = DatabaseAddress.from_wiring(stack.wiring)
+        self.database = Database(replace(address, dsn=dsn or address.dsn), schema, health=self.health)
+        options = aiokafka_options(stack.wiring, "admin")
+        self.workflow = Workflow(
+            "reader",
+            self.database,
+            kafka_options=options,
+            writer=KafkaLaneWriter(options),
+            health=self.health,
+            metrics=MetricFamilies().service("reader"),
+        )
+        self.calls: list[list[bytes | None]] = []
+        self.workflow.handles(topic)(self.handle)
+
+    async def handle(self, tx: Any, records: Sequence[Inbound]) -> None:
+        await tx.execute("select 1")
+        self.calls.append([record.value for record in records])
+
+    def check(self, name: str) -> Check | None:
+        return next((check for check in self.health.report().checks if check.name == name), None)
+
+    def degraded(self, name: str) -> bool:
+        check = self.check(name)
+        return check is not None and check.state == "degraded"
+
+    @property
+    def values(self) -> list[bytes | None]:
+        return [value for call in self.calls for value in call]
+
+
+@pytest.fixture
+async def topic(stack: Any) -> AsyncIterator[str]:
+    name = f"test.{uuid.uuid4().hex[:10]}"
+    admin = AIOKafkaAdminClient(**aiokafka_options(stack.wiring, "admin"))
+    await admin.start()
+    await admin.create_topics([NewTopic(name, 1, 1)])
+    yield name
+    await admin.close()
+
+
+@pytest.fixture
+def schema() -> str:
+    return f"wf_{uuid.uuid4().hex[:12]}"
+
+
+async def publish(stack: Any, topic: str, *values: bytes) -> None:
+    async with AIOKafkaProducer(**aiokafka_options(stack.wiring, "admin")) as producer:
+        for value in values:
+            await producer.send_and_wait(topic, value)
+
+
+async def forget_records(stack: Any, topic: str, before: int) -> None:
+    admin = AIOKafkaAdminClient(**aiokafka_options(stack.wiring, "admin"))
+    await admin.start()
+    await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=before)})
+    await admin.close()
+
+
+@pytest.mark.parametrize(
+    ("stored", "low", "end", "expected"),
+    [(None, 0, 0, 0), (None, 0, 9, 0), (3, 0, 9, 3), (3, 3, 3, 3), (9, 0, 9, 9)],
+)
+def test_reading_starts_where_nothing_is_left_out(
+    stored: int | None, low: int, end: int, expected: int
+) -> None:
+    assert start_offset("t/0", stored, low, end) == expected
+
+
+@pytest.mark.parametrize(("stored", "low", "end"), [(None, 1, 9), (3, 4, 9), (10, 0, 9)])
+def test_reading_does_not_start_over_a_gap(stored: int | None, low: int, end: int) -> None:
+    with pytest.raises(PositionGoneError, match=POSITION_GONE):
+        start_offset("t/0", stored, low, end)
+
+
+@pytest.mark.fault
+async def test_without_a_position_a_partition_that_lost_its_start_is_not_read(
+    stack: Any, topic: str, schema: str
+) -> None:
+    await publish(stack, topic, b"a", b"b", b"c")
+    await forget_records(stack, topic, before=2)
+    reader = Reader(stack, topic, schema)
+    async with reader.workflow.running():
+        await eventually(lambda: reader.degraded("inbox_position"))
+        report = reader.health.report()
+    assert not report.ready
+    assert POSITION_GONE in str(reader.check("inbox_position"))
+    assert reader.calls == []
+
+
+@pytest.mark.fault
+async def test_a_stored_position_that_is_gone_is_named_and_nothing_is_skipped(
+    stack: Any, topic: str, schema: str
+) -> None:
+    await publish(stack, topic, b"a")
+    reader = Reader(stack, topic, schema)
+    async with reader.workflow.running():
+        await eventually(lambda: reader.values == [b"a"])
+    await publish(stack, topic, b"b", b"c")
+    await forget_records(stack, topic, before=2)
+    again = Reader(stack, topic, schema)
+    async with again.workflow.running():
+        await eventually(lambda: again.degraded("inbox_position"))
+        assert again.calls == []
+        assert POSITION_GONE in str(again.check("inbox_position"))
+        async with again.database.transaction() as tx:
+            await tx.execute("update inbox_position set next_offset = 2")  # an operator decides
+        await eventually(lambda: again.values == [b"c"])
+        await eventually(lambda: again.health.report().ready)
+
+
+@pytest.mark.fault
+async def test_postgres_away_is_survived_without_loss_or_repetition(
+    stack: Any, topic: str, schema: str
+) -> None:
+    async with CuttableLink(DatabaseAddress.from_wiring(stack.wiring).dsn) as link:
+        reader = Reader(stack, topic, schema, dsn=link.dsn)
+        async with reader.workflow.running():
+            await publish(stack, topic, b"a")
+            await eventually(lambda: reader.values == [b"a"])
+            await link.cut()
+            await publish(stack, topic, b"b", b"c")
+            await eventually(lambda: reader.degraded("database"))
+            assert not reader.health.report().ready
+            await link.mend()
+            await eventually(lambda: reader.values[-1] == b"c")
+            await eventually(lambda: reader.health.report().ready)
+            assert (await reader.workflow.inbox.positions(topic))[0] == 3
+    assert reader.values == [b"a", b"b", b"c"]
+
+
+@pytest.mark.fault
+async def test_a_start_without_postgres_waits_for_it(stack: Any, topic: str, schema: str) -> None:
+    async with CuttableLink(DatabaseAddress.from_wiring(stack.wiring).dsn) as link:
+        await link.cut()
+        reader = Reader(stack, topic, schema, dsn=link.dsn)
+        async with reader.workflow.running():
+            await publish(stack, topic, b"a")
+            await eventually(lambda: reader.degraded("database"))
+            await link.mend()
+            await eventually(lambda: reader.values == [b"a"])
+
+
+@pytest.mark.fault
+async def test_a_stop_does_not_wait_for_postgres(stack: Any, topic: str, schema: str) -> None:
+    async with CuttableLink(DatabaseAddress.from_wiring(stack.wiring).dsn) as link:
+        reader = Reader(stack, topic, schema, dsn=link.dsn)
+        async with asyncio.timeout(30):
+            async with reader.workflow.running():
+                await eventually(lambda: reader.health.report().ready)
+                await link.cut()
+                await publish(stack, topic, b"a")
+                await eventually(lambda: reader.degraded("database"))
+    assert reader.calls == []
+
+
+async def test_aborted_transactions_are_never_seen(stack: Any, topic: str, schema: str) -> None:
+    config = client_config(stack.wiring, "admin") | {"transactional.id": topic}
+    producer = Producer(config)
+
+    def write() -> None:
+        producer.init_transactions(20)
+        producer.begin_transaction()
+        producer.produce(topic, b"aborted")
+        producer.flush(20)
+        producer.abort_transaction(20)
+        producer.begin_transaction()
+        producer.produce(topic, b"committed")
+        producer.commit_transaction(20)
+
+    await asyncio.to_thread(write)
+    reader = Reader(stack, topic, schema)
+    async with reader.workflow.running():
+        await eventually(lambda: len(reader.values) > 0)
+    assert reader.values == [b"committed"]
+    assert await _stored(stack, schema) == 3  # one past the record, markers count
+
+
+async def _stored(stack: Any, schema: str) -> int:
+    connection = await asyncpg.connect(
+        stack.wiring.postgres.dsn, password=DatabaseAddress.from_wiring(stack.wiring).password
+    )
+    try:
+        offset: int = await connection.fetchval(f'select next_offset from "{schema}".inbox_position')
+    finally:
+        await connection.close()
+    return offset
+
+
+@pytest.fixture
+async def database(stack: Any, schema: str) -> AsyncIterator[Database]:
+    database = Database(DatabaseAddress.from_wiring(stack.wiring), schema, health=Health("test"))
+    assert await database.open(asyncio.Event())
+    yield database
+    await database.close()
+
+
+async def test_instances_that_start_together_migrate_once(database: Database) -> None:
+    counts = await asyncio.gather(*(migrate(database, {"kit": "sluice_kit.workflow"}) for _ in range(4)))
+    assert sorted(counts) == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("update schema_migration set digest = 'x'", "edited"),
+        ("insert into schema_migration values ('kit', 99, '0099_later.sql', 'x')", "newer than this code"),
+    ],
+)
+async def test_a_schema_that_does_not_fit_the_code_is_refused(
+    database: Database, change: str, message: str
+) -> None:
+    await migrate(database, {"kit": "sluice_kit.workflow"})
+    async with database.transaction() as tx:
+        await tx.execute(change)
+    with pytest.raises(MigrationError, match=message):
+        await migrate(database, {"kit": "sluice_kit.workflow"})
+
+
+async def test_a_fake_lane_and_a_real_one_refuse_alike() -> None:
+    from sluice_kit.workflow import LaneNotReachedError, OutboxEvent
+
+    fake = InMemoryLanes()
+    fake.away = True
+    for writer in (fake, KafkaLaneWriter({"bootstrap_servers": "127.0.0.1:1"})):
+        with pytest.raises(LaneNotReachedError):
+            await writer.write([OutboxEvent("ingress.test", b"k", b"v", "e1")])
+        await writer.close()
