@@ -1,1 +1,7 @@
-"""sluice_engine."""
+"""Engines make worlds. The reference engine is one; whatever writes the same kind of folder is another."""
+
+from sluice_engine.interface import EngineSpec, Progress, WorldEngine
+from sluice_engine.parameters import FraudShares, WorldParameters
+from sluice_engine.reference import ReferenceEngine
+
+__all__ = ["EngineSpec", "FraudShares", "Progress", "ReferenceEngine", "WorldEngine", "WorldParameters"]
