@@ -13,8 +13,8 @@ from services.ingestion_gate.screening import Screen
 from sluice_contracts import LANES
 from sluice_kit.stage import Batch, Record, StepResult
 
-CONTROL_LANES = ("ingress.operator", "ingress.ingestion_gate", "ingress.scenario_runner")
-"""Taken first in a batch: what they say holds for the traffic beside it."""
+CONTROL_LANES = ("ingress.operator", "ingress.scenario_runner", "ingress.ingestion_gate")
+"""Taken first in a batch, in this order: policy, then READY, then the evidence that settles it."""
 
 
 def step(overlay: GateOverlay, batch: Batch) -> StepResult:

@@ -11,7 +11,17 @@ import orjson
 
 from services.ingestion_gate.evidence import EvidenceRef, headers_fields
 from services.ingestion_gate.model import Origin, Refusal
-from sluice_contracts import contract_for, derived_id
+from services.ingestion_gate.receipt_template import (
+    HASH_MARK,
+    KEY_MARK,
+    OFFSET_MARK,
+    RECEIPT_MARK,
+    SUBJECT_MARK,
+    TRACE_MARK,
+    ReceiptTemplate,
+)
+from sluice_contracts import contract_for, derived_id, with_coordinates
+from sluice_contracts.receipts import NO_COORDINATES
 from sluice_kit.stage import Coordinate, Output, Record, TrailingOutput
 
 PRODUCER = "ingestion_gate"
@@ -24,26 +34,11 @@ _RECEIPT = contract_for("receipt", 1)
 _QUARANTINE = contract_for("quarantine_record", 1)
 
 
-def zigzag(number: int) -> bytes:
-    """An Avro int or long."""
-    rest = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while rest & ~0x7F:
-        out.append((rest & 0x7F) | 0x80)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)
-
-
 def coordinate_tail(coordinate: Coordinate | None) -> bytes:
-    """The last three fields of a receipt: eb_topic, eb_partition, eb_offset (null, -1, -1: none)."""
+    """The last three fields of a receipt: eb_topic, eb_partition, eb_offset."""
     if coordinate is None:
-        return b"\x00\x01\x01"
-    topic = coordinate.topic.encode()
-    return b"\x02" + zigzag(len(topic)) + topic + zigzag(coordinate.partition) + zigzag(coordinate.offset)
-
-
-NO_TAIL = len(coordinate_tail(None))
+        return NO_COORDINATES
+    return with_coordinates(NO_COORDINATES, *coordinate)
 
 
 def receipt_id(record: Record, origin: str, cause: str) -> str:
@@ -59,6 +54,7 @@ class ReceiptWriter:
     def __init__(self, now: int, policy_revision: str) -> None:
         self._now = now
         self._revision = policy_revision
+        self._templates: dict[tuple[object, ...], ReceiptTemplate] = {}
 
     def settled(
         self,
@@ -75,19 +71,72 @@ class ReceiptWriter:
         known: Coordinate | None = None,
     ) -> TrailingOutput:
         """The receipt of an admission or a duplicate: it ends in the coordinates of the first admission."""
-        event_id = fields["event_id"]
-        value = self._encode(
-            receipt_id(record, origin, event_id),
-            fields,
-            record,
+        event_id: str = fields["event_id"]
+        traceparent: str | None = fields["traceparent"]
+        identity = receipt_id(record, origin, event_id)
+        alike = (
+            decision,
+            fields["manifest_fingerprint"],
+            fields["tenant"],
+            fields["parameter_hash"],
+            fields["scenario_id"],
+            fields["run_id"],
+            fields["seed"],
+            fields["event_type"],
+            partition_profile,
+            principal,
+            record.topic,
+            record.partition,
+        )
+        if origin == Origin.LANE and partition_key.isascii() and (traceparent or "").isascii():
+            template = self._templates.get(alike)
+            if template is None:
+                template = self._templates[alike] = self._template(
+                    record,
+                    fields,
+                    decision=decision,
+                    principal=principal,
+                    partition_profile=partition_profile,
+                )
+            value = template.render(
+                identity, traceparent, event_id, payload_hash.hex(), partition_key, record.offset
+            )
+        else:
+            value = self._encode(
+                identity,
+                fields,
+                record,
+                decision=decision,
+                principal=principal,
+                origin=origin,
+                payload_hash=payload_hash.hex(),
+                partition_key=partition_key,
+                partition_profile=partition_profile,
+            )
+        return TrailingOutput(RECEIPT_TOPIC, event_id.encode(), value, fact=fact, known=known)
+
+    def _template(
+        self,
+        record: Record,
+        fields: Mapping[str, Any],
+        *,
+        decision: str,
+        principal: str,
+        partition_profile: str,
+    ) -> ReceiptTemplate:
+        subject = {**fields, "event_id": SUBJECT_MARK, "traceparent": TRACE_MARK}
+        marked = self._fields(
+            RECEIPT_MARK,
+            subject,
+            record._replace(offset=OFFSET_MARK),
             decision=decision,
             principal=principal,
-            origin=origin,
-            payload_hash=payload_hash.hex(),
-            partition_key=partition_key,
+            origin=Origin.LANE,
+            payload_hash=HASH_MARK,
+            partition_key=KEY_MARK,
             partition_profile=partition_profile,
         )
-        return TrailingOutput(RECEIPT_TOPIC, event_id.encode(), value, fact=fact, known=known)
+        return ReceiptTemplate(_RECEIPT.encode, marked)
 
     def refused(self, refusal: Refusal, evidence: EvidenceRef | None, cause: str) -> list[TrailingOutput]:
         """The QUARANTINE receipt and the quarantine record beside it."""
@@ -131,7 +180,11 @@ class ReceiptWriter:
             TrailingOutput(QUARANTINE_TOPIC, identity.encode(), quarantine),
         ]
 
-    def _encode(
+    def _encode(self, identity: str, fields: Mapping[str, Any], record: Record, **about: Any) -> bytes:
+        encoded = _RECEIPT.encode(self._fields(identity, fields, record, **about))
+        return encoded if about["decision"] == "QUARANTINE" else encoded[: -len(NO_COORDINATES)]
+
+    def _fields(
         self,
         identity: str,
         fields: Mapping[str, Any],
@@ -146,34 +199,30 @@ class ReceiptWriter:
         reasons: list[str] | None = None,
         detail: str | None = None,
         evidence: EvidenceRef | None = None,
-    ) -> bytes:
-        encoded = _RECEIPT.encode(
-            self._envelope(identity, "receipt", fields)
-            | {
-                "payload": {
-                    "receipt_id": identity,
-                    "decision": decision,
-                    "reason_codes": reasons or [],
-                    "subject_event_id": fields.get("event_id"),
-                    "subject_event_type": fields.get("event_type"),
-                    "subject_run_id": fields.get("run_id"),
-                    "payload_hash": payload_hash,
-                    "policy_revision": self._revision,
-                    "partition_key": partition_key,
-                    "partition_profile": partition_profile,
-                    "principal": principal,
-                    "origin": origin,
-                    **_place(record, origin),
-                    "admitted_at": self._now,
-                    "detail": detail,
-                    "evidence_ref": None if evidence is None else evidence.fields(),
-                    "eb_topic": None,
-                    "eb_partition": -1,
-                    "eb_offset": -1,
-                }
+    ) -> dict[str, Any]:
+        return self._envelope(identity, "receipt", fields) | {
+            "payload": {
+                "receipt_id": identity,
+                "decision": decision,
+                "reason_codes": reasons or [],
+                "subject_event_id": fields.get("event_id"),
+                "subject_event_type": fields.get("event_type"),
+                "subject_run_id": fields.get("run_id"),
+                "payload_hash": payload_hash,
+                "policy_revision": self._revision,
+                "partition_key": partition_key,
+                "partition_profile": partition_profile,
+                "principal": principal,
+                "origin": origin,
+                **_place(record, origin),
+                "admitted_at": self._now,
+                "detail": detail,
+                "evidence_ref": None if evidence is None else evidence.fields(),
+                "eb_topic": None,
+                "eb_partition": -1,
+                "eb_offset": -1,
             }
-        )
-        return encoded if decision == "QUARANTINE" else encoded[:-NO_TAIL]
+        }
 
     def _envelope(self, identity: str, event_type: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The gate's own event about another: the subject's pins and trace, the gate's time and name."""

@@ -44,7 +44,7 @@ class GateStage:
 
 def control_lanes_first(records: Sequence[Record]) -> list[Record]:
     """Operator, evidence and READY before the traffic that they steer."""
-    return control_first(records, frozenset(CONTROL_LANES))
+    return control_first(records, CONTROL_LANES)
 
 
 def gate_chain(gate: GateStage, *chained: Stage) -> ChainSpec:

@@ -8,12 +8,11 @@ EventTime = Callable[[Record], tuple[str, int]]
 """Gives a record's run key and its `ts_utc` in microseconds."""
 
 
-def control_first(records: Sequence[Record], control_topics: frozenset[str]) -> list[Record]:
-    """Control topics first, then topic, partition, offset: the order of a stage that does not need time.
-
-    Offsets rise inside a partition as they arrive; the sort is stable over what arrival mixed.
-    """
-    return sorted(records, key=lambda r: (r.topic not in control_topics, r.topic, r.partition, r.offset))
+def control_first(records: Sequence[Record], control_topics: Sequence[str]) -> list[Record]:
+    """Control topics in the order given, then topic, partition, offset: for a stage that needs no time."""
+    rank = {topic: position for position, topic in enumerate(control_topics)}
+    last = len(rank)
+    return sorted(records, key=lambda r: (rank.get(r.topic, last), r.topic, r.partition, r.offset))
 
 
 def event_time_order(

@@ -71,8 +71,9 @@ class TrailingOutput:
     """A record that ends in the coordinates of a fact of the same transaction.
 
     `value` is everything before the coordinates. `fact` is the index of that fact among all facts of the
-    overlay (a chained head steps more than once a batch); `known` gives coordinates of an earlier transaction instead. The tail is left out of the outputs
-    digest when `fact` is set: a batch must not depend on coordinates that it makes itself.
+    overlay (a chained head steps more than once a batch); `known` gives coordinates of an earlier
+    transaction instead. The tail is left out of the outputs digest when `fact` is set: a batch must not
+    depend on coordinates that it makes itself.
     """
 
     topic: str

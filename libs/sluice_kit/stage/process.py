@@ -1,0 +1,127 @@
+"""A stage as a process: arguments, logs, metrics, health, HTTP beside the loop, exit codes."""
+
+import argparse
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from fastapi import APIRouter
+
+from sluice_kit.artifacts import ArtifactStore, open_artifacts
+from sluice_kit.config import Wiring, load_wiring
+from sluice_kit.http import build_app, run_beside
+from sluice_kit.stage.chain import MemberRun
+from sluice_kit.stage.errors import StageError
+from sluice_kit.stage.observer import StageObserver
+from sluice_kit.stage.runner import StageRunner
+from sluice_kit.stage.spec import ChainSpec, StageSettings
+from sluice_kit.telemetry import Health, MetricFamilies, configure_logging, get_logger
+
+log = get_logger("stage.process")
+
+
+@dataclass(frozen=True, slots=True)
+class StageArguments:
+    """What a stage's process is told on its command line; everything else is wiring or policy."""
+
+    wiring: Wiring
+    shard: int
+    http_port: int
+    settings: StageSettings
+    chained: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageApp:
+    """What a service contributes: its chain, its REST routers, hooks, and threads that run beside it."""
+
+    spec: ChainSpec
+    routers: Sequence[APIRouter] = ()
+    after_commit: Sequence[Callable[[Sequence[MemberRun]], None]] = ()
+    background: Sequence[Callable[[threading.Event], None]] = ()
+
+
+BuildStage = Callable[[StageArguments, ArtifactStore, Health], StageApp]
+
+
+def parse_arguments(service: str, arguments: Sequence[str] | None = None) -> StageArguments:
+    """Read a stage's command line. Raises SystemExit (usage) and WiringError."""
+    defaults = StageSettings()
+    parser = argparse.ArgumentParser(prog=f"python -m services.{service}")
+    parser.add_argument("--wiring", type=Path, required=True, help="wiring file (YAML)")
+    parser.add_argument("--shard", type=int, default=0)
+    parser.add_argument("--http-port", type=int, default=None, help="0: a free one; default: the wiring's")
+    parser.add_argument("--max-batch", type=int, default=defaults.max_batch_records, metavar="RECORDS")
+    parser.add_argument("--checkpoint-seconds", type=float, default=defaults.checkpoint_seconds)
+    parser.add_argument("--checkpoint-events", type=int, default=defaults.checkpoint_events)
+    parser.add_argument(
+        "--accept-code-change",
+        action="store_true",
+        help="step batches of another code revision without comparing their outputs (audited in the log)",
+    )
+    parser.add_argument("--chain", default="", metavar="SERVICE,…", help="stages chained behind this one")
+    given = parser.parse_args(arguments)
+    wiring = load_wiring(given.wiring)
+    settings = StageSettings(
+        max_batch_records=given.max_batch,
+        checkpoint_seconds=given.checkpoint_seconds,
+        checkpoint_events=given.checkpoint_events,
+        accept_code_change=given.accept_code_change,
+    )
+    port = wiring.http.port if given.http_port is None else given.http_port
+    chained = tuple(name for name in given.chain.split(",") if name)
+    return StageArguments(wiring, given.shard, port, settings, chained)
+
+
+def run_stage(service: str, build: BuildStage, arguments: Sequence[str] | None = None) -> int:
+    """Run a stage until SIGTERM; returns the process's exit code (0: drained)."""
+    given = parse_arguments(service, arguments)
+    wiring = given.wiring
+    configure_logging(service, shard=str(given.shard), level=wiring.telemetry.log_level)
+    health = Health(service)
+    families = MetricFamilies()
+    store = open_artifacts(wiring)
+    app = build(given, store, health)
+    metrics = [families.service(stage.name, str(given.shard)) for stage in app.spec.members]
+    observer = StageObserver(metrics, health, app.after_commit)
+    runner = StageRunner(app.spec, wiring, store, observer, shard=given.shard, settings=given.settings)
+
+    def work(stop: threading.Event) -> None:
+        threads = [
+            threading.Thread(target=task, args=(stop,), daemon=True, name=f"{service}-background")
+            for task in app.background
+        ]
+        for thread in threads:
+            thread.start()
+        threading.Thread(target=_stop_with, args=(stop, runner), daemon=True).start()
+        try:
+            runner.run()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(5)
+
+    http = build_app(
+        service, health, metrics[0], app.routers, environment=wiring.environment, region=wiring.region
+    )
+    endpoint = wiring.state_dir / service / f"endpoint-{given.shard}.json"
+
+    def bound(port: int) -> None:
+        endpoint.parent.mkdir(parents=True, exist_ok=True)
+        endpoint.write_bytes(orjson.dumps({"host": wiring.http.host, "port": port}))
+
+    try:
+        run_beside(http, work, health=health, host=wiring.http.host, port=given.http_port, on_bound=bound)
+    except StageError as error:
+        log.error(  # noqa: TRY400 - a named end, its message says all
+            "stage.stopped", reason=type(error).__name__, error=str(error), exit_code=error.exit_code
+        )
+        return error.exit_code
+    return 0
+
+
+def _stop_with(stop: threading.Event, runner: StageRunner) -> None:
+    stop.wait()
+    runner.stop()

@@ -1,0 +1,20 @@
+"""Wiring of the gate: its state, its step, and what runs beside it."""
+
+from services.ingestion_gate.memory_keys import MemoryKeys
+from services.ingestion_gate.stage import NAME, GateStage, gate_chain
+from services.ingestion_gate.state import GateState
+from sluice_kit.artifacts import ArtifactStore
+from sluice_kit.stage.process import StageApp, StageArguments, run_stage
+from sluice_kit.telemetry import Health
+
+
+def build(given: StageArguments, store: ArtifactStore, health: Health) -> StageApp:
+    """The gate as a process."""
+    del given, store, health
+    state = GateState(MemoryKeys())
+    return StageApp(gate_chain(GateStage(state)))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the gate until it is told to stop."""
+    return run_stage(NAME, build, arguments)
