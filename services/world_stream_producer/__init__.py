@@ -1,0 +1,1 @@
+"""World Stream Producer: streams the business traffic of READY runs to its ingress lane."""
