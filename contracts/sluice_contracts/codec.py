@@ -235,7 +235,9 @@ def _unframed(value: bytes) -> DecodeFailure:
 def check(fields: Mapping[str, Any]) -> tuple[Violation, ...]:
     """Check an enveloped event against the contract that its event_type and schema_version name."""
     event_type, version = fields.get("event_type"), fields.get("schema_version")
-    contract = CONTRACTS.get((event_type, version))  # type: ignore[arg-type]
+    contract = None
+    if isinstance(event_type, str) and isinstance(version, int):
+        contract = CONTRACTS.get((event_type, version))
     if contract is None:
         return (Violation("event_type", "unknown", f"no contract {event_type!r} version {version!r}"),)
     return contract.check(fields)

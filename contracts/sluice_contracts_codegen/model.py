@@ -176,7 +176,7 @@ def _schema(path: Path, source: Json) -> Schema:
     return Schema(event_type, version, "envelope" in marks, source, root, path)
 
 
-def _type(node: Any, named: dict[str, Record], where: str) -> Type:  # noqa: PLR0911 - one return a type
+def _type(node: Any, named: dict[str, Record], where: str) -> Type:
     if isinstance(node, str):
         if node in named:
             return named[node]

@@ -146,7 +146,7 @@ def _default(entry: Field) -> str:
     return f" = {entry.default!r}"
 
 
-def _out(declared: Type, value: str) -> str:  # noqa: PLR0911 - one return a type
+def _out(declared: Type, value: str) -> str:
     match declared:
         case Record():
             return f"{value}.to_fields()"
@@ -164,7 +164,7 @@ def _out(declared: Type, value: str) -> str:  # noqa: PLR0911 - one return a typ
             return value
 
 
-def _in(declared: Type, value: str, names: dict[Record, str]) -> str:  # noqa: PLR0911 - one return a type
+def _in(declared: Type, value: str, names: dict[Record, str]) -> str:
     match declared:
         case Record():
             return f"{names[declared]}.from_fields({value})"

@@ -181,14 +181,14 @@ class _SchemaWriter:
             return [f"_fast_{symbol(self.schema)}_{declared.name}({value})"]
         if isinstance(declared, Array):
             inner = self._value_conditions(declared.items, "item", rules)
-            return [f"(not {value} or all([{' and '.join(inner)} for item in {value}]))"] if inner else []
+            return [
+                f"type({value}) is list",
+                f"(not {value} or all([{' and '.join(inner)} for item in {value}]))",
+            ]
         if isinstance(declared, Map):
-            inner = self._value_conditions(declared.values, "item", rules)
-            return (
-                [f"(not {value} or all([{' and '.join(inner)} for item in {value}.values()]))"]
-                if inner
-                else []
-            )
+            inner = ["type(key) is str", *self._value_conditions(declared.values, "item", rules)]
+            pairs = f"for key, item in {value}.items()"
+            return [f"type({value}) is dict", f"(not {value} or all([{' and '.join(inner)} {pairs}]))"]
         assert isinstance(declared, Primitive)
         return list(_primitive_conditions(declared, value, rules))
 
@@ -254,34 +254,34 @@ def _range(declared: Primitive, rules: Json) -> tuple[int, int]:
     return rules.get("minimum", -limit - 1), rules.get("maximum", limit)
 
 
-def _primitive_conditions(  # noqa: C901, PLR0912 - one branch a rule
-    declared: Primitive, value: str, rules: Json
-) -> Iterator[str]:
-    if "const" in rules:
-        yield f"{value} == {rules['const']!r}"
-    elif declared.kind == "string":
-        if "enum" in rules:
-            yield f"{value} in {_frozen(rules['enum'])}"
-        if "format" in rules:
-            yield f"_FM_{rules['format']}({value}) is not None"
-        low, high = rules.get("minLength"), rules.get("maxLength")
-        if low is not None and high is not None:
-            yield f"{low} <= len({value}) <= {high}"
-        elif high is not None:
-            yield f"len({value}) <= {high}"
-        elif low is not None:
-            yield f"len({value}) >= {low}"
+def _primitive_conditions(declared: Primitive, value: str, rules: Json) -> Iterator[str]:
+    if declared.kind == "string":
+        yield from _text_conditions(value, rules)
     elif declared.kind == "bytes":
+        yield f"type({value}) is bytes"
         if "maxLength" in rules:
             yield f"len({value}) <= {rules['maxLength']}"
+    elif declared.kind == "boolean":
+        yield f"type({value}) is bool"
     else:
-        low, high = rules.get("minimum"), rules.get("maximum")
-        if low is not None and high is not None:
-            yield f"{low} <= {value} <= {high}"
-        elif low is not None:
-            yield f"{value} >= {low}"
-        elif high is not None:
-            yield f"{value} <= {high}"
+        low, high = _range(declared, rules)
+        yield f"type({value}) is int"
+        yield f"{low} <= {value} <= {high}" if low != high else f"{value} == {low}"
+
+
+def _text_conditions(value: str, rules: Json) -> Iterator[str]:
+    if "const" in rules:
+        yield f"{value} == {rules['const']!r}"
+    elif "enum" in rules:
+        yield f"{value} in {_frozen(rules['enum'])}"
+    elif "format" in rules:
+        yield f"_FM_{rules['format']}({value}) is not None"
+    else:
+        yield f"type({value}) is str"
+        if "minLength" in rules:
+            yield f"len({value}) >= {rules['minLength']}"
+        if "maxLength" in rules:
+            yield f"len({value}) <= {rules['maxLength']}"
 
 
 def _frozen(values: list[str | None]) -> str:

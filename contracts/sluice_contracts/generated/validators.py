@@ -47,9 +47,12 @@ def _fast_basis_record_v1_InputRange(f: dict[str, Any]) -> bool:
     f_end = f["end"]
     return (
         len(f) == 4
-        and f_partition >= 0
-        and f_start >= 0
-        and f_end >= 0
+        and type(f_partition) is int
+        and 0 <= f_partition <= 2147483647
+        and type(f_start) is int
+        and 0 <= f_start <= 9223372036854775807
+        and type(f_end) is int
+        and 0 <= f_end <= 9223372036854775807
         and _M_fast_basis_record_v1_InputRange(f["topic"]) is not None
     )
 
@@ -64,9 +67,12 @@ def _fast_basis_record_v1_OutputRun(f: dict[str, Any]) -> bool:
     f_count = f["count"]
     return (
         len(f) == 4
-        and f_partition >= 0
-        and f_start >= 0
-        and f_count >= 1
+        and type(f_partition) is int
+        and 0 <= f_partition <= 2147483647
+        and type(f_start) is int
+        and 0 <= f_start <= 9223372036854775807
+        and type(f_count) is int
+        and 1 <= f_count <= 2147483647
         and _M_fast_basis_record_v1_OutputRun(f["topic"]) is not None
     )
 
@@ -81,8 +87,11 @@ def _fast_basis_record_v1_PoisonRecord(f: dict[str, Any]) -> bool:
     f_error = f["error"]
     return (
         len(f) == 4
-        and f_partition >= 0
-        and f_offset >= 0
+        and type(f_partition) is int
+        and 0 <= f_partition <= 2147483647
+        and type(f_offset) is int
+        and 0 <= f_offset <= 9223372036854775807
+        and type(f_error) is str
         and len(f_error) <= 4096
         and _M_fast_basis_record_v1_PoisonRecord(f["topic"]) is not None
     )
@@ -100,11 +109,15 @@ def _fast_basis_record_v1_Locator(f: dict[str, Any]) -> bool:
     f_schema_version = f["schema_version"]
     return (
         len(f) == 4
-        and 1 <= len(f_uri) <= 2048
+        and type(f_uri) is str
+        and len(f_uri) >= 1
+        and len(f_uri) <= 2048
         and len(f_digest) == 2
         and f_digest_algo in {"sha256"}
-        and f_bytes >= 0
-        and f_schema_version >= 1
+        and type(f_bytes) is int
+        and 0 <= f_bytes <= 9223372036854775807
+        and type(f_schema_version) is int
+        and 1 <= f_schema_version <= 2147483647
         and _M_fast_basis_record_v1_Locator(f_digest["hash"]) is not None
     )
 
@@ -121,24 +134,37 @@ def fast_basis_record_v1(f: dict[str, Any]) -> bool:
     f_code_rev = f["code_rev"]
     f_transactional_id = f["transactional_id"]
     f_outputs = f["outputs"]
+    f_environment = f["environment"]
     f_poison = f["poison"]
     f_checkpoint = f["checkpoint"]
     f_events = f["events"]
     f_chain = f["chain"]
     return (
         len(f) == 14
-        and f_shard >= 0
-        and f_batch_no >= 0
+        and type(f_shard) is int
+        and 0 <= f_shard <= 2147483647
+        and type(f_batch_no) is int
+        and 0 <= f_batch_no <= 9223372036854775807
+        and type(f_inputs) is list
         and (not f_inputs or all([_fast_basis_record_v1_InputRange(item) for item in f_inputs]))
+        and type(f_now) is int
         and 0 <= f_now <= 253402300799999999
-        and 1 <= len(f_code_rev) <= 256
-        and 1 <= len(f_transactional_id) <= 256
+        and type(f_code_rev) is str
+        and len(f_code_rev) >= 1
+        and len(f_code_rev) <= 256
+        and type(f_transactional_id) is str
+        and len(f_transactional_id) >= 1
+        and len(f_transactional_id) <= 256
+        and type(f_outputs) is list
         and (not f_outputs or all([_fast_basis_record_v1_OutputRun(item) for item in f_outputs]))
-        and "environment" in f
+        and type(f_environment) is dict
+        and (not f_environment or all([type(key) is str and type(item) is str for key, item in f_environment.items()]))
+        and type(f_poison) is list
         and (not f_poison or all([_fast_basis_record_v1_PoisonRecord(item) for item in f_poison]))
         and (f_checkpoint is None or _fast_basis_record_v1_Locator(f_checkpoint))
-        and f_events >= 0
-        and (f_chain is None or len(f_chain) <= 256)
+        and type(f_events) is int
+        and 0 <= f_events <= 9223372036854775807
+        and (f_chain is None or type(f_chain) is str and len(f_chain) <= 256)
         and _Mfast_basis_record_v1("\n".join((f["service"], f["outputs_digest"]))) is not None
     )
 
@@ -334,6 +360,7 @@ def fast_flow_report_v1(f: dict[str, Any]) -> bool:
     f_event_type = f["event_type"]
     f_ts_utc = f["ts_utc"]
     f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
     f_emitted_at_utc = f["emitted_at_utc"]
     f_parent_event_id = f["parent_event_id"]
     f_traceparent = f["traceparent"]
@@ -347,16 +374,24 @@ def fast_flow_report_v1(f: dict[str, Any]) -> bool:
     return (
         len(f) == 15
         and f_event_type == 'flow_report'
+        and type(f_ts_utc) is int
         and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
         and f_schema_version == 1
-        and "seed" in f
-        and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
         and len(f_payload) == 7
+        and type(f_payload_window_start) is int
         and 0 <= f_payload_window_start <= 253402300799999999
+        and type(f_payload_window_end) is int
         and 0 <= f_payload_window_end <= 253402300799999999
-        and f_payload_events >= 0
-        and f_payload_amount_minor_total >= 0
-        and (not f_payload_currencies or all([item >= 0 for item in f_payload_currencies.values()]))
+        and type(f_payload_events) is int
+        and 0 <= f_payload_events <= 9223372036854775807
+        and type(f_payload_amount_minor_total) is int
+        and 0 <= f_payload_amount_minor_total <= 9223372036854775807
+        and type(f_payload_currencies) is dict
+        and (not f_payload_currencies or all([type(key) is str and type(item) is int and 0 <= item <= 9223372036854775807 for key, item in f_payload_currencies.items()]))
+        and type(f_payload_watermark) is int
         and 0 <= f_payload_watermark <= 253402300799999999
         and _Mfast_flow_report_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["service"]))) is not None
     )
@@ -487,9 +522,12 @@ def fast_flow_tally_v1(f: dict[str, Any]) -> bool:
     f_amount_minor_total = f["amount_minor_total"]
     return (
         len(f) == 6
+        and type(f_minute) is int
         and 0 <= f_minute <= 253402300799999999
-        and f_events >= 0
-        and f_amount_minor_total >= 0
+        and type(f_events) is int
+        and 0 <= f_events <= 9223372036854775807
+        and type(f_amount_minor_total) is int
+        and 0 <= f_amount_minor_total <= 9223372036854775807
         and _Mfast_flow_tally_v1("\n".join((f["tenant"], f["run_id"], f["last_event_id"]))) is not None
     )
 
@@ -540,6 +578,7 @@ def fast_gate_policy_v1(f: dict[str, Any]) -> bool:
     f_event_type = f["event_type"]
     f_ts_utc = f["ts_utc"]
     f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
     f_emitted_at_utc = f["emitted_at_utc"]
     f_parent_event_id = f["parent_event_id"]
     f_traceparent = f["traceparent"]
@@ -548,19 +587,25 @@ def fast_gate_policy_v1(f: dict[str, Any]) -> bool:
     f_payload_fingerprint = f_payload["fingerprint"]
     f_payload_fingerprint_algo = f_payload_fingerprint["algo"]
     f_payload_fingerprint_created_at = f_payload_fingerprint["created_at"]
+    f_payload_fingerprint_inputs = f_payload_fingerprint["inputs"]
     return (
         len(f) == 15
         and f_event_type == 'gate_policy'
+        and type(f_ts_utc) is int
         and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
         and f_schema_version == 1
-        and "seed" in f
-        and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
         and len(f_payload) == 3
-        and 2 <= len(f_payload_policy) <= 524288
+        and type(f_payload_policy) is str
+        and len(f_payload_policy) >= 2
+        and len(f_payload_policy) <= 524288
         and len(f_payload_fingerprint) == 4
         and f_payload_fingerprint_algo in {"sha256"}
-        and (f_payload_fingerprint_created_at is None or 0 <= f_payload_fingerprint_created_at <= 253402300799999999)
-        and "inputs" in f_payload_fingerprint
+        and (f_payload_fingerprint_created_at is None or type(f_payload_fingerprint_created_at) is int and 0 <= f_payload_fingerprint_created_at <= 253402300799999999)
+        and type(f_payload_fingerprint_inputs) is dict
+        and (not f_payload_fingerprint_inputs or all([type(key) is str and type(item) is str for key, item in f_payload_fingerprint_inputs.items()]))
         and _Mfast_gate_policy_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["revision"], f_payload_fingerprint["hash"]))) is not None
     )
 
@@ -694,7 +739,7 @@ def _fast_governance_action_v1_PolicyDecision(f: dict[str, Any]) -> bool:
     return (
         len(f) == 4
         and f_outcome in {"allow", "deny", "not_applicable"}
-        and (f_reason is None or len(f_reason) <= 2048)
+        and (f_reason is None or type(f_reason) is str and len(f_reason) <= 2048)
         and _M_fast_governance_action_v1_PolicyDecision("\n".join((f["policy"], f["revision"]))) is not None
     )
 
@@ -711,11 +756,15 @@ def _fast_governance_action_v1_Locator(f: dict[str, Any]) -> bool:
     f_schema_version = f["schema_version"]
     return (
         len(f) == 4
-        and 1 <= len(f_uri) <= 2048
+        and type(f_uri) is str
+        and len(f_uri) >= 1
+        and len(f_uri) <= 2048
         and len(f_digest) == 2
         and f_digest_algo in {"sha256"}
-        and f_bytes >= 0
-        and f_schema_version >= 1
+        and type(f_bytes) is int
+        and 0 <= f_bytes <= 9223372036854775807
+        and type(f_schema_version) is int
+        and 1 <= f_schema_version <= 2147483647
         and _M_fast_governance_action_v1_Locator(f_digest["hash"]) is not None
     )
 
@@ -728,6 +777,7 @@ def fast_governance_action_v1(f: dict[str, Any]) -> bool:
     f_event_type = f["event_type"]
     f_ts_utc = f["ts_utc"]
     f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
     f_emitted_at_utc = f["emitted_at_utc"]
     f_parent_event_id = f["parent_event_id"]
     f_traceparent = f["traceparent"]
@@ -735,6 +785,7 @@ def fast_governance_action_v1(f: dict[str, Any]) -> bool:
     f_payload_subject = f_payload["subject"]
     f_payload_actor = f_payload["actor"]
     f_payload_actor_type = f_payload_actor["type"]
+    f_payload_actor_roles = f_payload_actor["roles"]
     f_payload_actor_on_behalf_of = f_payload_actor["on_behalf_of"]
     f_payload_scope = f_payload["scope"]
     f_payload_outcome = f_payload["outcome"]
@@ -744,27 +795,38 @@ def fast_governance_action_v1(f: dict[str, Any]) -> bool:
     f_payload_policy_decisions = f_payload["policy_decisions"]
     f_payload_evidence_refs = f_payload["evidence_refs"]
     f_payload_target = f_payload["target"]
+    f_payload_original = f_payload["original"]
     f_payload_original_lane = f_payload["original_lane"]
     return (
         len(f) == 15
         and f_event_type == 'governance_action'
+        and type(f_ts_utc) is int
         and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
         and f_schema_version == 1
-        and "seed" in f
-        and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
         and len(f_payload) == 14
-        and 1 <= len(f_payload_subject) <= 512
+        and type(f_payload_subject) is str
+        and len(f_payload_subject) >= 1
+        and len(f_payload_subject) <= 512
         and len(f_payload_actor) == 4
         and f_payload_actor_type in {"human", "service", "model", "flow"}
-        and "roles" in f_payload_actor
+        and type(f_payload_actor_roles) is list
+        and (not f_payload_actor_roles or all([type(item) is str for item in f_payload_actor_roles]))
         and len(f_payload_scope) == 3
         and f_payload_outcome in {"allowed", "denied", "succeeded", "failed", "paused", "simulated"}
+        and type(f_payload_reason) is str
         and len(f_payload_reason) <= 4096
-        and (f_payload_latency_ms is None or f_payload_latency_ms >= 0)
+        and (f_payload_latency_ms is None or type(f_payload_latency_ms) is int and 0 <= f_payload_latency_ms <= 9223372036854775807)
+        and type(f_payload_policy_decisions) is list
         and (not f_payload_policy_decisions or all([_fast_governance_action_v1_PolicyDecision(item) for item in f_payload_policy_decisions]))
+        and type(f_payload_evidence_refs) is list
         and (not f_payload_evidence_refs or all([_fast_governance_action_v1_Locator(item) for item in f_payload_evidence_refs]))
-        and 1 <= len(f_payload_target) <= 512
-        and "original" in f_payload
+        and type(f_payload_target) is str
+        and len(f_payload_target) >= 1
+        and len(f_payload_target) <= 512
+        and (f_payload_original is None or type(f_payload_original) is bytes)
         and _Mfast_governance_action_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["action_id"], f_payload_actor["id"], "0" if f_payload_actor_on_behalf_of is None else f_payload_actor_on_behalf_of, f_payload_scope["tenant"], f_payload_scope["environment"], f_payload_scope["region"], "0000000000000000000000000000000000000000000000000000000000000000" if f_payload_inputs_digest is None else f_payload_inputs_digest, f_payload["kind"], "0" if f_payload_original_lane is None else f_payload_original_lane))) is not None
     )
 
@@ -1025,6 +1087,7 @@ def fast_payment_v1(f: dict[str, Any]) -> bool:
     f_event_type = f["event_type"]
     f_ts_utc = f["ts_utc"]
     f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
     f_emitted_at_utc = f["emitted_at_utc"]
     f_parent_event_id = f["parent_event_id"]
     f_traceparent = f["traceparent"]
@@ -1040,11 +1103,14 @@ def fast_payment_v1(f: dict[str, Any]) -> bool:
     return (
         len(f) == 15
         and f_event_type == 'payment'
+        and type(f_ts_utc) is int
         and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
         and f_schema_version == 1
-        and "seed" in f
-        and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
         and len(f_payload) == 13
+        and type(f_payload_amount_minor) is int
         and 0 <= f_payload_amount_minor <= 1000000000000000
         and f_payload["channel"] in {None, "pos", "ecom", "atm", "moto"}
         and _Mfast_payment_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["payment_id"], f_payload["customer_id"], f_payload["terminal_id"], f_payload["currency"], "0" if f_payload_account_id is None else f_payload_account_id, "0" if f_payload_card_id is None else f_payload_card_id, "0" if f_payload_merchant_id is None else f_payload_merchant_id, "5411" if f_payload_merchant_category is None else f_payload_merchant_category, "0" if f_payload_device_id is None else f_payload_device_id, "DE" if f_payload_country is None else f_payload_country, "::" if f_payload_ip_address is None else f_payload_ip_address))) is not None
@@ -1201,10 +1267,14 @@ def _fast_quarantine_record_v1_EvidenceRef(f: dict[str, Any]) -> bool:
     f_index = f["index"]
     return (
         len(f) == 5
-        and 1 <= len(f_uri) <= 2048
+        and type(f_uri) is str
+        and len(f_uri) >= 1
+        and len(f_uri) <= 2048
         and f_digest_algo in {"sha256"}
-        and f_bytes >= 0
-        and f_index >= 0
+        and type(f_bytes) is int
+        and 0 <= f_bytes <= 9223372036854775807
+        and type(f_index) is int
+        and 0 <= f_index <= 2147483647
         and _M_fast_quarantine_record_v1_EvidenceRef(f["digest_hash"]) is not None
     )
 
@@ -1217,6 +1287,7 @@ def fast_quarantine_record_v1(f: dict[str, Any]) -> bool:
     f_event_type = f["event_type"]
     f_ts_utc = f["ts_utc"]
     f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
     f_emitted_at_utc = f["emitted_at_utc"]
     f_parent_event_id = f["parent_event_id"]
     f_traceparent = f["traceparent"]
@@ -1229,24 +1300,28 @@ def fast_quarantine_record_v1(f: dict[str, Any]) -> bool:
     f_payload_subject_event_id = f_payload["subject_event_id"]
     f_payload_subject_run_id = f_payload["subject_run_id"]
     f_payload_evidence_ref = f_payload["evidence_ref"]
+    f_payload_inline_original = f_payload["inline_original"]
     f_payload_inline_headers = f_payload["inline_headers"]
     return (
         len(f) == 15
         and f_event_type == 'quarantine_record'
+        and type(f_ts_utc) is int
         and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
         and f_schema_version == 1
-        and "seed" in f
-        and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
         and len(f_payload) == 13
+        and type(f_payload_reason_codes) is list
         and (not f_payload_reason_codes or all([_FM_reason_code(item) is not None for item in f_payload_reason_codes]))
-        and (f_payload_detail is None or len(f_payload_detail) <= 4096)
-        and (f_payload_lane_partition is None or f_payload_lane_partition >= 0)
-        and (f_payload_lane_offset is None or f_payload_lane_offset >= 0)
-        and (f_payload_subject_event_id is None or len(f_payload_subject_event_id) <= 1024)
-        and (f_payload_subject_run_id is None or len(f_payload_subject_run_id) <= 1024)
+        and (f_payload_detail is None or type(f_payload_detail) is str and len(f_payload_detail) <= 4096)
+        and (f_payload_lane_partition is None or type(f_payload_lane_partition) is int and 0 <= f_payload_lane_partition <= 2147483647)
+        and (f_payload_lane_offset is None or type(f_payload_lane_offset) is int and 0 <= f_payload_lane_offset <= 9223372036854775807)
+        and (f_payload_subject_event_id is None or type(f_payload_subject_event_id) is str and len(f_payload_subject_event_id) <= 1024)
+        and (f_payload_subject_run_id is None or type(f_payload_subject_run_id) is str and len(f_payload_subject_run_id) <= 1024)
         and (f_payload_evidence_ref is None or _fast_quarantine_record_v1_EvidenceRef(f_payload_evidence_ref))
-        and "inline_original" in f_payload
-        and (f_payload_inline_headers is None or len(f_payload_inline_headers) <= 65536)
+        and (f_payload_inline_original is None or type(f_payload_inline_original) is bytes)
+        and (f_payload_inline_headers is None or type(f_payload_inline_headers) is str and len(f_payload_inline_headers) <= 65536)
         and _Mfast_quarantine_record_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["quarantine_id"], f_payload["receipt_id"], "0" if f_payload_lane_topic is None else f_payload_lane_topic, f_payload["principal"]))) is not None
     )
 
@@ -1428,10 +1503,14 @@ def _fast_receipt_v1_EvidenceRef(f: dict[str, Any]) -> bool:
     f_index = f["index"]
     return (
         len(f) == 5
-        and 1 <= len(f_uri) <= 2048
+        and type(f_uri) is str
+        and len(f_uri) >= 1
+        and len(f_uri) <= 2048
         and f_digest_algo in {"sha256"}
-        and f_bytes >= 0
-        and f_index >= 0
+        and type(f_bytes) is int
+        and 0 <= f_bytes <= 9223372036854775807
+        and type(f_index) is int
+        and 0 <= f_index <= 2147483647
         and _M_fast_receipt_v1_EvidenceRef(f["digest_hash"]) is not None
     )
 
@@ -1444,6 +1523,7 @@ def fast_receipt_v1(f: dict[str, Any]) -> bool:
     f_event_type = f["event_type"]
     f_ts_utc = f["ts_utc"]
     f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
     f_emitted_at_utc = f["emitted_at_utc"]
     f_parent_event_id = f["parent_event_id"]
     f_traceparent = f["traceparent"]
@@ -1469,26 +1549,32 @@ def fast_receipt_v1(f: dict[str, Any]) -> bool:
     return (
         len(f) == 15
         and f_event_type == 'receipt'
+        and type(f_ts_utc) is int
         and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
         and f_schema_version == 1
-        and "seed" in f
-        and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
         and len(f_payload) == 21
         and f_payload_decision in {"ADMIT", "DUPLICATE", "QUARANTINE"}
+        and type(f_payload_reason_codes) is list
         and (not f_payload_reason_codes or all([_FM_reason_code(item) is not None for item in f_payload_reason_codes]))
-        and (f_payload_subject_event_id is None or len(f_payload_subject_event_id) <= 1024)
-        and (f_payload_subject_event_type is None or len(f_payload_subject_event_type) <= 1024)
-        and (f_payload_subject_run_id is None or len(f_payload_subject_run_id) <= 1024)
-        and (f_payload_partition_key is None or len(f_payload_partition_key) <= 1024)
-        and (f_payload_partition_profile is None or len(f_payload_partition_profile) <= 256)
+        and (f_payload_subject_event_id is None or type(f_payload_subject_event_id) is str and len(f_payload_subject_event_id) <= 1024)
+        and (f_payload_subject_event_type is None or type(f_payload_subject_event_type) is str and len(f_payload_subject_event_type) <= 1024)
+        and (f_payload_subject_run_id is None or type(f_payload_subject_run_id) is str and len(f_payload_subject_run_id) <= 1024)
+        and (f_payload_partition_key is None or type(f_payload_partition_key) is str and len(f_payload_partition_key) <= 1024)
+        and (f_payload_partition_profile is None or type(f_payload_partition_profile) is str and len(f_payload_partition_profile) <= 256)
         and f_payload_origin in {"lane", "chained", "released"}
-        and (f_payload_lane_partition is None or f_payload_lane_partition >= 0)
-        and (f_payload_lane_offset is None or f_payload_lane_offset >= 0)
+        and (f_payload_lane_partition is None or type(f_payload_lane_partition) is int and 0 <= f_payload_lane_partition <= 2147483647)
+        and (f_payload_lane_offset is None or type(f_payload_lane_offset) is int and 0 <= f_payload_lane_offset <= 9223372036854775807)
+        and type(f_payload_admitted_at) is int
         and 0 <= f_payload_admitted_at <= 253402300799999999
-        and (f_payload_detail is None or len(f_payload_detail) <= 4096)
+        and (f_payload_detail is None or type(f_payload_detail) is str and len(f_payload_detail) <= 4096)
         and (f_payload_evidence_ref is None or _fast_receipt_v1_EvidenceRef(f_payload_evidence_ref))
-        and f_payload_eb_partition >= -1
-        and f_payload_eb_offset >= -1
+        and type(f_payload_eb_partition) is int
+        and -1 <= f_payload_eb_partition <= 2147483647
+        and type(f_payload_eb_offset) is int
+        and -1 <= f_payload_eb_offset <= 9223372036854775807
         and _Mfast_receipt_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["receipt_id"], "0000000000000000000000000000000000000000000000000000000000000000" if f_payload_payload_hash is None else f_payload_payload_hash, f_payload["policy_revision"], f_payload["principal"], "0" if f_payload_lane_topic is None else f_payload_lane_topic, "0" if f_payload_eb_topic is None else f_payload_eb_topic))) is not None
     )
 
@@ -1704,6 +1790,7 @@ def fast_run_closed_v1(f: dict[str, Any]) -> bool:
     f_event_type = f["event_type"]
     f_ts_utc = f["ts_utc"]
     f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
     f_emitted_at_utc = f["emitted_at_utc"]
     f_parent_event_id = f["parent_event_id"]
     f_traceparent = f["traceparent"]
@@ -1713,13 +1800,17 @@ def fast_run_closed_v1(f: dict[str, Any]) -> bool:
     return (
         len(f) == 15
         and f_event_type == 'run_closed'
+        and type(f_ts_utc) is int
         and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
         and f_schema_version == 1
-        and "seed" in f
-        and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
         and len(f_payload) == 2
-        and 1 <= len(f_payload_reason) <= 1024
-        and (f_payload_events_expected is None or f_payload_events_expected >= 0)
+        and type(f_payload_reason) is str
+        and len(f_payload_reason) >= 1
+        and len(f_payload_reason) <= 1024
+        and (f_payload_events_expected is None or type(f_payload_events_expected) is int and 0 <= f_payload_events_expected <= 9223372036854775807)
         and _Mfast_run_closed_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent))) is not None
     )
 
@@ -1823,6 +1914,7 @@ def fast_run_evidence_v1(f: dict[str, Any]) -> bool:
     f_event_type = f["event_type"]
     f_ts_utc = f["ts_utc"]
     f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
     f_emitted_at_utc = f["emitted_at_utc"]
     f_parent_event_id = f["parent_event_id"]
     f_traceparent = f["traceparent"]
@@ -1833,13 +1925,17 @@ def fast_run_evidence_v1(f: dict[str, Any]) -> bool:
     return (
         len(f) == 15
         and f_event_type == 'run_evidence'
+        and type(f_ts_utc) is int
         and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
         and f_schema_version == 1
-        and "seed" in f
-        and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
         and len(f_payload) == 5
         and f_payload_verdict in {"PASS", "FAIL"}
-        and (not f_payload_reasons or all([1 <= len(item) <= 1024 for item in f_payload_reasons]))
+        and type(f_payload_reasons) is list
+        and (not f_payload_reasons or all([type(item) is str and len(item) >= 1 and len(item) <= 1024 for item in f_payload_reasons]))
+        and type(f_payload_checked_gates) is list
         and (not f_payload_checked_gates or all([_FM_id(item) is not None for item in f_payload_checked_gates]))
         and _Mfast_run_evidence_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["ready_event_id"], f_payload["facts_view_digest"]))) is not None
     )
@@ -1960,6 +2056,7 @@ def fast_run_ready_v1(f: dict[str, Any]) -> bool:
     f_event_type = f["event_type"]
     f_ts_utc = f["ts_utc"]
     f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
     f_emitted_at_utc = f["emitted_at_utc"]
     f_parent_event_id = f["parent_event_id"]
     f_traceparent = f["traceparent"]
@@ -1977,21 +2074,30 @@ def fast_run_ready_v1(f: dict[str, Any]) -> bool:
     return (
         len(f) == 15
         and f_event_type == 'run_ready'
+        and type(f_ts_utc) is int
         and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
         and f_schema_version == 1
-        and "seed" in f
-        and (f_emitted_at_utc is None or 0 <= f_emitted_at_utc <= 253402300799999999)
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
         and len(f_payload) == 7
         and len(f_payload_facts_view) == 4
-        and 1 <= len(f_payload_facts_view_uri) <= 2048
+        and type(f_payload_facts_view_uri) is str
+        and len(f_payload_facts_view_uri) >= 1
+        and len(f_payload_facts_view_uri) <= 2048
         and len(f_payload_facts_view_digest) == 2
         and f_payload_facts_view_digest_algo in {"sha256"}
-        and f_payload_facts_view_bytes >= 0
-        and f_payload_facts_view_schema_version >= 1
+        and type(f_payload_facts_view_bytes) is int
+        and 0 <= f_payload_facts_view_bytes <= 9223372036854775807
+        and type(f_payload_facts_view_schema_version) is int
+        and 1 <= f_payload_facts_view_schema_version <= 2147483647
         and f_payload_traffic_delivery_mode in {"push", "pull"}
+        and type(f_payload_required_gates) is list
         and (not f_payload_required_gates or all([_FM_id(item) is not None for item in f_payload_required_gates]))
+        and type(f_payload_streamed_outputs) is list
         and (not f_payload_streamed_outputs or all([_FM_id(item) is not None for item in f_payload_streamed_outputs]))
-        and f_payload_expected_events >= 0
+        and type(f_payload_expected_events) is int
+        and 0 <= f_payload_expected_events <= 9223372036854775807
         and _Mfast_run_ready_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload_facts_view_digest["hash"], f_payload["equivalence_key"], f_payload["oracle_engine"]))) is not None
     )
 
