@@ -104,4 +104,5 @@ def _amounts(rng: np.random.Generator, mean_minor: Ints, category: Ints) -> Ints
     priced = chance(rng, 250, count)
     amount = np.where(priced, amount // 100 * 100 + 99, amount)
     cash = np.maximum(amount // 1000, 1) * 1000
-    return np.where(category == places.CASH_CATEGORY, cash, amount).astype(np.int64)
+    amounts: Ints = np.where(category == places.CASH_CATEGORY, cash, amount)
+    return amounts

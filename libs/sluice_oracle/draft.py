@@ -55,6 +55,7 @@ class WorldDraft(_Frozen):
     seed: int | None = None
     parameters: dict[str, Any]
     outputs: tuple[DraftOutput, ...] = Field(min_length=1)
+    notes: dict[str, Any] = Field(default_factory=dict, description="what else a reader should know; hashed")
     corridors: dict[str, tuple[float, float]] = Field(
         default_factory=dict,
         description="output to the lowest and highest share of is_fraud that it may have",

@@ -72,3 +72,33 @@ class KeySet:
             return np.ones(len(wanted), np.bool_)
         absent: npt.NDArray[np.bool_] = hashes[np.minimum(found, len(hashes) - 1)] != wanted
         return absent
+
+
+class SeenKeys:
+    """Tells repeated keys from new ones, batch by batch: 8 bytes a key.
+
+    Levels of sorted hashes that double in size; a key is looked up in each. A hash collision would call a new
+    key repeated: one chance in 10 million at 2 million keys (n**2 / 2**65).
+    """
+
+    def __init__(self) -> None:
+        self._levels: list[Hashes] = []
+
+    def repeated(self, keys: pa.Array) -> npt.NDArray[np.bool_]:
+        """Mask of keys seen before, in an earlier batch or earlier in this one; afterwards all are seen."""
+        hashes = hash_keys(keys)
+        fresh, first = np.unique(hashes, return_index=True)
+        seen = np.ones(len(hashes), np.bool_)
+        seen[first] = False
+        for level in self._levels:
+            at = np.minimum(np.searchsorted(level, hashes), len(level) - 1)
+            seen |= level[at] == hashes
+        self._add(fresh)
+        return seen
+
+    def _add(self, hashes: Hashes) -> None:
+        if not len(hashes):
+            return
+        while self._levels and len(self._levels[-1]) <= 2 * len(hashes):
+            hashes = np.sort(np.concatenate([self._levels.pop(), hashes]))
+        self._levels.append(hashes)

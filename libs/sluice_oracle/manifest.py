@@ -98,6 +98,7 @@ class Manifest(_Frozen):
     seed: int | None
     parameters: dict[str, Any]
     parameter_hash: str
+    notes: dict[str, Any] = Field(default_factory=dict)
     outputs: tuple[Output, ...]
     gates: tuple[Gate, ...]
     manifest_fingerprint: str = ""

@@ -143,6 +143,7 @@ def _manifest(
         seed=draft.seed,
         parameters=draft.parameters,
         parameter_hash=parameter_hash(draft.parameters),
+        notes=draft.notes,
         outputs=outputs,
         gates=gates,
     )
