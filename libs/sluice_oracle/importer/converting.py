@@ -110,11 +110,9 @@ def _take_labels(work: _Conversion, labels: LabelSpec) -> None:
         delayed = pc.add(times.cast(pa.int64()), labels.delay_days * _DAY_MICROS)
         work.arrays["observed_time"] = delayed.cast(TIMESTAMP)
     for name in LABEL_COLUMNS:
-        missing = work.arrays[name].is_null().to_numpy(zero_copy_only=False)
-        known = (
-            np.array([row in work.found for row in range(work.count)], np.bool_) if missing.any() else missing
-        )
-        work.reject(np.flatnonzero(missing & ~known), name, "required")
+        missing = np.flatnonzero(work.arrays[name].is_null().to_numpy(zero_copy_only=False))
+        # a row that is rejected already may lack values for that very reason
+        work.reject(np.array([row for row in missing if row not in work.found], np.int64), name, "required")
 
 
 def _bad_rows(batch: SourceBatch, mapping: Mapping, work: _Conversion) -> tuple[BadRow, ...]:

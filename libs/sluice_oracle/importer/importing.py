@@ -68,9 +68,9 @@ def import_world(
 ) -> Imported | ImportRefused:
     """Map a Parquet or CSV file onto the payment contract into a new or empty `folder`, in bounded memory.
 
-    Rows that break the mapping or the contract go to `rejects.ndjson` with their number and reasons. More than
-    the share `max_rejects` (0..1) of them refuses the import, as does an input out of time order without
-    `sort`; of a refused import only that file stays.
+    Rows that break the mapping or the contract go to `rejects.ndjson` with their number and reasons. More
+    than the share `max_rejects` (0..1) of them refuses the import, as does an input out of time order
+    without `sort`; of a refused import only that file stays.
 
     Memory is a few batches plus 8 bytes a row (keys already seen), with `sort` also a million rows.
     Raises SourceError (unreadable file, missing columns), FileExistsError (folder in use).

@@ -1,6 +1,6 @@
 """Single columns, from what users have to what the contract wants.
 
-Each function returns the converted array, null where a value could not be understood, and the mask of those rows.
+Each function returns the converted array, null where a value was not understood, and the mask of those rows.
 """
 
 from __future__ import annotations
