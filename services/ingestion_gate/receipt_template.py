@@ -11,11 +11,12 @@ from sluice_contracts.receipts import NO_COORDINATES
 from sluice_contracts.wire import NUMBER
 
 MARK_LENGTH = 64
-RECEIPT_MARK = "\x01" * MARK_LENGTH
-TRACE_MARK = "\x02" * MARK_LENGTH
-SUBJECT_MARK = "\x03" * MARK_LENGTH
-HASH_MARK = "\x04" * MARK_LENGTH
-KEY_MARK = "\x05" * MARK_LENGTH
+"""As long as a hash. A mark is made of a byte that no length or tag of the record ends in."""
+RECEIPT_MARK = "\x11" * MARK_LENGTH
+TRACE_MARK = "\x12" * MARK_LENGTH
+SUBJECT_MARK = "\x13" * MARK_LENGTH
+HASH_MARK = "\x14" * MARK_LENGTH
+KEY_MARK = "\x15" * MARK_LENGTH
 OFFSET_MARK = 0x2A55_AA55_AA55_AA55
 _LENGTH = NUMBER[MARK_LENGTH]
 

@@ -1,100 +1,14 @@
-"""Builders of events as publishers send them."""
+"""A gate without a broker."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from services.ingestion_gate.memory_keys import MemoryKeys
 from services.ingestion_gate.stage import GateStage, gate_chain
 from services.ingestion_gate.state import GateState
-from sluice_contracts import encode
 from sluice_kit.testing import TopologyDriver
-
-FINGERPRINT = "f" * 64
-PARAMETERS = "a" * 64
-ZERO = "0" * 64
-NOW = 1_700_000_000_000_000
-DIGEST = "d" * 64
-
-Fields = dict[str, Any]
-
-
-def envelope(event_type: str, event_id: str, payload: Fields, **changes: Any) -> Fields:
-    return {
-        "event_id": event_id,
-        "event_type": event_type,
-        "ts_utc": NOW,
-        "schema_version": 1,
-        "manifest_fingerprint": FINGERPRINT,
-        "tenant": "default",
-        "parameter_hash": PARAMETERS,
-        "scenario_id": "s1",
-        "run_id": "run-1",
-        "seed": None,
-        "emitted_at_utc": None,
-        "producer": "tests",
-        "parent_event_id": None,
-        "traceparent": None,
-        "payload": payload,
-    } | changes
-
-
-def payment(event_id: str, *, amount: int = 1_234, customer: str = "C1", **changes: Any) -> Fields:
-    payload = {
-        "payment_id": f"P-{event_id}",
-        "customer_id": customer,
-        "terminal_id": "T1",
-        "amount_minor": amount,
-        "currency": "EUR",
-        "account_id": None,
-        "card_id": None,
-        "merchant_id": None,
-        "merchant_category": None,
-        "channel": "pos",
-        "device_id": None,
-        "country": "DE",
-        "ip_address": None,
-    }
-    return envelope("payment", event_id, payload, **changes)
-
-
-def standing_payment(event_id: str, **changes: Any) -> Fields:
-    pins = {"manifest_fingerprint": ZERO, "parameter_hash": ZERO, "scenario_id": "standing", "run_id": "standing"}
-    return payment(event_id, **(pins | changes))
-
-
-def run_ready(event_id: str = "ready-1", *, mode: str = "push", **changes: Any) -> Fields:
-    payload = {
-        "facts_view": {
-            "uri": "artifact://sr/run_facts_view/run-1",
-            "digest": {"algo": "sha256", "hash": DIGEST},
-            "bytes": 10,
-            "schema_version": 1,
-        },
-        "equivalence_key": "e" * 64,
-        "traffic_delivery_mode": mode,
-        "oracle_engine": "reference",
-        "required_gates": ["schema"],
-        "streamed_outputs": ["payments"],
-        "expected_events": 3,
-    }
-    return envelope("run_ready", event_id, payload, **changes)
-
-
-def evidence(verdict: str = "PASS", event_id: str = "evidence-1", **changes: Any) -> Fields:
-    payload = {
-        "ready_event_id": "ready-1",
-        "facts_view_digest": DIGEST,
-        "verdict": verdict,
-        "reasons": [] if verdict == "PASS" else ["gate schema is FAIL"],
-        "checked_gates": ["schema"],
-    }
-    return envelope("run_evidence", event_id, payload, **changes)
-
-
-def framed(fields: Fields) -> bytes:
-    return encode(fields["event_type"], 1, fields)
+from tests.unit.ingestion_gate.events import NOW, Fields
 
 
 @pytest.fixture
@@ -105,10 +19,3 @@ def gate() -> TopologyDriver:
 @pytest.fixture
 def receipts(gate: TopologyDriver) -> Callable[[], list[Fields]]:
     return lambda: [event["payload"] for event in gate.events("audit.receipt")]  # type: ignore[misc]
-
-
-def open_run(gate: TopologyDriver, **ready: Any) -> None:
-    gate.pipe("ingress.scenario_runner", framed(run_ready(**ready)))
-    gate.pipe("ingress.ingestion_gate", framed(evidence()))
-    gate.step()
-    gate.step()
