@@ -13,6 +13,10 @@ Progress = Callable[[int, int], None]
 """Called with events done and events in all."""
 
 
+class ParametersError(ValueError):
+    """An engine does not take these parameters; the message names each wrong one."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
     """What to make. The seed is not a parameter: two worlds of one parameter hash may differ by seed."""
@@ -31,5 +35,5 @@ class WorldEngine(Protocol):
     def generate(self, spec: EngineSpec, folder: Path, progress: Progress) -> WorldDraft:
         """Write an unsealed world into `folder` (made if missing) and say what it is.
 
-        Raises ValueError for parameters it does not take, FileExistsError for a folder that is in use.
+        Raises ParametersError, FileExistsError for a folder that is in use.
         """

@@ -14,7 +14,7 @@ from sluice_engine.draws import generator
 from sluice_engine.events import Events
 from sluice_engine.fraud import added_fraud, bad_terminals, turn_bad
 from sluice_engine.genuine import events_per_day, genuine_day
-from sluice_engine.interface import EngineSpec, Progress
+from sluice_engine.interface import EngineSpec, ParametersError, Progress
 from sluice_engine.parameters import DAY_MICROS, WorldParameters
 from sluice_engine.population import Customers, Terminals, make_customers, make_terminals
 from sluice_engine.tables import Names, card_table, customer_table, label_table, payment_table, terminal_table
@@ -44,7 +44,11 @@ class ReferenceEngine:
         try:
             parameters = WorldParameters.model_validate(spec.parameters)
         except ValidationError as error:
-            raise ValueError(f"parameters of {self.name}: {error}") from error
+            wrong = "; ".join(
+                f"{'.'.join(str(part) for part in item['loc']) or 'parameters'}: {item['msg']}"
+                for item in error.errors()
+            )
+            raise ParametersError(f"{self.name} does not take these parameters: {wrong}") from error
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise FileExistsError(f"{folder} is not empty; an engine writes into a folder of its own")

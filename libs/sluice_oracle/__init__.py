@@ -1,6 +1,7 @@
 """The Oracle Store: sealed worlds, written once, referenced by locator, verified when they are read."""
 
 from sluice_oracle.columns import LABEL_SCHEMA, PAYMENT_SCHEMA, OutputWriter
+from sluice_oracle.describing import describe
 from sluice_oracle.draft import DraftError, DraftOutput, WorldDraft, load_draft
 from sluice_oracle.manifest import (
     Engine,
@@ -40,6 +41,7 @@ __all__ = [
     "WorldDraft",
     "WorldError",
     "WorldNotSealed",
+    "describe",
     "gate_problems",
     "iter_batches",
     "load_draft",

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -96,7 +97,11 @@ class LocalObjects:
         limit = time.time() - _STALE_SECONDS
         for leftover in (self._root / _STAGING).iterdir():
             with suppress(FileNotFoundError):
-                if leftover.name != "publish.lock" and leftover.stat().st_mtime < limit:
+                if leftover.name == "publish.lock" or leftover.stat().st_mtime >= limit:
+                    continue
+                if leftover.is_dir():  # worlds are made here before they are sealed
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
                     leftover.unlink()
 
     @contextmanager

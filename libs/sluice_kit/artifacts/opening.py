@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from obstore.store import S3Store
 from pydantic import BaseModel, ConfigDict
 
+from sluice_kit.artifacts.errors import ArtifactPathError
 from sluice_kit.artifacts.local_objects import LocalObjects
 from sluice_kit.artifacts.objects import Objects
 from sluice_kit.artifacts.s3_objects import S3Objects
@@ -45,7 +46,7 @@ def open_store(
 ) -> ArtifactStore:
     """Open (and for a folder, create) the store of one scheme.
 
-    Raises ValueError for a root that is neither a folder path nor s3://bucket[/prefix], OSError when the
+    Raises ArtifactPathError for a root that is neither a folder path nor s3://bucket[/prefix], OSError when the
     folder cannot be made, and whatever `secret` raises for an unknown name.
     """
     settings = root if isinstance(root, StoreRoot) else StoreRoot(root=str(root))
@@ -98,7 +99,7 @@ def _objects(settings: StoreRoot, secret: Callable[[str], str]) -> Objects:
     if parts.scheme in ("", "file"):
         return LocalObjects(Path(parts.path if parts.scheme else settings.root).expanduser())
     if parts.scheme != "s3" or not parts.netloc:
-        raise ValueError(f"store root {settings.root!r}: use a folder path or s3://bucket/prefix")
+        raise ArtifactPathError(f"store root {settings.root!r}: use a folder path or s3://bucket/prefix")
     options: dict[str, str] = {"region": settings.region, "copy_if_not_exists": "multipart"}
     if settings.access_key_secret is not None:
         options["access_key_id"] = secret(settings.access_key_secret)
