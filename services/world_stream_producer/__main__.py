@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from services.world_stream_producer.app import run_service
+from services.world_stream_producer.endpoint import write_endpoint
 from services.world_stream_producer.settings import DEFAULT_POLICY, SERVICE, PolicyError, load_policy
 from sluice_kit.config import SecretMissing, WiringError, load_wiring
 from sluice_kit.telemetry import configure_logging
@@ -24,7 +25,7 @@ def main(
         if port is not None:
             wired = wired.model_copy(update={"http": wired.http.model_copy(update={"port": port})})
         configure_logging(SERVICE, level=wired.telemetry.log_level)
-        asyncio.run(run_service(wired, rules))
+        asyncio.run(run_service(wired, rules, on_bound=lambda bound: write_endpoint(wired, bound)))
     except (WiringError, PolicyError, SecretMissing, LookupError) as error:
         typer.echo(f"{SERVICE}: {error}", err=True)
         raise typer.Exit(2) from error

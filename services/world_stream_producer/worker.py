@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,10 +13,11 @@ import numpy as np
 
 from services.world_stream_producer.framing import Framed
 from services.world_stream_producer.pacing import Pace, in_stream_order
-from services.world_stream_producer.sending import LaneSender
+from services.world_stream_producer.sending import LaneSender, SendFailedError
 
 _LOOK_SECONDS: Final = 0.05  # how long a wait lasts before wishes are looked at again
 _SHORTEST_WAIT: Final = 0.002  # librdkafka counts milliseconds; shorter waits would spin
+_SETTLE_SECONDS: Final = 5.0
 _SEND_ROWS: Final = 4096  # rows handed to the producer in one call
 
 
@@ -80,9 +82,9 @@ class StreamWorker:
         self._drain_seconds = drain_seconds
         self._stop.set()
 
-    def join(self) -> None:
-        """Wait until the thread is done."""
-        self._thread.join()
+    def join(self, seconds: float | None = None) -> None:
+        """Wait until the thread is done, at most `seconds`."""
+        self._thread.join(seconds)
 
     def progress(self) -> Progress:
         """Where it stands now."""
@@ -98,6 +100,7 @@ class StreamWorker:
             self._exhausted = complete and self._acked == self._sent
         except Exception as error:  # noqa: BLE001 - the supervisor decides what a failure means
             self._failure = error
+            self._settle(sender)
         finally:
             if sender is not None:
                 sender.close()
@@ -153,6 +156,13 @@ class StreamWorker:
                     return
             sender.drain(_LOOK_SECONDS)
             self._note(sender)
+
+    def _settle(self, sender: LaneSender | None) -> None:
+        """After a failure that is not the lane's: let what was sent arrive, so that less is sent again."""
+        if sender is not None:
+            with contextlib.suppress(SendFailedError):
+                sender.drain(_SETTLE_SECONDS)
+                self._note(sender)
 
     def _note(self, sender: LaneSender) -> None:
         self._acked = self._start_row + sender.acknowledged()

@@ -1,0 +1,187 @@
+"""`sluice stream status|pause|resume|speed` and `sluice backfill`."""
+
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from services.world_stream_producer.backfill import BackfillError, backfill_run
+from services.world_stream_producer.endpoint import read_endpoint
+from sluice_kit.artifacts import ArtifactError
+from sluice_kit.config import SecretMissing, WiringError, load_wiring
+
+stream_app = typer.Typer(help="Watch and steer the streams of READY runs.", no_args_is_help=True)
+
+WiringFile = Annotated[
+    Path, typer.Option("--wiring", envvar="SLUICE_WIRING", help="Wiring file; `sluice up` writes this one.")
+]
+Tenant = Annotated[str, typer.Option(help="Tenant of the run.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON on standard output.")]
+Url = Annotated[
+    str | None, typer.Option(envvar="SLUICE_WSP_URL", help="Address of the producer's REST interface.")
+]
+RunId = Annotated[str, typer.Argument(help="Run id.")]
+DEFAULT_WIRING = Path(".sluice/wiring.yaml")
+
+
+@stream_app.command()
+def status(
+    run: Annotated[str | None, typer.Argument(help="Run id; all runs where left out.")] = None,
+    tenant: Tenant = "default",
+    wiring: WiringFile = DEFAULT_WIRING,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far each run is."""
+    with _reported():
+        answer = _call(
+            "GET",
+            "/v1/streams" + (f"/{run}" if run else ""),
+            tenant,
+            url or read_endpoint(load_wiring(wiring)),
+        )
+    if as_json:
+        _print_json(answer)
+    else:
+        Console().print(_table([answer] if run else answer["streams"]))
+
+
+@stream_app.command()
+def pause(
+    run: RunId, tenant: Tenant = "default", wiring: WiringFile = DEFAULT_WIRING, url: Url = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Take no further row of a run until it is resumed."""
+    _command(f"{run}/pause", tenant=tenant, wiring=wiring, url=url, as_json=as_json)
+
+
+@stream_app.command()
+def resume(
+    run: RunId, tenant: Tenant = "default", wiring: WiringFile = DEFAULT_WIRING, url: Url = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Go on where a run was paused; give a failed one another try."""
+    _command(f"{run}/resume", tenant=tenant, wiring=wiring, url=url, as_json=as_json)
+
+
+@stream_app.command()
+def speed(  # noqa: PLR0917 - typer makes options of parameters
+    run: RunId,
+    factor: Annotated[str, typer.Argument(help='1 is real time, 60 a minute a second, "max", or "policy".')],
+    tenant: Tenant = "default",
+    wiring: WiringFile = DEFAULT_WIRING,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change how fast a run is streamed; its content, order and ids stay what they are."""
+    body = {"speed": None if factor == "policy" else factor}
+    _command(f"{run}/speed", tenant=tenant, wiring=wiring, url=url, as_json=as_json, body=body)
+
+
+def backfill(
+    run: Annotated[str, typer.Option(help="Run whose facts view is fed through the gate.")],
+    tenant: Tenant = "default",
+    wiring: WiringFile = DEFAULT_WIRING,
+    as_json: AsJson = False,
+) -> None:
+    """Feed a READY run through the gate by reference, with the same event ids that streaming it gives.
+
+    What the gate has already is answered DUPLICATE, so repeating this is safe.
+    """
+    with _reported(), _progress(quiet=as_json) as on_progress:
+        summary = backfill_run(load_wiring(wiring), run, tenant=tenant, on_progress=on_progress)
+    if as_json:
+        _print_json(summary.to_dict())
+        return
+    rate = summary.rows / summary.seconds if summary.seconds else 0.0
+    typer.echo(
+        f"{summary.rows:,} rows of run {run} are on {summary.lane} partition {summary.partition} "
+        f"({summary.seconds:.1f} s, {rate:,.0f} a second); receipts tell what the gate made of each."
+    )
+
+
+def _command(
+    path: str, *, tenant: str, wiring: Path, url: str | None, as_json: bool, body: Any = None
+) -> None:
+    with _reported():
+        base = url or read_endpoint(load_wiring(wiring))
+        answer = _call("POST", f"/v1/streams/{path}", tenant, base, body)
+    if as_json:
+        _print_json(answer)
+    else:
+        Console().print(_table([answer["stream"]]))
+
+
+def _call(method: str, path: str, tenant: str, base: str, body: Any = None) -> Any:
+    headers = {"Sluice-Tenant": tenant}
+    if method == "POST":
+        headers["Idempotency-Key"] = str(uuid.uuid4())
+    response = httpx.request(method, base.rstrip("/") + path, headers=headers, json=body, timeout=10)
+    if response.is_error:
+        raise _RefusedError(_problem_text(response))
+    return response.json()
+
+
+class _RefusedError(Exception):
+    """The producer answered with a problem."""
+
+
+def _problem_text(response: httpx.Response) -> str:
+    try:
+        problem = response.json()
+        return f"{problem['code']}: {problem['detail']}. {problem['action']}"
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {response.status_code}: {response.text[:200]}"
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Say what went wrong in one line and leave with status 1."""
+    try:
+        yield
+    except (_RefusedError, BackfillError, ArtifactError, WiringError, SecretMissing, LookupError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    except httpx.HTTPError as error:
+        typer.echo(f"error: the World Stream Producer does not answer: {error}. Is it running?", err=True)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    columns = (TextColumn("backfill"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("backfill", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_json(answer: Any) -> None:
+    typer.echo(json.dumps(answer))
+
+
+def _table(streams: list[dict[str, Any]]) -> Table:
+    table = Table("run", "state", "rows", "of", "rows/s", "eta s", "speed", "reason")
+    for stream in streams:
+        table.add_row(
+            stream["run_id"],
+            stream["state"],
+            f"{stream['rows']:,}",
+            "" if stream["total_rows"] is None else f"{stream['total_rows']:,}",
+            "" if stream["rows_per_second"] is None else f"{stream['rows_per_second']:,.0f}",
+            "" if stream["eta_seconds"] is None else f"{stream['eta_seconds']:,.0f}",
+            stream["speed"],
+            stream["reason"] or "",
+        )
+    return table
