@@ -1,0 +1,1 @@
+"""Scenario Runner: the sole authority on which runs are ready, with the evidence for it."""
