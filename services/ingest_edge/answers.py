@@ -1,0 +1,114 @@
+"""The bodies of the edge's answers."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import quote, urlencode
+
+from pydantic import BaseModel, Field
+
+from services.ingest_edge.core import (
+    MESSAGE_OF,
+    NotTaken,
+    Outcome,
+    Rejected,
+    Taken,
+    result_of,
+)
+from sluice_kit.receipts import ReceiptView
+
+Result = Literal["ADMITTED", "REPEATED", "QUARANTINED", "PENDING", "NOT_TAKEN", "REJECTED"]
+
+
+class RuleBroken(BaseModel):
+    """One rule of the contract that an event breaks: ``path`` such as ``payload.currency``."""
+
+    path: str
+    rule: str
+    message: str
+
+
+class Links(BaseModel):
+    """Where to ask for the receipt later."""
+
+    receipt: str
+
+
+class EventAnswer(BaseModel):
+    """What became of one event.
+
+    ``receipt`` is the receipt of the first admission, also for an event that was sent again; only where that
+    one cannot be found (another publisher's, or the gate is away) it is the DUPLICATE's own, which names the
+    same place on the event bus.
+    """
+
+    result: Result
+    message: str
+    event_id: str | None
+    tenant: str | None = None
+    run_id: str | None = None
+    event_type: str | None = None
+    receipt: ReceiptView | None = None
+    links: Links | None = None
+
+
+class LineAnswer(EventAnswer):
+    """What became of one line of a batch; ``code`` and ``errors`` say why it was not taken."""
+
+    line: int = Field(description="number in the body, from 1; blank lines count")
+    code: str | None = None
+    errors: list[RuleBroken] = []
+
+
+class BatchAnswer(BaseModel):
+    """One entry a line, in order, and how many there are of each result."""
+
+    results: list[LineAnswer]
+    counts: dict[str, int]
+
+
+def receipt_link(event_id: str, tenant: str, run_id: str) -> str:
+    """Where this edge answers with the receipts of an event."""
+    return f"/v1/receipts/{quote(event_id, safe='')}?{urlencode({'tenant': tenant, 'run': run_id})}"
+
+
+def event_answer(outcome: Taken | NotTaken, first: ReceiptView | None) -> EventAnswer:
+    """For an event that was put on the lane."""
+    event, result = outcome.framed, result_of(outcome)
+    fields = outcome.receipt if isinstance(outcome, Taken) else None
+    own = None if fields is None else ReceiptView.of(fields)
+    return EventAnswer.model_construct(
+        result=result,
+        message=MESSAGE_OF[result],
+        event_id=event.event_id,
+        tenant=event.tenant,
+        run_id=event.run_id,
+        event_type=event.event_type,
+        receipt=first or own,
+        links=Links(receipt=receipt_link(event.event_id, event.tenant, event.run_id)),
+    )
+
+
+def line_answer(outcome: Outcome, first: ReceiptView | None) -> LineAnswer:
+    """For one line of a batch."""
+    if isinstance(outcome, Rejected):
+        return LineAnswer.model_construct(
+            line=outcome.line,
+            result="REJECTED",
+            message=outcome.detail,
+            event_id=outcome.event_id,
+            code=outcome.code,
+            errors=rules_broken(outcome),
+        )
+    answer = event_answer(outcome, first)
+    shown = {name: getattr(answer, name) for name in EventAnswer.model_fields}
+    code = "LANE_AWAY" if isinstance(outcome, NotTaken) else None
+    return LineAnswer.model_construct(line=outcome.framed.line, code=code, errors=[], **shown)
+
+
+def rules_broken(rejected: Rejected) -> list[RuleBroken]:
+    """Path, rule and message of each."""
+    return [
+        RuleBroken(path=violation.path, rule=violation.rule, message=violation.message)
+        for violation in rejected.errors
+    ]

@@ -1,0 +1,79 @@
+"""Wiring of the edge: the lane's producer, the receipts' follower and REST, in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
+
+from fastapi import FastAPI
+
+from services.ingest_edge.api import EdgeApi, edge_router
+from services.ingest_edge.gate_client import GateClient
+from services.ingest_edge.lane_writer import LaneWriter
+from services.ingest_edge.limits import Limits
+from services.ingest_edge.publishing import Publisher
+from services.ingest_edge.receipt_follower import ReceiptFollower
+from services.ingest_edge.settings import SERVICE, TOKENS_SECRET, EdgePolicy
+from sluice_kit.config import Wiring
+from sluice_kit.http import build_app, serve
+from sluice_kit.http.bearer_tokens import TokenBook
+from sluice_kit.telemetry import Health, MetricFamilies, get_logger
+
+_log = get_logger(SERVICE)
+CONSUMES: Final = ("audit.receipt",)
+EMITS: Final = ("ingress.edge",)
+
+
+@asynccontextmanager
+async def open_edge(
+    wiring: Wiring, policy: EdgePolicy, *, gate_url: str | None, health: Health
+) -> AsyncIterator[EdgeApi]:
+    """Everything that the routes use, running. Raises TokenFileError."""
+    tokens = TokenBook.load(wiring.secret_source, TOKENS_SECRET)
+    if not tokens.entries:
+        health.degraded("tokens", f"the secret {TOKENS_SECRET} names no token: every request gets 401")
+    lane = LaneWriter(wiring, health, delivery_seconds=policy.ack_wait_seconds)
+    follower = ReceiptFollower(wiring, health, remembered=policy.remembered_receipts)
+    gate = GateClient(gate_url, timeout=policy.gate_timeout_seconds)
+    publisher = Publisher(policy, Limits(policy), lane, follower, gate)
+    lane.start()
+    follower.start()
+    try:
+        yield EdgeApi(policy, tokens, publisher, gate)
+    finally:
+        await lane.stop()
+        await follower.stop()
+        await gate.close()
+
+
+def edge_app(api: EdgeApi, health: Health, wiring: Wiring) -> FastAPI:
+    """The ASGI app around a running edge."""
+    return build_app(
+        SERVICE,
+        health,
+        MetricFamilies().service(SERVICE),
+        [edge_router(api)],
+        version="1",
+        environment=wiring.environment,
+        region=wiring.region,
+    )
+
+
+async def run_service(
+    wiring: Wiring,
+    policy: EdgePolicy,
+    *,
+    gate_url: str | None,
+    on_bound: Callable[[int], None] | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serve until told to stop, then answer what is open and send what is buffered."""
+    health = Health(SERVICE)
+    opened: AbstractAsyncContextManager[EdgeApi] = open_edge(wiring, policy, gate_url=gate_url, health=health)
+    async with opened as api:
+        health.started()
+        app = edge_app(api, health, wiring)
+        await serve(app, wiring.http.host, wiring.http.port, stop=stop, on_bound=on_bound)
+        health.draining()

@@ -1,0 +1,69 @@
+"""Asks the gate for receipts that this process has not seen itself."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import httpx
+
+from sluice_kit.http import ProblemError
+from sluice_kit.receipts import ReceiptView
+from sluice_kit.telemetry import get_logger
+
+_log = get_logger("gate_client")
+GATE_AWAY: Final = "GATE_AWAY"
+
+
+class GateAwayError(Exception):
+    """The gate's REST interface does not answer, or this edge has no address for it."""
+
+
+class GateClient:
+    """Looks receipts up at the gate's ``/v1/receipts``."""
+
+    def __init__(self, url: str | None, *, timeout: float) -> None:
+        self._client = None if url is None else httpx.AsyncClient(base_url=url, timeout=timeout)
+
+    async def receipts(self, event_id: str, **selectors: str | None) -> list[ReceiptView]:
+        """Receipts of an event by tenant and run, oldest first, maybe none. Raises GateAwayError."""
+        if self._client is None:
+            raise GateAwayError("this edge was started without the gate's address")
+        given: dict[str, Any] = {name: value for name, value in selectors.items() if value is not None}
+        try:
+            answer = await self._client.get(f"/v1/receipts/{event_id}", params=given)
+        except httpx.HTTPError as error:
+            raise GateAwayError(f"{type(error).__name__}") from error
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return []
+        if answer.status_code != httpx.codes.OK:
+            raise GateAwayError(f"the gate answers {answer.status_code}")
+        return [ReceiptView.model_validate(item) for item in answer.json()["receipts"]]
+
+    async def admission(
+        self, event_id: str, *, tenant: str, run_id: str, event_type: str
+    ) -> ReceiptView | None:
+        """The receipt of the first admission, where the gate can say; it is a courtesy, so never an error."""
+        try:
+            found = await self.receipts(event_id, tenant=tenant, run=run_id)
+        except GateAwayError as error:
+            _log.info("no first receipt from the gate", reason=str(error))
+            return None
+        return next(
+            (item for item in found if item.decision == "ADMIT" and item.event_type == event_type), None
+        )
+
+    async def close(self) -> None:
+        """Drop the connections."""
+        if self._client is not None:
+            await self._client.aclose()
+
+
+def gate_away(error: GateAwayError, retry_after: int) -> ProblemError:
+    """The answer to a look-up while the gate is away."""
+    return ProblemError(
+        503,
+        GATE_AWAY,
+        f"receipts cannot be looked up now: {error}",
+        action="Ask again later; receipts are never lost.",
+        headers={"Retry-After": str(retry_after)},
+    )

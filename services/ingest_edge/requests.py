@@ -1,0 +1,73 @@
+"""Reading a request: body within its limit, content type, preference, trace context."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+from fastapi import Request
+
+from sluice_kit.http import ProblemError
+from sluice_kit.telemetry import parse_traceparent
+
+_JSON: Final = frozenset({"application/json", ""})
+_LINES: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+_WAIT: Final = re.compile(r"wait=(\d{1,4}(?:\.\d{1,3})?)\Z", re.ASCII)
+
+Form = Literal["event", "lines"]
+
+
+def form_of(request: Request) -> Form:
+    """One event or many, by Content-Type. Raises ProblemError (415)."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise ProblemError(
+            415, "UNSUPPORTED_ENCODING", "the body is compressed", action="Send the body uncompressed."
+        )
+    if media in _LINES:
+        return "lines"
+    if media in _JSON:
+        return "event"
+    raise ProblemError(
+        415,
+        "UNSUPPORTED_MEDIA_TYPE",
+        f"{media} is not taken here",
+        action="Send application/json for one event or application/x-ndjson for a batch, one event a line.",
+    )
+
+
+async def body_of(request: Request, limit: int) -> bytes:
+    """The whole body. Raises ProblemError (413) before more than ``limit`` bytes are held."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > limit:
+        raise too_large(f"the body has {declared} bytes; {limit} are taken")
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise too_large(f"the body has more than {limit} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def too_large(detail: str) -> ProblemError:
+    """413."""
+    return ProblemError(
+        413, "REQUEST_TOO_LARGE", detail, action="Send fewer or smaller events in one request."
+    )
+
+
+def wait_of(request: Request, default: float, longest: float) -> float:
+    """Seconds that the client wants to wait for receipts: ``Prefer: wait=<s>`` or ``respond-async``."""
+    preferences = [part.strip().lower() for part in request.headers.get("prefer", "").split(",")]
+    for preference in preferences:
+        found = _WAIT.match(preference)
+        if found is not None:
+            return min(float(found[1]), longest)
+    return 0.0 if "respond-async" in preferences else default
+
+
+def trace_of(request: Request) -> str | None:
+    """The caller's W3C trace context where it is sound."""
+    given = request.headers.get("traceparent")
+    return given if given is not None and parse_traceparent(given) is not None else None
