@@ -19,7 +19,8 @@ class Topic:
 
     ``cls`` is ingress, traffic, control, audit, state or basis; ``event_types`` maps each event type it
     carries to the versions it may have; ``partition_key`` is a dotted path into the event or ``none``;
-    ``retention_ms`` None means for ever; ``cleanup_policy`` is delete or compact.
+    ``retention_ms`` None means for ever; ``cleanup_policy`` is delete or compact;
+    ``compatibility`` is BACKWARD_TRANSITIVE or NONE.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Topic:
     cleanup_policy: str
     max_message_bytes: int
     examples: tuple[str, ...]
+    compatibility: str
 
     @property
     def lane_principal(self) -> str | None:
@@ -68,6 +70,7 @@ def _topic(entry: dict[str, Any]) -> Topic:
         cleanup_policy=entry["cleanup_policy"],
         max_message_bytes=entry["max_message_bytes"],
         examples=tuple(entry["examples"]),
+        compatibility=entry.get("compatibility", "BACKWARD_TRANSITIVE"),
     )
 
 

@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from sluice_contracts_codegen.asyncapi import asyncapi_document
 from sluice_contracts_codegen.codecs import codecs_module
+from sluice_contracts_codegen.helm_values import topic_values
 from sluice_contracts_codegen.lock import extended_lock, lock_text
 from sluice_contracts_codegen.model import Contracts, load_contracts
 from sluice_contracts_codegen.records import records_module
+from sluice_contracts_codegen.reference import (
+    aliases_page,
+    envelope_page,
+    event_page,
+    fleet_page,
+    topics_page,
+)
 from sluice_contracts_codegen.tables import schemas_module, topics_module
 from sluice_contracts_codegen.validators import validators_module
 
@@ -22,6 +31,8 @@ def generated_files(repository: Path) -> dict[Path, str]:
         **contracts.stale_schemas,
         contracts.root / "ids.lock.json": lock_text(contracts.lock),
         **code_files(contracts, package),
+        **document_files(contracts, repository / "docs"),
+        repository / "helm" / "values-topics.yaml": topic_values(contracts),
     }
 
 
@@ -34,6 +45,21 @@ def code_files(contracts: Contracts, package: Path) -> dict[Path, str]:
         package / "records.py": records_module(contracts),
         package / "codecs.py": codecs_module(contracts),
         package / "validators.py": validators_module(contracts),
+    }
+
+
+def document_files(contracts: Contracts, docs: Path) -> dict[Path, str]:
+    """The generated documents."""
+    return {
+        docs / "asyncapi.yaml": asyncapi_document(contracts),
+        docs / "fleet.md": fleet_page(contracts),
+        docs / "naming-aliases.md": aliases_page(),
+        docs / "contracts" / "envelope.md": envelope_page(contracts),
+        docs / "contracts" / "topics.md": topics_page(contracts),
+        **{
+            docs / "contracts" / f"{schema.key}.md": event_page(contracts, schema)
+            for schema in contracts.schemas
+        },
     }
 
 
