@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from services.world_stream_producer.core import STREAMED_ROLE
 from sluice_contracts import derived_id, encode
@@ -60,16 +61,18 @@ class ReadyWorld:
 def payments(
     rows: int, *, first: int = 0, seed: int = 1, step_micros: int = 1_000_000, prefix: str = "p"
 ) -> pa.Table:
-    """Payments number `first`.. in time order, `step_micros` apart; the same arguments give the same table."""
+    """Payments number `first`.. in time order, `step_micros` apart; equal arguments give equal tables."""
     draw = np.random.default_rng([seed, first])
     numbers = np.arange(first, first + rows)
-
-    def ids(letter: str, count: int) -> list[str]:
-        return [f"{letter}{number:07d}" for number in draw.integers(0, count, rows)]
-
-    keys = [f"{prefix}{number:012d}" for number in numbers]
+    keys = _ids(prefix, pa.array(numbers), 12)
     times = pa.array(START_MICROS + numbers * step_micros, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
-    channel = draw.integers(0, 4, rows)
+    channels = pa.array(draw.integers(0, 4, rows))
+    online = pc.equal(channels, 1)
+    nothing = pa.scalar(None, pa.string())
+
+    def ids(letter: str, count: int, width: int = 7) -> pa.Array:
+        return _ids(letter, pa.array(draw.integers(0, count, rows)), width)
+
     return pa.table(
         {
             "ts_utc": times,
@@ -77,19 +80,24 @@ def payments(
             "payment_id": keys,
             "customer_id": ids("c", 50_000),
             "terminal_id": ids("t", 5_000),
-            "amount_minor": draw.integers(100, 100_000, rows),
-            "currency": ["EUR"] * rows,
+            "amount_minor": pa.array(draw.integers(100, 100_000, rows)),
+            "currency": pa.repeat("EUR", rows),
             "account_id": ids("a", 50_000),
             "card_id": ids("k", 60_000),
             "merchant_id": ids("m", 3_000),
-            "merchant_category": [f"{5000 + number}" for number in draw.integers(0, 300, rows)],
-            "channel": [("pos", "ecom", "atm", "moto")[number] for number in channel],
-            "device_id": [f"d{number:07d}" if kind == 1 else None for number, kind in enumerate(channel)],
-            "country": [("DE", "FR", "NL")[number] for number in draw.integers(0, 3, rows)],
-            "ip_address": [f"10.0.{kind}.1" if kind == 1 else None for kind in channel],
+            "merchant_category": ids("", 10_000, 4),
+            "channel": pa.array(["pos", "ecom", "atm", "moto"]).take(channels),
+            "device_id": pc.if_else(online, ids("d", 70_000), nothing),
+            "country": pa.array(["DE", "FR", "NL"]).take(pa.array(draw.integers(0, 3, rows))),
+            "ip_address": pc.if_else(online, ids("10.0.0.", 256, 1), nothing),
         },
         schema=PAYMENT_SCHEMA,
     )
+
+
+def _ids(prefix: str, numbers: pa.Array, width: int) -> pa.Array:
+    digits = pc.utf8_lpad(numbers.cast(pa.string()), width, "0")
+    return pc.binary_join_element_wise(pa.scalar(prefix), digits, "")
 
 
 def seal_payments(
