@@ -305,8 +305,8 @@ def _print_tables(about: dict[str, Any], facts: dict[str, Any]) -> None:
     console, engine = Console(), about["engine"]
     console.print(f"[bold]{about['uri']}[/bold]", soft_wrap=True)
     console.print(
-        f"scenario {about['scenario_id']}, seed {about['seed']}, made by {engine['name']} {engine['version']}, "
-        f"sealed {about['created_at']}",
+        f"scenario {about['scenario_id']}, seed {about['seed']}, made by {engine['name']} "
+        f"{engine['version']}, sealed {about['created_at']}",
         soft_wrap=True,
     )
     table = Table("output", "role", "rows", "files", "bytes", "gates")

@@ -46,8 +46,8 @@ def open_store(
 ) -> ArtifactStore:
     """Open (and for a folder, create) the store of one scheme.
 
-    Raises ArtifactPathError for a root that is neither a folder path nor s3://bucket[/prefix], OSError when the
-    folder cannot be made, and whatever `secret` raises for an unknown name.
+    Raises ArtifactPathError for a root that is neither a folder path nor s3://bucket[/prefix], OSError when
+    the folder cannot be made, and whatever `secret` raises for an unknown name.
     """
     settings = root if isinstance(root, StoreRoot) else StoreRoot(root=str(root))
     return ArtifactStore(_objects(settings, secret), scheme, on_sensitive)
