@@ -1,18 +1,19 @@
 """Wiring of the gate: its state, its step, and what runs beside it."""
 
-from services.ingestion_gate.memory_keys import MemoryKeys
+from services.ingestion_gate.disk_keys import DiskKeys
 from services.ingestion_gate.stage import NAME, GateStage, gate_chain
 from services.ingestion_gate.state import GateState
 from sluice_kit.artifacts import ArtifactStore
-from sluice_kit.stage.process import StageApp, StageArguments, run_stage
+from sluice_kit.stage.process import StageApp, StageArguments, load_chained, run_stage
 from sluice_kit.telemetry import Health
 
 
 def build(given: StageArguments, store: ArtifactStore, health: Health) -> StageApp:
     """The gate as a process."""
-    del given, store, health
-    state = GateState(MemoryKeys())
-    return StageApp(gate_chain(GateStage(state)))
+    del store, health
+    folder = given.wiring.state_dir / NAME / str(given.shard)
+    state = GateState(DiskKeys(folder))
+    return StageApp(gate_chain(GateStage(state), *load_chained(given.chained)))
 
 
 def main(arguments: list[str] | None = None) -> int:

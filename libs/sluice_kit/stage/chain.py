@@ -98,13 +98,13 @@ def run_chain(
     head = runs[0]
     head.inputs = list(inputs)
     facts = step_member(head, 0, batch, place)
-    for _ in range(MAX_PASSES):
+    for chain_pass in range(MAX_PASSES):
         chained: list[Record] = []
         for index, run in enumerate(runs[1:], start=1):
             fed = [record for record in facts if record.topic in run.stage.inputs]
             run.inputs = merge_ranges(run.inputs, ranges_of(fed))
             before = len(run.written)
-            if fed or not run.events:
+            if fed or chain_pass == 0:  # once a batch, so that members see time pass
                 step_member(run, index, Batch(batch.now, fed, batch.environment), place)
             fresh, run.written = run.written[before:], run.written[:before]
             for out in fresh:

@@ -48,14 +48,14 @@ class KeyedOverlay:
 
 @dataclass(frozen=True, slots=True)
 class _Frozen:
-    """The delta since the last snapshot, and the files that came before it."""
+    """The deltas that no sealed snapshot holds yet."""
 
     state: "KeyedState"
-    delta: Mapping[str, Value]
+    deltas: Sequence[Mapping[str, Value]]
     batch_no: int
 
     def write(self, folder: Path) -> list[Path]:
-        return self.state.write_delta(folder, self.delta, self.batch_no)
+        return self.state.write_deltas(folder, self.deltas, self.batch_no)
 
 
 class KeyedState:
@@ -65,6 +65,7 @@ class KeyedState:
         self._name = name
         self._values: dict[str, Value] = {}
         self._delta: dict[str, Value] = {}
+        self._unsealed: list[Mapping[str, Value]] = []
         self._files: list[Path] = []
         self._batch_no = -1
 
@@ -90,29 +91,36 @@ class KeyedState:
 
     def freeze(self) -> FrozenState:
         """A snapshot in constant time."""
-        frozen = _Frozen(self, self._delta, self._batch_no)
+        self._unsealed = [*self._unsealed, self._delta]
         self._delta = {}
-        return frozen
+        return _Frozen(self, self._unsealed, self._batch_no)
 
     def load(self, files: Sequence[Path]) -> None:
         """Replace the state by a sealed snapshot: base and deltas in the order given."""
-        self._values, self._delta, self._files = {}, {}, list(files)
+        self._values, self._delta, self._unsealed, self._files = {}, {}, [], list(files)
         for path in files:
             _fold(self._values, path)
 
-    def write_delta(self, folder: Path, delta: Mapping[str, Value], batch_no: int) -> list[Path]:
-        """Write a delta (background thread) and name all files of the snapshot, oldest first."""
+    def write_deltas(self, folder: Path, deltas: Sequence[Mapping[str, Value]], batch_no: int) -> list[Path]:
+        """Write deltas as one file (background thread) and name all files of the snapshot, oldest first.
+
+        When writing fails, the deltas stay unsealed and go with the next snapshot.
+        """
+        merged: dict[str, Value] = {}
+        for delta in deltas:
+            merged.update(delta)
         path = folder / f"{self._name}-{batch_no}-delta.json"
-        path.write_bytes(orjson.dumps(delta))
+        path.write_bytes(orjson.dumps(merged))
         files = [*self._files, path]
         if len(files) > MAX_DELTAS:
-            merged: dict[str, Value] = {}
+            values: dict[str, Value] = {}
             for part in files:
-                _fold(merged, part)
+                _fold(values, part)
             base = folder / f"{self._name}-{batch_no}-base.json"
-            base.write_bytes(orjson.dumps(merged))
+            base.write_bytes(orjson.dumps(values))
             files = [base]
         self._files = files
+        self._unsealed = self._unsealed[len(deltas) :]
         return files
 
 

@@ -4,6 +4,7 @@ import argparse
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import orjson
@@ -14,6 +15,7 @@ from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.http import build_app, run_beside
 from sluice_kit.stage.chain import MemberRun
 from sluice_kit.stage.errors import StageError
+from sluice_kit.stage.model import Stage
 from sluice_kit.stage.observer import StageObserver
 from sluice_kit.stage.runner import StageRunner
 from sluice_kit.stage.spec import ChainSpec, StageSettings
@@ -41,6 +43,14 @@ class StageApp:
     routers: Sequence[APIRouter] = ()
     after_commit: Sequence[Callable[[Sequence[MemberRun]], None]] = ()
     background: Sequence[Callable[[threading.Event], None]] = ()
+
+
+def load_chained(names: Sequence[str]) -> list[Stage]:
+    """The stages that a topology chains behind a service, by convention `services.<name>.stage.make_stage`.
+
+    Services never import each other; which of them share a process is deployment data, resolved here.
+    """
+    return [import_module(f"services.{name}.stage").make_stage() for name in names]
 
 
 BuildStage = Callable[[StageArguments, ArtifactStore, Health], StageApp]

@@ -20,6 +20,7 @@ from sluice_kit.stage.basis import BasisLog, BasisRecord, coordinate_runs
 from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
 from sluice_kit.stage.checkpoint import Checkpointer, CheckpointPoint
 from sluice_kit.stage.errors import (
+    ChainNotDrainedError,
     FencedError,
     StageError,
     TransactionAbortedError,
@@ -27,7 +28,7 @@ from sluice_kit.stage.errors import (
 )
 from sluice_kit.stage.model import Batch, InputRange, Output, Record
 from sluice_kit.stage.observer import BatchTimes, StageObserver
-from sluice_kit.stage.poison import PoisonWatch
+from sluice_kit.stage.poison import PoisonWatch, describe
 from sluice_kit.stage.restore import (
     LoggedPlaces,
     MemberHistory,
@@ -123,6 +124,8 @@ class StageRunner:
         for member in self._members:
             load_history(member)
         self.restored = self._replay()
+        for member in self._members[1:]:
+            self._check_caught_up(member)
         head = self._members[0]
         positions = self._head_positions(head.positions)
         reader = InputReader(self._consumer("input"), positions, with_headers=spec.with_headers)
@@ -165,6 +168,24 @@ class StageRunner:
             )
         finally:
             consumer.close()
+
+    def _check_caught_up(self, member: MemberHistory) -> None:
+        """A chained member is fed in memory, so nothing may wait for it on the bus when the chain starts."""
+        positions = {
+            (topic, partition): member.positions.get((topic, partition), 0)
+            for topic in member.stage.inputs
+            for partition in range(self._partitions[topic])
+        }
+        consumer = self._consumer(f"check-{member.stage.name}")
+        try:
+            waiting = InputReader(consumer, positions, with_headers=frozenset()).waiting()
+        finally:
+            consumer.close()
+        if waiting is not None:
+            raise ChainNotDrainedError(
+                f"{member.stage.name} has not read {describe(waiting)}: let it catch up in the old topology and "
+                "drain it (SIGTERM) before the chain starts"
+            )
 
     def _head_positions(self, known: Positions) -> Positions:
         """Known positions, and offset 0 for partitions that no batch has read yet."""
@@ -227,7 +248,15 @@ class StageRunner:
             except Exception as error:  # noqa: BLE001 - the step raised: find the record on which
                 self._abort()
                 batch = self._without_poison(batch, error)
+            self._give_up_if_stopped()
             self._stop.wait(self.settings.retry_backoff_seconds)
+
+    def _give_up_if_stopped(self) -> None:
+        """A stop that was asked for while the broker is away must not wait for it: nothing is half done."""
+        if self._stop.is_set():
+            raise StageError(
+                f"{self._principal}: stopped with a batch under way; the next start steps it again"
+            )
 
     def _attempt(
         self, batch: Batch, ranges: Sequence[InputRange], attempt: "_Attempt"

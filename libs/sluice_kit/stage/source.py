@@ -89,6 +89,29 @@ class InputReader:
             for (topic, partition), end in sorted(ends.items())
         ]
 
+    def waiting(self) -> Record | None:
+        """The first record between the positions and the end of the log, None when there is none.
+
+        Commit markers take offsets, so the end of a partition is known by reaching it, not by counting.
+        """
+        ends = {
+            where: self._consumer.get_watermark_offsets(TopicPartition(*where), timeout=METADATA_SECONDS)[1]
+            for where in self.positions
+        }
+        while True:
+            records = self.read(1, 0.1)
+            if records:
+                return records[0]
+            reached = self._consumer.position([TopicPartition(*where) for where in self.positions])
+            behind = [p for p in reached if 0 <= p.offset < ends[p.topic, p.partition]]
+            unread = [
+                p
+                for p in reached
+                if p.offset < 0 and self.positions[p.topic, p.partition] < ends[p.topic, p.partition]
+            ]
+            if not behind and not unread:
+                return None
+
     def advance(self, ranges: Sequence[InputRange]) -> None:
         """The batch is committed: the positions go behind it."""
         for item in ranges:

@@ -1,53 +1,49 @@
-"""Event-time progress over partitions: the minimum, never going back."""
+"""Event-time progress of a scope (a run) over partitions: the minimum, never going back."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from sluice_kit.stage.keyed_state import KeyedOverlay
 
-WATERMARK = "w"
-LOW = -1
+KEY = "watermark"
+NOTHING_SEEN = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a batch saw of one partition: its highest `ts_utc` and when (basis `now`) it saw it."""
+def advance_watermark(
+    overlay: KeyedOverlay,
+    scope: str,
+    seen: Mapping[int, int],
+    *,
+    partitions: int,
+    now: int,
+    idle_after: int,
+) -> int:
+    """Note the highest `ts_utc` of each partition that a batch read; returns the watermark of the scope.
 
-    ts_utc: int
-    seen_at: int
+    The watermark is the minimum over all partitions. One that gave nothing for `idle_after` microseconds of
+    `now` leaves the minimum (an empty partition must not stop time); when all are idle it is the highest time
+    seen. A partition that wakes up behind the watermark brings late events, it does not turn time back.
+    """
+    key = f"{KEY}|{scope}"
+    state = overlay.get(key) or {"low": NOTHING_SEEN, "since": now, "parts": {}}
+    parts: dict[str, list[int]] = dict(state["parts"])
+    for partition, ts_utc in seen.items():
+        before = parts.get(str(partition), (NOTHING_SEEN, 0))[0]
+        parts[str(partition)] = [max(before, ts_utc), now]
+    active = [
+        ts_utc
+        for ts_utc, seen_at in (
+            parts.get(str(number), (NOTHING_SEEN, state["since"])) for number in range(partitions)
+        )
+        if now - seen_at <= idle_after
+    ]
+    newest = max((ts_utc for ts_utc, _ in parts.values()), default=NOTHING_SEEN)
+    low: int = max(state["low"], min(active) if active else newest)
+    if seen or low != state["low"]:
+        overlay.put(key, {"low": low, "since": state["since"], "parts": parts})
+    return low
 
 
-class Watermarks:
-    """Watermarks of runs, kept in a stage's state under (scope, partition)."""
-
-    def __init__(self, overlay: KeyedOverlay, *, idle_after: int) -> None:
-        """`idle_after` in microseconds of `now`: a partition silent for longer leaves the minimum."""
-        self._overlay = overlay
-        self._idle_after = idle_after
-
-    def advance(self, scope: str, seen: Mapping[int, int], now: int) -> None:
-        """Note the highest `ts_utc` of each partition that a batch read."""
-        known: dict[str, list[int]] = dict(self._overlay.get(f"{WATERMARK}|{scope}") or {})
-        for partition, ts_utc in seen.items():
-            before = known.get(str(partition), [LOW, now])
-            known[str(partition)] = [max(before[0], ts_utc), now]
-        self._overlay.put(f"{WATERMARK}|{scope}", known)
-
-    def current(self, scope: str, partitions: Sequence[int], now: int) -> int:
-        """The watermark of a scope: minimum over partitions that are not idle.
-
-        A partition that never gave anything holds the minimum down until the scope itself is idle for it.
-        """
-        known: dict[str, list[int]] = self._overlay.get(f"{WATERMARK}|{scope}") or {}
-        if not known:
-            return LOW
-        first_seen = min(seen for _, seen in known.values())
-        newest = max(seen for _, seen in known.values())
-        times = []
-        for partition in partitions:
-            ts_utc, seen_at = known.get(str(partition), (LOW, first_seen))
-            if now - seen_at <= self._idle_after or seen_at == newest and ts_utc != LOW and now == newest:
-                times.append(ts_utc)
-        if times:
-            return min(times)
-        return max(ts_utc for ts_utc, _ in known.values())
+def watermark_scopes(overlay: KeyedOverlay) -> list[str]:
+    """Scopes that have a watermark, in a stable order."""
+    prefix = f"{KEY}|"
+    return [key.removeprefix(prefix) for key, _ in overlay.items() if key.startswith(prefix)]

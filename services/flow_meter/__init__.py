@@ -1,0 +1,1 @@
+"""The flow meter: counts what was admitted, per run and event minute."""

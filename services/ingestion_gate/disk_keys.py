@@ -1,0 +1,137 @@
+"""The dedupe index on disk: tens of millions of keys in bounded memory, over the kit's segment index."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from services.ingestion_gate.model import Admission, Known
+from sluice_kit.index import IndexSettings, Manifest, RowLayout, Rows, SegmentIndex
+from sluice_kit.stage import Coordinate, FrozenState, StageError
+
+LAYOUT = RowLayout(
+    [
+        ("key", "V16"),
+        ("payload_hash", "V32"),
+        ("ts_utc", "<i8"),
+        ("offset", "<i8"),
+        ("run_no", "<u4"),
+        ("partition", "<u2"),
+        ("topic", "<u2"),
+    ]
+)
+MANIFEST_PREFIX = "gate-keys-"
+SEAL_SECONDS = 120.0
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Frozen:
+    """A promise of the index's manifest, and the topic numbers its rows use."""
+
+    folder: Path
+    promise: Future[Manifest]
+    topics: tuple[str, ...]
+
+    def write(self, folder: Path) -> list[Path]:
+        manifest = self.promise.result(SEAL_SECONDS)
+        path = folder / f"{MANIFEST_PREFIX}{manifest.batch_no}-{len(manifest.segments)}.json"
+        path.write_bytes(orjson.dumps({"topics": self.topics, "index": manifest.to_bytes().decode()}))
+        return [path, *(self.folder / segment.name for segment in manifest.segments)]
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """Rows that no answer depends on any more: of closed runs, or older than a standing run's horizon."""
+
+    closed_runs: npt.NDArray[np.uint32]
+    standing_runs: npt.NDArray[np.uint32]
+    oldest_ts_utc: int
+
+    def __call__(self, rows: Rows) -> Flags:
+        """Which rows may go."""
+        run_no = rows["run_no"]
+        closed = np.isin(run_no, self.closed_runs)
+        old: Flags = np.isin(run_no, self.standing_runs) & (rows["ts_utc"] < self.oldest_ts_utc)
+        return closed | old
+
+
+class DiskKeys:
+    """Implements the gate's KeyIndex; segments live in `folder`, which is the checkpointer's as well."""
+
+    def __init__(self, folder: Path, settings: IndexSettings | None = None) -> None:
+        self._folder = folder
+        self._settings = settings or IndexSettings()
+        self._topics: list[str] = []
+        self._index = SegmentIndex.open(folder, LAYOUT, None, self._settings)
+
+    @property
+    def index(self) -> SegmentIndex:
+        """The index itself, for metrics."""
+        return self._index
+
+    def lookup(self, keys: Sequence[bytes]) -> list[Known | None]:
+        """For each key what is known of it."""
+        answers: list[Known | None] = [None] * len(keys)
+        if not keys:
+            return answers
+        hits = self._index.find(list(keys))
+        if len(hits):
+            topics = self._topics
+            rows = hits.rows
+            for position, payload_hash, topic, partition, offset in zip(
+                hits.positions.tolist(),
+                rows["payload_hash"].tolist(),
+                rows["topic"].tolist(),
+                rows["partition"].tolist(),
+                rows["offset"].tolist(),
+                strict=True,
+            ):
+                answers[position] = Known(bytes(payload_hash), Coordinate(topics[topic], partition, offset))
+        return answers
+
+    def add(
+        self, admitted: Mapping[bytes, Admission], coordinates: Sequence[Coordinate], batch_no: int
+    ) -> None:
+        """Take the admissions of a committed batch in."""
+        keys = list(admitted)
+        admissions = list(admitted.values())
+        where = [coordinates[admission.fact] for admission in admissions]
+        rows = np.zeros(len(keys), dtype=LAYOUT.dtype)
+        rows["key"] = np.frombuffer(b"".join(keys), dtype="V16")
+        rows["payload_hash"] = np.frombuffer(b"".join([a.payload_hash for a in admissions]), dtype="V32")
+        rows["ts_utc"] = [a.ts_utc for a in admissions]
+        rows["run_no"] = [a.run_no for a in admissions]
+        rows["offset"] = [w.offset for w in where]
+        rows["partition"] = [w.partition for w in where]
+        rows["topic"] = [self._topic_number(w.topic) for w in where]
+        self._index.apply(rows, batch_no, keys)
+
+    def freeze(self) -> FrozenState:
+        """A snapshot; the index freezes its newest rows and writes them behind the step."""
+        return _Frozen(self._folder, self._index.seal(), tuple(self._topics))
+
+    def load(self, files: Sequence[Path]) -> None:
+        """Open the index exactly as a sealed snapshot names it; every segment's digest is verified."""
+        named = [path for path in files if path.name.startswith(MANIFEST_PREFIX)]
+        if len(named) != 1:
+            raise StageError(f"a gate checkpoint names one key manifest, this one has {len(named)}")
+        content = orjson.loads(named[0].read_bytes())
+        manifest = Manifest.from_bytes(content["index"].encode())
+        self._index.close()
+        self._topics = list(content["topics"])
+        self._index = SegmentIndex.open(self._folder, LAYOUT, manifest, self._settings)
+        self._index.collect_garbage([manifest])
+
+    def expire(self, expiry: Expiry | None) -> None:
+        """Tell the index which rows merges may leave out."""
+        self._index.drop_expired(expiry)
+
+    def _topic_number(self, topic: str) -> int:
+        if topic not in self._topics:
+            self._topics = [*self._topics, topic]
+        return self._topics.index(topic)

@@ -1,0 +1,105 @@
+"""Minutes close by watermark, so reports do not depend on how records fell into batches."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.flow_meter.core import IDLE_AFTER, LANE, MINUTE, TALLY, TRAFFIC
+from services.flow_meter.stage import flow_meter_chain
+from sluice_kit.testing import TopologyDriver
+from tests.unit.ingestion_gate.events import NOW, framed, payment
+
+START = NOW // MINUTE * MINUTE
+SECOND = 1_000_000
+
+
+def driver() -> TopologyDriver:
+    return TopologyDriver(flow_meter_chain(), now=NOW)
+
+
+def pay(meter: TopologyDriver, number: int, seconds: float, *, amount: int = 100, partition: int = 0) -> None:
+    ts_utc = START + int(seconds * SECOND)
+    meter.pipe(TRAFFIC, framed(payment(f"e{number}", amount=amount, ts_utc=ts_utc)), partition=partition)
+
+
+def reports(meter: TopologyDriver) -> list[dict[str, Any]]:
+    return [event["payload"] for event in meter.events(LANE)]  # type: ignore[misc]
+
+
+def test_a_minute_is_reported_once_every_partition_has_passed_its_end() -> None:
+    meter = driver()
+    pay(meter, 1, 10, amount=5)
+    pay(meter, 2, 20, amount=7, partition=1)
+    pay(meter, 3, 70, partition=0)
+    meter.step()
+    assert reports(meter) == []
+    for number, partition in enumerate((1, 2, 3)):
+        pay(meter, 10 + number, 61, partition=partition)
+    meter.step()
+
+    (report,) = reports(meter)
+    assert (report["window_start"], report["window_end"]) == (START, START + MINUTE)
+    assert (report["events"], report["amount_minor_total"], report["currencies"]) == (2, 12, {"EUR": 12})
+
+
+def test_a_silent_partition_holds_time_back_only_until_it_is_idle() -> None:
+    meter = driver()
+    pay(meter, 1, 10)
+    pay(meter, 2, 70)
+    meter.step()
+    meter.advance(IDLE_AFTER / SECOND - 1)
+    assert reports(meter) == []
+    meter.advance(2)
+    assert [report["events"] for report in reports(meter)] == [1]
+
+
+def test_a_late_event_changes_no_report_and_is_counted() -> None:
+    meter = driver()
+    pay(meter, 1, 10)
+    pay(meter, 2, 70)
+    meter.step()
+    meter.advance(IDLE_AFTER / SECOND + 1)
+    pay(meter, 3, 15)
+    meter.step()
+    meter.advance(IDLE_AFTER / SECOND + 1)
+
+    assert [report["events"] for report in reports(meter)] == [1]
+    state = meter.spec.head.state
+    assert state.values["run|default|run-1"]["late"] == 1  # type: ignore[attr-defined]
+
+
+@given(
+    seconds=st.lists(st.integers(0, 600), min_size=1, max_size=40),
+    cuts=st.lists(st.integers(0, 40), max_size=6),
+)
+def test_reports_and_tallies_are_the_same_however_records_fall_into_batches(
+    seconds: Sequence[int], cuts: Sequence[int]
+) -> None:
+    in_order = sorted(seconds)
+
+    def run(batches: Sequence[Sequence[tuple[int, int]]]) -> tuple[list[bytes], list[bytes]]:
+        meter = driver()
+        for batch in batches:
+            for number, second in batch:
+                for partition in range(4):
+                    pay(meter, number * 4 + partition, second, partition=partition)
+            meter.step()
+        meter.advance(IDLE_AFTER / SECOND + 1)
+        return [r.value for r in meter.read(LANE)], [r.value for r in meter.read(TALLY)]
+
+    numbered = list(enumerate(in_order))
+    edges = sorted({0, len(numbered), *(cut for cut in cuts if cut < len(numbered))})
+    pieces = [numbered[low:high] for low, high in pairwise(edges)]
+    assert run([numbered]) == run(pieces)
+
+
+@pytest.mark.parametrize("value", [None, b"", b"junk"])
+def test_bytes_that_are_no_event_are_left_alone(value: bytes | None) -> None:
+    meter = driver()
+    meter.pipe(TRAFFIC, value, partition=0)
+    meter.step()
+    assert reports(meter) == []
