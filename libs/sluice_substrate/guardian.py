@@ -1,0 +1,68 @@
+"""Ends a bound stack when the process that started it ends, even by SIGKILL."""
+
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from sluice_substrate.folders import Home
+from sluice_substrate.processes import ProcessRecord
+
+_guarded: set[Path] = set()
+
+
+def watch_this_process(home: Home) -> None:
+    """Start one guardian for `home` (once a process): it waits for our end, then takes the stack down."""
+    if home.root in _guarded:
+        return
+    _guarded.add(home.root)
+    own = psutil.Process()
+    with home.log("guardian").open("ab") as log:
+        child = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "sluice_substrate.guardian",
+                str(home.root),
+                str(own.pid),
+                str(own.create_time()),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    child.returncode = 0  # it outlives us on purpose: no warning about a running child
+
+
+def _wait_for_end(pid: int, started: float) -> None:
+    """Block without polling until that very process has ended (a zombie counts as ended)."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    watched = ProcessRecord(pid, started, "")
+    try:
+        if abs(psutil.Process(pid).create_time() - watched.started) < 2.0:
+            select.select([handle], [], [])
+    except psutil.NoSuchProcess:
+        return
+    finally:
+        os.close(handle)
+
+
+def main() -> None:
+    """`python -m sluice_substrate.guardian HOME PID STARTED`."""
+    home, pid, started = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    _wait_for_end(pid, started)
+    if home.exists():
+        from sluice_substrate.stack import LocalStack  # noqa: PLC0415  # waiting needs no Kafka client in memory
+
+        LocalStack(home).down()
+
+
+if __name__ == "__main__":
+    main()
