@@ -87,10 +87,10 @@ class ScenarioRunner:
 
     async def rebuild(self) -> Rebuilt:
         """Make the index anew from the ledger; run it while no instance runs."""
-        stopping = asyncio.Event()
-        await self.database.open(stopping)
+        await self.database.open(asyncio.Event())
         try:
             await migrate(self.database, MIGRATIONS)
+            self.database.release()
             return await rebuild(self.runs)
         finally:
             await self.database.close()

@@ -43,6 +43,10 @@ class Worker:
                 _log.warning("a store is away, the run waits", error=str(error))
                 self._health.degraded(_STORE, f"{error}; runs wait until it is back")
                 await backoff.wait(stopping)
+            except Exception as error:  # noqa: BLE001 - the loop outlives what it does not understand
+                _log.exception("cannot look for runs")
+                self._health.degraded(_VERIFICATION, f"cannot look for runs: {type(error).__name__}: {error}")
+                await backoff.wait(stopping)
             else:
                 backoff.reset()
                 if not busy:

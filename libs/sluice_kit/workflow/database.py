@@ -82,6 +82,15 @@ class Database:
             raise ValueError(f"schema {schema!r} is not a plain lowercase name")
         self._address, self.schema, self._health, self._connections = address, schema, health, connections
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._held = False
+
+    def hold(self) -> None:
+        """Let nobody in but migrations until :meth:`release`; a workflow does this while it starts."""
+        self._held = True
+
+    def release(self) -> None:
+        """The schema fits the code: transactions may begin."""
+        self._held = False
 
     async def open(self, stopping: asyncio.Event) -> bool:
         """Connect, waiting for the server as long as it takes; False when ``stopping`` was set before."""
@@ -115,14 +124,14 @@ class Database:
                 pool.terminate()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction(self, *, migrating: bool = False) -> AsyncIterator[Transaction]:
         """One transaction (read committed). Raises DatabaseAwayError when Postgres cannot be reached.
 
         A commit whose answer was lost is reported as away too: callers repeat, their writes are idempotent.
         The body talks to Postgres only, so that its errors mean what they seem to mean.
         """
-        if self._pool is None:
-            raise DatabaseAwayError("the pool is not open yet")
+        if self._pool is None or (self._held and not migrating):
+            raise DatabaseAwayError("the service is starting, its schema is not prepared yet")
         try:
             async with self._pool.acquire(timeout=5) as connection, connection.transaction():
                 yield connection

@@ -47,6 +47,7 @@ class Workflow:
         self.service, self.database, self.health = service, database, health
         self._packages = {"kit": "sluice_kit.workflow"} | ({service: migrations} if migrations else {})
         self._writer = writer
+        database.hold()
         self._stopping = asyncio.Event()
         self.inbox = Inbox(service, database, health=health, metrics=metrics)
         self.relay = Relay(database, writer, health=health, metrics=metrics)
@@ -126,6 +127,7 @@ class Workflow:
             except DatabaseAwayError:
                 await backoff.wait(self._stopping)
             else:
+                self.database.release()
                 return True
         return False
 

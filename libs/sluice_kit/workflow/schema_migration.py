@@ -73,7 +73,7 @@ async def migrate(database: Database, packages: dict[str, str]) -> int:
     Instances that start together take turns on an advisory lock. Raises MigrationError when an applied file
     was edited or the database is newer than this code.
     """
-    async with database.transaction() as tx:
+    async with database.transaction(migrating=True) as tx:
         await tx.execute(
             "select pg_advisory_xact_lock(hashtextextended($1, 0))", f"migrate:{database.schema}"
         )
