@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-import orjson
 from fastapi import APIRouter
 
 from sluice_kit.artifacts import ArtifactStore, open_artifacts
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.http import build_app, run_beside
+from sluice_kit.http.endpoint import write_endpoint
 from sluice_kit.stage.chain import MemberRun
 from sluice_kit.stage.errors import StageError
 from sluice_kit.stage.model import Stage
@@ -116,11 +116,9 @@ def run_stage(service: str, build: BuildStage, arguments: Sequence[str] | None =
     http = build_app(
         service, health, metrics[0], app.routers, environment=wiring.environment, region=wiring.region
     )
-    endpoint = wiring.state_dir / service / f"endpoint-{given.shard}.json"
 
     def bound(port: int) -> None:
-        endpoint.parent.mkdir(parents=True, exist_ok=True)
-        endpoint.write_bytes(orjson.dumps({"host": wiring.http.host, "port": port}))
+        write_endpoint(wiring.state_dir, service, wiring.http.host, port)
 
     try:
         run_beside(http, work, health=health, host=wiring.http.host, port=given.http_port, on_bound=bound)

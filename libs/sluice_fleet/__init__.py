@@ -1,0 +1,15 @@
+"""The services of a deployment as processes on this machine: start, watch, kill, drain."""
+
+from sluice_fleet.fleet import Fleet, FleetError, ServiceStatus
+from sluice_fleet.topology import SEPARATE, Member, Topology, TopologyError, load_topology
+
+__all__ = [
+    "SEPARATE",
+    "Fleet",
+    "FleetError",
+    "Member",
+    "ServiceStatus",
+    "Topology",
+    "TopologyError",
+    "load_topology",
+]

@@ -1,0 +1,58 @@
+"""Which services run, and which stages share a process: deployment data (`deploy/topologies/*.yaml`)."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class TopologyError(ValueError):
+    """The topology file is missing or wrong; the message names the file and the key."""
+
+
+class Member(BaseModel):
+    """One process: a service, the stages chained behind it, and extra arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    service: str
+    chained: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+
+    def command(self) -> list[str]:
+        """Arguments after `python -m services.<service>` and the wiring."""
+        chain = ["--chain", ",".join(self.chained)] if self.chained else []
+        return [*chain, *self.arguments]
+
+
+class Topology(BaseModel):
+    """The processes of a deployment, in start order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    members: tuple[Member, ...]
+
+
+def services(*names: str) -> tuple[Member, ...]:
+    """Each service as a process of its own."""
+    return tuple(Member(service=name) for name in names)
+
+
+SEPARATE = Topology(
+    name="separate",
+    members=services(
+        "ingestion_gate", "scenario_runner", "world_stream_producer", "ingest_edge", "flow_meter"
+    ),
+)
+"""Every service its own process."""
+
+
+def load_topology(path: Path) -> Topology:
+    """Read a topology file. Raises TopologyError."""
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Topology.model_validate(content)
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise TopologyError(f"topology file {path}: {error}") from error
