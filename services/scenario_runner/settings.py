@@ -47,4 +47,4 @@ class Settings:
     instance: str
     host: str
     port: int
-    lease_seconds: float = 60.0
+    lease_seconds: float = 5.0

@@ -153,6 +153,17 @@ async def lease_next(tx: Transaction, owner: str, seconds: float) -> IndexedRun 
     return _run(row) if row else None
 
 
+async def keep_lease(tx: Transaction, run_id: str, owner: str, seconds: float) -> None:
+    """Make a lease last ``seconds`` from now."""
+    await tx.execute(
+        "update run set lease_until = clock_timestamp() + make_interval(secs => $3)"
+        " where run_id = $1 and lease_owner = $2",
+        run_id,
+        owner,
+        seconds,
+    )
+
+
 async def release(tx: Transaction, run_id: str, owner: str) -> None:
     """Give a lease back before its end."""
     await tx.execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final
 
 from services.scenario_runner import store
@@ -58,11 +59,20 @@ class Worker:
         if run is None:
             return False
         bind_context(tenant=run.plan.tenant, run_id=run.plan.run_id)
+        keeping = asyncio.create_task(self._keep_lease(run))
         try:
             await self._settle(run)
         finally:
+            keeping.cancel()
             clear_context()
         return True
+
+    async def _keep_lease(self, run: IndexedRun) -> None:
+        while self._lease_seconds:
+            await asyncio.sleep(self._lease_seconds / 3)
+            with contextlib.suppress(DatabaseAwayError):
+                async with self._runs.database.transaction() as tx:
+                    await store.keep_lease(tx, run.plan.run_id, self._instance, self._lease_seconds)
 
     async def _settle(self, run: IndexedRun) -> None:
         try:
