@@ -97,21 +97,27 @@ def publish(registry: Registry, *, plan_only: bool = False) -> tuple[Published, 
 
 
 def _is_present(registry: Registry, contract: Contract) -> bool:
-    """True when the subject has the schema under the pinned id; RegistryError when contradicted."""
+    """True when the subject has the schema under the pinned id; RegistryError when contradicted.
+
+    Schemas are compared as JSON: some registries tell texts apart that differ in spaces alone.
+    """
+    what = f"{contract.name} version {contract.version}"
     subject = quote(contract.name, safe="")
-    status, answer = registry.call("POST", f"/subjects/{subject}", {"schema": _text(contract)})
+    status, answer = registry.call("GET", f"/subjects/{subject}/versions/{contract.version}")
     if status == 200:
+        if json.loads(answer["schema"]) != contract.schema:
+            raise RegistryError(f"the registry at {registry.url} holds another schema as {what}. {_ADVICE}")
         if answer["id"] != contract.schema_id:
             raise RegistryError(
-                f"the registry at {registry.url} holds {contract.name} version {contract.version} under id "
-                f"{answer['id']}, the lock file says {contract.schema_id}. {_ADVICE}"
+                f"the registry at {registry.url} holds {what} under id {answer['id']}, the lock file says "
+                f"{contract.schema_id}. {_ADVICE}"
             )
         return True
     status, answer = registry.call("GET", f"/schemas/ids/{contract.schema_id}")
     if status == 200 and json.loads(answer["schema"]) != contract.schema:
         raise RegistryError(
-            f"id {contract.schema_id} of {contract.name} version {contract.version} already names another "
-            f"schema in the registry at {registry.url}. Nothing was written. {_ADVICE}"
+            f"id {contract.schema_id} of {what} already names another schema in the registry at "
+            f"{registry.url}; nothing was written. {_ADVICE}"
         )
     return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import combinations
+from typing import Any
 
 import avro.schema
 from avro.compatibility import (
@@ -15,6 +16,7 @@ from avro.compatibility import (
 from sluice_contracts_codegen.model import Contracts, Schema
 from sluice_contracts_codegen.shapes import Json
 
+Named = dict[str, Json]
 _Kind = SchemaIncompatibilityType
 _ADVICE = {
     _Kind.reader_field_missing_default_value: "a new field needs a default (nullable, null)",
@@ -27,14 +29,82 @@ _ADVICE = {
 
 def why_unreadable(reader: Json, writer: Json) -> list[str]:
     """Why ``reader`` cannot read what ``writer`` wrote, one sentence a place; empty when it can."""
+    whole = _judged(reader, writer)
+    if whole is None:
+        return []
+    return _per_field(reader, writer, "", ({}, {})) or [f"at the record itself: {whole}"]
+
+
+def _per_field(reader: Json, writer: Json, at: str, named: tuple[Named, Named]) -> list[str]:
+    """A sentence for each field that cannot be read, found by judging one field at a time.
+
+    The checker itself names no place where the writer's type is a union.
+    """
+    written = {field["name"]: field for field in writer["fields"]}
+    reasons = []
+    for field in reader["fields"]:
+        ours = _inlined(field, named[0])
+        theirs = _inlined(written[field["name"]], named[1]) if field["name"] in written else None
+        place = f"{at}{field['name']}"
+        if (
+            theirs
+            and _is_record(ours)
+            and _is_record(theirs)
+            and ours["type"]["name"] == theirs["type"]["name"]
+        ):
+            reasons += _per_field(ours["type"], theirs["type"], f"{place}.", named)
+            continue
+        verdict = _judged(_probe(ours), _probe(theirs))
+        if verdict:
+            reasons.append(f"at {place}: {verdict}")
+    return reasons
+
+
+def _judged(reader: Json, writer: Json) -> str | None:
+    """What the checker says against a pair of schemas, with advice; None when nothing."""
     checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
     result = checker.get_compatibility(_parsed(reader), _parsed(writer))
     if result.compatibility is SchemaCompatibilityType.compatible:
-        return []
-    advice = sorted({_ADVICE.get(kind, kind.value.replace("_", " ")) for kind in result.incompatibilities})
-    places = ", ".join(sorted(_named(reader, place) for place in result.locations))
-    messages = "; ".join(sorted(result.messages))
-    return [f"at {places}: {messages} ({'; '.join(advice)})"]
+        return None
+    advice = {_ADVICE.get(kind, kind.value.replace("_", " ")) for kind in result.incompatibilities}
+    messages = sorted(result.messages)
+    if any(message.endswith("writer type: null") for message in messages):
+        advice = {"a nullable field stays nullable"}
+    return f"{'; '.join(messages)} ({'; '.join(sorted(advice))})"
+
+
+def _probe(field: Json | None) -> Json:
+    return {"type": "record", "name": "probe", "fields": [field] if field else []}
+
+
+def _is_record(field: Json) -> bool:
+    return isinstance(field["type"], dict) and field["type"]["type"] == "record"
+
+
+def _inlined(field: Json, named: Named) -> Json:
+    """The field with references to records replaced by their definition, once each."""
+    seen: set[str] = set()
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolved(item) for item in node]
+        if isinstance(node, str):
+            return resolved(named[node]) if node in named and node not in seen else node
+        if isinstance(node, dict) and node.get("type") == "record":
+            full_name = f"{node['namespace']}.{node['name']}"
+            named[full_name] = node
+            if full_name in seen:
+                return full_name
+            seen.add(full_name)
+            return {
+                **node,
+                "fields": [{**inner, "type": resolved(inner["type"])} for inner in node["fields"]],
+            }
+        if isinstance(node, dict):
+            return {k: resolved(v) if k in {"type", "items", "values"} else v for k, v in node.items()}
+        return node
+
+    return {**field, "type": resolved(field["type"])}
 
 
 def version_problems(contracts: Contracts) -> list[str]:
@@ -69,19 +139,3 @@ def version_problems(contracts: Contracts) -> list[str]:
 
 def _parsed(schema: Json) -> avro.schema.Schema:
     return avro.schema.parse(json.dumps(schema))
-
-
-def _named(schema: Json, location: str) -> str:
-    """``/fields/14/type/fields/2`` as ``payload.terminal_id``, as far as it can be followed."""
-    names: list[str] = []
-    node: object = schema
-    for part in location.strip("/").split("/"):
-        if isinstance(node, dict) and part in node:
-            node = node[part]
-        elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
-            node = node[int(part)]
-            if isinstance(node, dict) and "name" in node and "doc" in node and "fields" not in node:
-                names.append(str(node["name"]))
-        else:
-            break
-    return ".".join(names) or location

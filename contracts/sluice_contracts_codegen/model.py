@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sluice_contracts_codegen.shapes import ContractSourceError, Json, expand
 
 MAX_LONG = 2**63 - 1
 DEFAULT_MAX_BYTES = 1_048_576
+KNOWN_RULES = {"format", "enum", "minLength", "maxLength", "minimum", "maximum"}
 _PRIMITIVES = {"string", "bytes", "int", "long", "boolean"}
 
 
@@ -148,6 +150,7 @@ def load_contracts(root: Path) -> Contracts:
     shapes_dir = root / "shapes"
     shapes = {path.stem: _json(path) for path in sorted(shapes_dir.glob("*.v*.json"))}
     formats = _json(shapes_dir / "formats.json")
+    _check_formats(formats)
     schemas, stale = [], {}
     for path in sorted((root / "schemas").glob("*.avsc")):
         written = _json(path)
@@ -155,7 +158,7 @@ def load_contracts(root: Path) -> Contracts:
         text = json.dumps(source, indent=2, ensure_ascii=False) + "\n"
         if text != path.read_text(encoding="utf-8"):
             stale[path] = text
-        schemas.append(_schema(path, source))
+        schemas.append(_schema(path, source, formats))
     topics = tuple(_yaml(path) for path in sorted((root / "topics").glob("*.yaml")))
     lock_path = root / "ids.lock.json"
     lock = _json(lock_path) if lock_path.exists() else {}
@@ -164,7 +167,29 @@ def load_contracts(root: Path) -> Contracts:
     return Contracts(root, tuple(schemas), shapes, formats, topics, principals, lock, stale)
 
 
-def _schema(path: Path, source: Json) -> Schema:
+def _check_formats(formats: Json) -> None:
+    """Texts are checked joined by newlines, in one expression: a format must not allow any."""
+    for name, spec in formats.items():
+        pattern = re.compile(spec["pattern"])
+        if pattern.fullmatch(spec["example"]) is None:
+            raise ContractSourceError(
+                f"format {name}: its example {spec['example']!r} does not match its pattern"
+            )
+        if any(sign in spec["pattern"] for sign in (".", "\\", "[^", "\n")) and _may_hold_newline(
+            spec["pattern"]
+        ):
+            raise ContractSourceError(
+                f"format {name}: its pattern allows a newline; name the characters it allows"
+            )
+
+
+def _may_hold_newline(pattern: str) -> bool:
+    """Whether a dot or an excluding or abbreviated class stands outside a plain character class."""
+    outside = re.sub(r"\[[^\]^\\][^\]\\]*\]", "", pattern)
+    return any(sign in outside for sign in (".", "\\", "[", "\n"))
+
+
+def _schema(path: Path, source: Json, formats: Json) -> Schema:
     marks = source.get("sluice", {})
     event_type, version = marks.get("event_type"), marks.get("version")
     if path.name != f"{event_type}.v{version}.avsc":
@@ -172,6 +197,7 @@ def _schema(path: Path, source: Json) -> Schema:
             f"{path.name}: its 'sluice' key says event_type {event_type!r}, version {version!r}"
         )
     root = _type(source, {}, path.name)
+    _check_rules(source, formats, path.name)
     assert isinstance(root, Record)
     return Schema(event_type, version, "envelope" in marks, source, root, path)
 
@@ -216,6 +242,26 @@ def _record(node: Json, named: dict[str, Record], where: str) -> Record:
     record = Record(full_name, node.get("doc", ""), tuple(fields))
     named[full_name] = record
     return record
+
+
+def _check_rules(node: Any, formats: Json, where: str) -> None:
+    """Refuse rules that no validator knows."""
+    if isinstance(node, list):
+        for item in node:
+            _check_rules(item, formats, where)
+    elif isinstance(node, dict):
+        if "name" in node and "fields" not in node:
+            rules = node.get("sluice", {})
+            unknown = sorted(set(rules) - KNOWN_RULES)
+            if unknown:
+                known = ", ".join(sorted(KNOWN_RULES))
+                raise ContractSourceError(f"{where}: {node['name']}: unknown rules {unknown}; known: {known}")
+            if rules.get("format", next(iter(formats))) not in formats:
+                raise ContractSourceError(
+                    f"{where}: {node['name']}: no format {rules['format']!r} in formats.json"
+                )
+        for value in node.values():
+            _check_rules(value, formats, where)
 
 
 def _sized(items: Type, where: str) -> Type:
