@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._scram import (
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not re-exported in type stubs
+    AdminClient,
     ScramCredentialInfo,
     ScramMechanism,
     UserScramCredentialAlteration,

@@ -1,0 +1,79 @@
+"""One real stack for a whole test run, started by the first test that asks for it."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from sluice_contracts.topics import TOPICS
+from sluice_kit.config import Wiring, load_wiring
+from sluice_kit.kafka import admin as kafka_admin
+from sluice_substrate import LocalStack
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="also run the long tests")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--soak"):
+        return
+    reason = pytest.mark.skip(reason="long: runs with --soak")
+    for item in items:
+        if "soak" in item.keywords:
+            item.add_marker(reason)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    """Kafka, PostgreSQL and registry, shared by the run and ended with it (Ctrl-C and SIGKILL included).
+
+    A test that stops or kills a part must leave it running. Secrets, ports: see `wiring`.
+    """
+    home = Path(tempfile.mkdtemp(prefix="sluice-tests-"))
+    local = LocalStack(home, bound=True)
+    try:
+        local.up()
+        yield local
+    finally:
+        local.down()
+        if "SLUICE_KEEP_TEST_STACK" not in os.environ:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def wiring(stack: LocalStack) -> Wiring:
+    """The wiring that services would be started with."""
+    return load_wiring(stack.wiring_file)
+
+
+@pytest.fixture(scope="session")
+def wiring_file(stack: LocalStack) -> Path:
+    """Path of the wiring file, for processes that tests start."""
+    return stack.wiring_file
+
+
+@pytest.fixture(scope="session")
+def admin(stack: LocalStack) -> AdminClient:
+    """The super user's client."""
+    return stack.admin()
+
+
+@pytest.fixture(scope="session")
+def topics_applied(admin: AdminClient) -> None:
+    """The contracts' topics and access exist on the shared broker."""
+    kafka_admin.apply(admin, kafka_admin.plan(admin, TOPICS))
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def unique() -> Callable[[str], str]:
+    """`unique("lane")` gives a name that nothing else in this run has: for topics, principals, groups, runs."""
+    return lambda stem: f"{stem}-{os.getpid()}-{next(_numbers)}"
