@@ -1,0 +1,69 @@
+"""What the gate's process runs beside its stage: REST, receipt index, evidence. One call wires it."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+
+from services.ingestion_gate.api import GateApi, router
+from services.ingestion_gate.disk_places import DiskPlaces
+from services.ingestion_gate.governance_ledger import GovernanceLedger
+from services.ingestion_gate.operator_desk import OperatorDesk
+from services.ingestion_gate.overlay import GateView
+from services.ingestion_gate.quarantine_view import QuarantineView
+from services.ingestion_gate.receipt_follower import ReceiptFollower
+from services.ingestion_gate.receipt_lookup import ReceiptLookup
+from services.ingestion_gate.record_fetcher import RecordFetcher
+from services.ingestion_gate.verifier import EvidenceReader, EvidenceVerifier
+from sluice_kit.artifacts import ArtifactStore, open_oracle
+from sluice_kit.config import Wiring
+from sluice_kit.http.bearer_tokens import TokenBook
+from sluice_kit.telemetry import Health
+
+OPERATOR_TOKENS = "operator_tokens"
+PRINCIPAL = "ingestion_gate"
+
+
+@dataclass(frozen=True, slots=True)
+class GateFace:
+    """Routers, threads and commit hooks for the stage's process."""
+
+    routers: Sequence[APIRouter]
+    background: Sequence[Callable[[threading.Event], None]]
+    after_commit: Sequence[Callable[[object], None]]
+
+
+def open_face(
+    wiring: Wiring, view: Callable[[], GateView], store: ArtifactStore, health: Health, *, shard: int = 0
+) -> GateFace:
+    """Wire everything that looks at the gate's committed state and topics.
+
+    Raises TokenFileError, SecretMissing, OSError (the index folder cannot be made).
+    """
+    index = DiskPlaces(wiring.state_dir / PRINCIPAL / str(shard) / "receipt-index")
+    ledger = GovernanceLedger()
+    fetcher = RecordFetcher(wiring, PRINCIPAL)
+    follower = ReceiptFollower(wiring, PRINCIPAL, index, ledger, health)
+    lookup = ReceiptLookup(index, fetcher)
+    quarantine = QuarantineView(lookup, fetcher, ledger, store)
+    desk = OperatorDesk(
+        wiring,
+        quarantine,
+        lookup,
+        follower.wait,
+        max_event_bytes=lambda: view().policy.limits.max_event_bytes,
+    )
+    operators = TokenBook.load(wiring.secret_source, OPERATOR_TOKENS)
+    verifier = EvidenceVerifier(wiring, view, EvidenceReader(store, open_oracle(wiring)), health)
+
+    def close_after(stop: threading.Event) -> None:
+        stop.wait()
+        desk.close()
+        fetcher.close()
+
+    return GateFace(
+        routers=(router(GateApi(view, lookup, quarantine, desk, operators)),),
+        background=(follower.run, verifier.run, close_after),
+        after_commit=(verifier.nudge,),
+    )

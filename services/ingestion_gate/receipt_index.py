@@ -1,0 +1,110 @@
+"""Where receipts stand: digests of event and receipt ids to places in the log. A cache; the log is the truth.
+
+A *place* is one whole number: topic code, partition and offset packed together, so that a row of the index
+is a 16-byte key and 8 bytes. Several events may share a key; whoever fetches a place compares the id.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from sluice_kit.stage import Coordinate
+
+KEY_BYTES: Final = 16
+TOPICS: Final = ("audit.receipt", "audit.quarantine", "audit.governance")
+"""Topics that are followed; the position in this tuple is the topic's code in a place."""
+_OFFSET_BITS: Final = 40
+_PARTITION_BITS: Final = 16
+_OFFSET_MASK: Final = (1 << _OFFSET_BITS) - 1
+_PARTITION_MASK: Final = (1 << _PARTITION_BITS) - 1
+
+Positions = Mapping[tuple[str, int], int]
+"""(topic, partition) to the next offset to read."""
+
+
+def key_of(identity: bytes) -> bytes:
+    """The index key of an event, receipt or quarantine id: blake2b, 16 bytes."""
+    return hashlib.blake2b(identity, digest_size=KEY_BYTES).digest()
+
+
+def place_base(topic: str, partition: int) -> int:
+    """The place of offset 0 of a partition; adding an offset gives the place of that offset."""
+    return (TOPICS.index(topic) << _PARTITION_BITS | partition) << _OFFSET_BITS
+
+
+def coordinate_of(place: int) -> Coordinate:
+    """Topic, partition and offset of a place."""
+    partition = place >> _OFFSET_BITS & _PARTITION_MASK
+    return Coordinate(TOPICS[place >> _OFFSET_BITS + _PARTITION_BITS], partition, place & _OFFSET_MASK)
+
+
+class PlaceIndex(Protocol):
+    """Many places a key. One thread writes; any thread may look up at the same time."""
+
+    @property
+    def positions(self) -> Positions:
+        """Where the content that survives a restart ends."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Places held."""
+        ...
+
+    def add(self, keys: Sequence[bytes], places: Sequence[int]) -> None:
+        """Take places in; found at once."""
+        ...
+
+    def find(self, key: bytes) -> list[int]:
+        """Every place of a key, in ascending order."""
+        ...
+
+    def tend(self, positions: Positions) -> None:
+        """Do a bounded piece of upkeep (some ms); everything before ``positions`` was added."""
+        ...
+
+    def seal(self, positions: Positions) -> None:
+        """Make everything added so far, which ends at ``positions``, survive a restart."""
+        ...
+
+    def clear(self) -> None:
+        """Forget everything; positions become empty."""
+        ...
+
+
+class MemoryPlaces:
+    """A PlaceIndex in a dictionary: for tests; it passes the suite of the one on disk."""
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, list[int]] = {}
+        self._positions: Positions = {}
+
+    @property
+    def positions(self) -> Positions:
+        """Where what was sealed ends."""
+        return self._positions
+
+    @property
+    def rows(self) -> int:
+        """Places held."""
+        return sum(map(len, self._places.values()))
+
+    def add(self, keys: Sequence[bytes], places: Sequence[int]) -> None:
+        """Take places in."""
+        for key, place in zip(keys, places, strict=True):
+            self._places.setdefault(key, []).append(place)
+
+    def find(self, key: bytes) -> list[int]:
+        """Every place of a key."""
+        return sorted(set(self._places.get(key, ())))
+
+    def tend(self, positions: Positions) -> None:
+        """Nothing to do."""
+
+    def seal(self, positions: Positions) -> None:
+        """Note where the content ends."""
+        self._positions = dict(positions)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._places, self._positions = {}, {}
