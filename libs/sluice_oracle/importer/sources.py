@@ -117,19 +117,23 @@ def _csv(path: Path, mapping: Mapping) -> Iterator[SourceBatch]:
             include_columns=wanted, column_types=dict.fromkeys(wanted, pa.binary()), strings_can_be_null=False
         ),
     )
-    line = 2
-    taken = 0
+    line, ahead = 2, np.zeros(0, np.int64)
     for block in reader:
-        skipped = np.array([row.number for row in malformed[taken:]], np.int64)
-        numbers = _numbers(line, block.num_rows, skipped)
-        line += block.num_rows + int(np.count_nonzero(skipped < line + block.num_rows + len(skipped)))
-        fresh, taken = tuple(malformed[taken:]), len(malformed)
+        fresh = tuple(malformed)
+        malformed.clear()
+        # the reader may be ahead: some lines set aside belong to a later block
+        ahead = np.concatenate([ahead, np.array([row.number for row in fresh], np.int64)])
+        numbers = _numbers(line, block.num_rows, ahead)
+        line = int(numbers[-1]) + 1 if len(numbers) else line
+        ahead = ahead[ahead >= line]
         present = _not_blank(block)
         for start in range(0, max(block.num_rows, 1), BATCH_ROWS):
             rows = slice(start, start + BATCH_ROWS)
-            keep = pa.array(present[rows])
-            batch = block.slice(start, BATCH_ROWS).filter(keep)
+            batch = block.slice(start, BATCH_ROWS).filter(pa.array(present[rows]))
             yield SourceBatch(batch, numbers[rows][present[rows]], fresh if start == 0 else ())
+    if malformed:
+        nothing = pa.RecordBatch.from_pylist([], schema=reader.schema)
+        yield SourceBatch(nothing, np.zeros(0, np.int64), tuple(malformed))
 
 
 def _numbers(first: int, count: int, skipped: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
