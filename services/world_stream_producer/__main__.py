@@ -16,7 +16,9 @@ from sluice_kit.telemetry import configure_logging
 def main(
     wiring: Annotated[Path, typer.Option(help="Wiring file (YAML): hosts, folders, names of secrets.")],
     policy: Annotated[Path, typer.Option(help="Policy file (YAML): speed and limits.")] = DEFAULT_POLICY,
-    port: Annotated[int | None, typer.Option(help="HTTP port; the wiring's where left out.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--http-port", help="HTTP port, 0 a free one; else the wiring's.")
+    ] = None,
 ) -> None:
     """Stream the business traffic of READY runs to ingress.world_stream_producer."""
     try:

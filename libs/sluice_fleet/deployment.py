@@ -1,0 +1,70 @@
+"""A whole local deployment: substrate, topics and access, schemas, tokens, services."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluice_contracts import TOPICS
+from sluice_fleet.fleet import Fleet
+from sluice_fleet.tokens import ensure_tokens
+from sluice_fleet.topology import SEPARATE, Topology
+from sluice_kit.kafka import admin
+from sluice_substrate import LocalStack, Progress
+
+Report = Callable[[str, str, int | None, int | None], None]
+"""Called with what is being worked on, its state, and bytes done and wanted where it is a download."""
+
+
+def _quiet(_what: str, _state: str, _done: int | None, _total: int | None) -> None:
+    return
+
+
+@dataclass(slots=True)
+class Deployment:
+    """Everything under one home folder. `up` and `down` may be called again at any time."""
+
+    home: Path
+    topology: Topology = SEPARATE
+    bound: bool = False
+    """Whether it all ends with this process, even when that is killed."""
+
+    @property
+    def stack(self) -> LocalStack:
+        """The substrate."""
+        return LocalStack(self.home, bound=self.bound)
+
+    @property
+    def fleet(self) -> Fleet:
+        """The services."""
+        return Fleet(self.home, self.topology)
+
+    @property
+    def wiring_file(self) -> Path:
+        """What services and tools are wired by."""
+        return self.home / "wiring.yaml"
+
+    def up(self, report: Report = _quiet) -> None:
+        """Bring everything up. Raises SubstrateError, FleetError, KafkaException."""
+        self.substrate_up(report)
+        self.fleet.start(report=lambda service, state: report(service, state, None, None))
+
+    def substrate_up(self, report: Report = _quiet) -> None:
+        """Bring up what the services need: broker, database, registry, topics, access, tokens."""
+
+        def progress(step: Progress) -> None:
+            report(step.component, step.text, step.done, step.total)
+
+        stack = self.stack
+        for component in stack.up(progress=progress).components:
+            report(component.name, "ready", None, None)
+        report("topics", "applying", None, None)
+        client = stack.admin()
+        admin.apply(client, admin.plan(client, TOPICS))
+        ensure_tokens(self.home / "secrets")
+        report("topics", "ready", None, None)
+
+    def down(self) -> list[str]:
+        """Drain the services, then stop the substrate; returns the services that had to be killed."""
+        killed = self.fleet.stop()
+        self.stack.down()
+        return killed
