@@ -107,6 +107,12 @@ def secrets_are_quarantined(store: ArtifactStore) -> None:
     assert isinstance(error, SensitiveContent)
     assert store.exists(store.path_of(error.quarantined_uri))
     assert store.read(store.put_content("ig/evidence", bad)) == bad
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "plan.json"
+        source.write_bytes(b" " * 2_000_000 + bad)
+        _raised(SensitiveContent, partial(store.seal, "sr/run_plan/q.json", source))
+        source.write_bytes(b"")
+        assert _sealed(store.seal("sr/run_plan/q.json", source)).bytes == 0
 
 
 def only_checkpoints_are_pruned(store: ArtifactStore) -> None:

@@ -5,7 +5,9 @@ It is a net, not a proof: it finds what people paste by accident. Findings name 
 
 from __future__ import annotations
 
+import mmap
 import re
+from pathlib import Path
 
 _PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("a private key", re.compile(rb"-----BEGIN (?:[A-Z]{2,10} ){0,2}PRIVATE KEY")),
@@ -28,6 +30,14 @@ _PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
 )
 
 
-def sensitive_findings(data: bytes | memoryview) -> tuple[str, ...]:
+def sensitive_findings(data: bytes | memoryview | mmap.mmap) -> tuple[str, ...]:
     """The kinds of secrets that `data` seems to hold, in a fixed order; empty when there are none."""
     return tuple(kind for kind, pattern in _PATTERNS if pattern.search(data))
+
+
+def sensitive_findings_in(path: Path) -> tuple[str, ...]:
+    """The same for a local file of any size, without reading it into memory."""
+    if path.stat().st_size == 0:
+        return ()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return sensitive_findings(data)

@@ -21,7 +21,7 @@ from sluice_kit.artifacts.errors import (
 from sluice_kit.artifacts.locator import ALGORITHM, Digest, Locator
 from sluice_kit.artifacts.objects import Objects, StagedObject, StoredObject
 from sluice_kit.artifacts.prefixes import SENSITIVE_QUARANTINE, Scan, prefix_of
-from sluice_kit.artifacts.sensitive import sensitive_findings
+from sluice_kit.artifacts.sensitive import sensitive_findings, sensitive_findings_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class ArtifactStore:
         return locator if sealed == locator.digest else SealConflict(uri, sealed, locator.digest)
 
     def _scan(self, uri: str, data: bytes | Path, staged: StagedObject, scan: Scan) -> None:
-        findings = sensitive_findings(data.read_bytes() if isinstance(data, Path) else data)
+        findings = sensitive_findings_in(data) if isinstance(data, Path) else sensitive_findings(data)
         if not findings:
             return
         if scan is Scan.FLAG:
