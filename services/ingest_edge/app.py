@@ -19,11 +19,13 @@ from services.ingest_edge.settings import SERVICE, TOKENS_SECRET, EdgePolicy
 from sluice_kit.config import Wiring
 from sluice_kit.http import build_app, serve
 from sluice_kit.http.bearer_tokens import TokenBook
+from sluice_kit.http.endpoint import read_endpoint
 from sluice_kit.telemetry import Health, MetricFamilies, get_logger
 
 _log = get_logger(SERVICE)
 CONSUMES: Final = ("audit.receipt",)
 EMITS: Final = ("ingress.edge",)
+GATE: Final = "ingestion_gate"
 
 
 @asynccontextmanager
@@ -36,7 +38,9 @@ async def open_edge(
         health.degraded("tokens", f"the secret {TOKENS_SECRET} names no token: every request gets 401")
     lane = LaneWriter(wiring, health, delivery_seconds=policy.ack_wait_seconds)
     follower = ReceiptFollower(wiring, health, remembered=policy.remembered_receipts)
-    gate = GateClient(gate_url, timeout=policy.gate_timeout_seconds)
+    gate = GateClient(
+        lambda: gate_url or read_endpoint(wiring.state_dir, GATE), timeout=policy.gate_timeout_seconds
+    )
     publisher = Publisher(policy, Limits(policy), lane, follower, gate)
     lane.start()
     follower.start()

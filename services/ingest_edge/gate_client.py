@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import quote
 
 import httpx
 
@@ -19,20 +21,26 @@ class GateAwayError(Exception):
 
 
 class GateClient:
-    """Looks receipts up at the gate's ``/v1/receipts``."""
+    """Looks receipts up at the gate's ``/v1/receipts``.
 
-    def __init__(self, url: str | None, *, timeout: float) -> None:
-        self._client = None if url is None else httpx.AsyncClient(base_url=url, timeout=timeout)
+    ``address`` gives the gate's base URL of now (a local gate may start again on another port) or raises
+    LookupError.
+    """
+
+    def __init__(self, address: Callable[[], str], *, timeout: float) -> None:
+        self._address = address
+        self._client = httpx.AsyncClient(timeout=timeout)
 
     async def receipts(self, event_id: str, **selectors: str | None) -> list[ReceiptView]:
         """Receipts of an event by tenant and run, oldest first, maybe none. Raises GateAwayError."""
-        if self._client is None:
-            raise GateAwayError("this edge was started without the gate's address")
-        given: dict[str, Any] = {name: value for name, value in selectors.items() if value is not None}
+        given = {name: value for name, value in selectors.items() if value is not None}
         try:
-            answer = await self._client.get(f"/v1/receipts/{event_id}", params=given)
+            url = f"{self._address().rstrip('/')}/v1/receipts/{quote(event_id, safe='')}"
+            answer = await self._client.get(url, params=given)
+        except LookupError as error:
+            raise GateAwayError(str(error)) from error
         except httpx.HTTPError as error:
-            raise GateAwayError(f"{type(error).__name__}") from error
+            raise GateAwayError(type(error).__name__) from error
         if answer.status_code == httpx.codes.NOT_FOUND:
             return []
         if answer.status_code != httpx.codes.OK:
@@ -54,8 +62,7 @@ class GateClient:
 
     async def close(self) -> None:
         """Drop the connections."""
-        if self._client is not None:
-            await self._client.aclose()
+        await self._client.aclose()
 
 
 def gate_away(error: GateAwayError, retry_after: int) -> ProblemError:
