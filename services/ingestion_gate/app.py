@@ -1,6 +1,7 @@
 """Wiring of the gate: its state, its step, and what runs beside it."""
 
 from services.ingestion_gate.disk_keys import DiskKeys
+from services.ingestion_gate.face import open_face
 from services.ingestion_gate.stage import NAME, GateStage, gate_chain
 from services.ingestion_gate.state import GateState
 from sluice_kit.artifacts import ArtifactStore
@@ -10,10 +11,15 @@ from sluice_kit.telemetry import Health
 
 def build(given: StageArguments, store: ArtifactStore, health: Health) -> StageApp:
     """The gate as a process."""
-    del store, health
     folder = given.wiring.state_dir / NAME / str(given.shard)
     state = GateState(DiskKeys(folder))
-    return StageApp(gate_chain(GateStage(state), *load_chained(given.chained)))
+    face = open_face(given.wiring, lambda: state.view, store, health, shard=given.shard)
+    return StageApp(
+        gate_chain(GateStage(state), *load_chained(given.chained)),
+        routers=face.routers,
+        after_commit=face.after_commit,
+        background=face.background,
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
