@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 class _Kind(NamedTuple):
     name: str
-    triggers: tuple[bytes, ...]  # lowercase; the pattern is only tried where one occurs (100 times faster)
+    triggers: tuple[bytes, ...]  # lowercase; the pattern is only tried around them (100 times faster)
     pattern: re.Pattern[bytes]
 
 
@@ -39,6 +39,7 @@ _KINDS = (
     ),
     _Kind("a bearer token", (b"bearer ",), re.compile(rb"[bB]earer [A-Za-z0-9_.~+/-]{20,}")),
 )
+_AROUND = 256  # more than twice what any match extends to either side of its trigger
 _WINDOW = 1 << 20
 _OVERLAP = 4096  # longer than anything that the patterns match
 
@@ -46,11 +47,17 @@ _OVERLAP = 4096  # longer than anything that the patterns match
 def sensitive_findings(data: bytes) -> tuple[str, ...]:
     """The kinds of secrets that `data` seems to hold, in a fixed order; empty when there are none."""
     lowered = data.lower()
-    return tuple(
-        kind.name
-        for kind in _KINDS
-        if any(trigger in lowered for trigger in kind.triggers) and kind.pattern.search(data)
-    )
+    return tuple(kind.name for kind in _KINDS if _holds(data, lowered, kind))
+
+
+def _holds(data: bytes, lowered: bytes, kind: _Kind) -> bool:
+    for trigger in kind.triggers:
+        at = lowered.find(trigger)
+        while at >= 0:
+            if kind.pattern.search(data, max(0, at - _AROUND), at + _AROUND):
+                return True
+            at = lowered.find(trigger, at + _AROUND // 2)  # the window saw nearer ones: no quadratic work
+    return False
 
 
 def sensitive_findings_in(path: Path) -> tuple[str, ...]:
