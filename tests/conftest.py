@@ -75,5 +75,5 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def unique() -> Callable[[str], str]:
-    """`unique("lane")` gives a name that nothing else in this run has: for topics, principals, groups, runs."""
+    """`unique("lane")` gives a name that nothing else in this run has, for topics, groups or runs."""
     return lambda stem: f"{stem}-{os.getpid()}-{next(_numbers)}"
