@@ -183,8 +183,8 @@ class StageRunner:
             consumer.close()
         if waiting is not None:
             raise ChainNotDrainedError(
-                f"{member.stage.name} has not read {describe(waiting)}: let it catch up in the old topology and "
-                "drain it (SIGTERM) before the chain starts"
+                f"{member.stage.name} has not read {describe(waiting)}: let it catch up in the old topology "
+                "and drain it (SIGTERM) before the chain starts"
             )
 
     def _head_positions(self, known: Positions) -> Positions:
