@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-import orjson
 from fastapi import FastAPI
 
 from services.scenario_runner import api
@@ -23,6 +20,7 @@ from services.scenario_runner.worker import Worker
 from sluice_contracts import TOPICS
 from sluice_kit.artifacts import SensitiveReport, open_artifacts, open_oracle
 from sluice_kit.http import build_app, serve
+from sluice_kit.http.endpoint import write_endpoint
 from sluice_kit.telemetry import Health, MetricFamilies, get_logger
 from sluice_kit.workflow import (
     Database,
@@ -116,12 +114,7 @@ class ScenarioRunner:
 
     def _announce(self, port: int) -> None:
         """Leave a note for local tools: where this instance answers."""
-        folder = self.settings.wiring.state_dir / SERVICE
-        folder.mkdir(parents=True, exist_ok=True)
-        note = {"url": f"http://{self.settings.host}:{port}", "pid": os.getpid()}
-        draft = folder / f"endpoint.{os.getpid()}.tmp"
-        draft.write_bytes(orjson.dumps(note))
-        Path(draft).replace(folder / "endpoint.json")
+        write_endpoint(self.settings.wiring.state_dir, SERVICE, self.settings.host, port)
 
 
 def _now_micros() -> int:

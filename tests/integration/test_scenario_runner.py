@@ -16,34 +16,37 @@ import httpx
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from typer.testing import CliRunner
 
 from services.scenario_runner import store
 from services.scenario_runner.app import ScenarioRunner
 from services.scenario_runner.settings import CONTROL, LANE, Policy, Settings
+from sluice_cli.run_commands import run_app
 from sluice_contracts import Decoded, decode, encode
 from sluice_engine import ReferenceEngine
 from sluice_engine.interface import EngineSpec
 from sluice_kit.artifacts import Digest, Locator, open_artifacts, open_oracle
+from sluice_kit.config import Wiring
 from sluice_kit.http import serve
 from sluice_kit.telemetry import Health
 from sluice_kit.workflow import Database, DatabaseAddress, aiokafka_options
 from sluice_kit.workflow.testing_link import CuttableLink
 from sluice_oracle import World, seal_world
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
 
 
-def make_world(stack: Any, folder: Path, *, seed: int) -> World:
+def make_world(wiring: Wiring, folder: Path, *, seed: int) -> World:
     spec = EngineSpec("baseline", seed, {"events": 300, "customers": 20, "terminals": 40, "days": 2})
     ReferenceEngine().generate(spec, folder, lambda _done, _all: None)
-    world = seal_world(folder, open_oracle(stack.wiring), datetime(2026, 1, 1, tzinfo=UTC))
+    world = seal_world(folder, open_oracle(wiring), datetime(2026, 1, 1, tzinfo=UTC))
     assert isinstance(world, World)
     return world
 
 
 @pytest.fixture(scope="session")
-def world(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(stack, tmp_path_factory.mktemp("engine") / "world", seed=11)
+def world(wiring: Wiring, tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(wiring, tmp_path_factory.mktemp("engine") / "world", seed=11)
 
 
 @pytest.fixture
@@ -52,9 +55,9 @@ def tenant() -> str:
     return f"t-{uuid.uuid4().hex[:12]}"
 
 
-def settings_of(stack: Any, **changes: Any) -> Settings:
+def settings_of(wiring: Wiring, **changes: Any) -> Settings:
     policy = Policy(revision="test-1")
-    return replace(Settings(stack.wiring, policy, f"i-{uuid.uuid4().hex[:6]}", "127.0.0.1", 0), **changes)
+    return replace(Settings(wiring, policy, f"i-{uuid.uuid4().hex[:6]}", "127.0.0.1", 0), **changes)
 
 
 class Client:
@@ -111,17 +114,17 @@ async def instance(settings: Settings, tenant: str) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def runner(stack: Any, tenant: str) -> AsyncIterator[Client]:
-    async with instance(settings_of(stack), tenant) as client:
+async def runner(wiring: Wiring, tenant: str) -> AsyncIterator[Client]:
+    async with instance(settings_of(wiring), tenant) as client:
         yield client
 
 
 async def on_topic(
-    stack: Any, topic: str, tenant: str, principal: str = "admin"
+    wiring: Wiring, topic: str, tenant: str, principal: str = "admin"
 ) -> list[tuple[bytes, dict[str, Any]]]:
     """Every committed event of a tenant on a topic: (bytes, fields)."""
     consumer = AIOKafkaConsumer(
-        **aiokafka_options(stack.wiring, principal), group_id=None, isolation_level="read_committed"
+        **aiokafka_options(wiring, principal), group_id=None, isolation_level="read_committed"
     )
     await consumer.start()
     await consumer.beginning_offsets([TopicPartition(topic, 0)])
@@ -143,18 +146,18 @@ async def on_topic(
     return found
 
 
-async def lane_events(stack: Any, tenant: str, count: int) -> list[tuple[bytes, dict[str, Any]]]:
+async def lane_events(wiring: Wiring, tenant: str, count: int) -> list[tuple[bytes, dict[str, Any]]]:
     async with asyncio.timeout(30):
         while True:
-            found = await on_topic(stack, LANE, tenant)
+            found = await on_topic(wiring, LANE, tenant)
             if len(found) >= count:
                 return found
             await asyncio.sleep(0.1)
 
 
-async def admit(stack: Any, *values: bytes) -> None:
+async def admit(wiring: Wiring, *values: bytes) -> None:
     """Do the gate's part: put what came on the lane onto the bus."""
-    async with AIOKafkaProducer(**aiokafka_options(stack.wiring, "ingestion_gate")) as producer:
+    async with AIOKafkaProducer(**aiokafka_options(wiring, "ingestion_gate")) as producer:
         for value in values:
             decoded = decode(value)
             assert isinstance(decoded, Decoded)
@@ -162,7 +165,7 @@ async def admit(stack: Any, *values: bytes) -> None:
 
 
 async def test_a_submission_becomes_ready_with_evidence_by_reference(
-    stack: Any, runner: Client, world: World, tenant: str
+    wiring: Wiring, runner: Client, world: World, tenant: str
 ) -> None:
     accepted = await runner.submit(world)
     assert accepted.status_code == 202
@@ -172,10 +175,10 @@ async def test_a_submission_becomes_ready_with_evidence_by_reference(
     assert (view["state"], view["revision"], view["reasons"]) == ("READY", 3, [])
     assert view["ready_admitted"] is None
 
-    ((value, ready),) = await lane_events(stack, tenant, 1)
+    ((value, ready),) = await lane_events(wiring, tenant, 1)
     assert ready["event_type"] == "run_ready"
     assert ready["event_id"] == view["ready_event_id"]
-    artifacts = open_artifacts(stack.wiring)
+    artifacts = open_artifacts(wiring)
     facts = orjson.loads(artifacts.read(Locator.load(ready["payload"]["facts_view"])))
     served = await runner.http.get(f"/v1/runs/{run_id}/facts-view")
     assert served.json() == facts
@@ -183,7 +186,7 @@ async def test_a_submission_becomes_ready_with_evidence_by_reference(
     traffic = next(listed for listed in facts["outputs"] if listed["role"] == "business_traffic")
     assert ready["payload"]["streamed_outputs"] == [traffic["output_id"]]
     assert ready["payload"]["expected_events"] == facts["expected_events"] == 300
-    oracle = open_oracle(stack.wiring)
+    oracle = open_oracle(wiring)
     for file in traffic["files"]:
         assert Digest.of(oracle.read(Locator.load(file))).hash == file["digest"]["hash"]
     for gate in facts["gates"]:
@@ -192,7 +195,7 @@ async def test_a_submission_becomes_ready_with_evidence_by_reference(
     assert receipt["verdict"] == "PASS"
     assert facts["verifier_receipt"]["uri"].startswith("artifact://sr/receipts/verifier/")
 
-    await admit(stack, value)
+    await admit(wiring, value)
     admitted = await runner.settled(run_id, admitted=True)
     assert admitted["ready_admitted"]["topic"] == CONTROL
 
@@ -211,30 +214,30 @@ async def test_the_same_key_is_the_same_answer_and_another_body_is_refused(
 
 
 async def test_many_equal_submissions_to_two_instances_give_one_run_and_one_ready(
-    stack: Any, world: World, tenant: str
+    wiring: Wiring, world: World, tenant: str
 ) -> None:
-    async with instance(settings_of(stack), tenant) as one, instance(settings_of(stack), tenant) as other:
+    async with instance(settings_of(wiring), tenant) as one, instance(settings_of(wiring), tenant) as other:
         answers = await asyncio.gather(*(client.submit(world) for client in (one, other) * 8))
         assert {answer.status_code for answer in answers} <= {200, 202}
         assert sum(answer.status_code == 202 for answer in answers) == 1
         (run_id,) = {answer.json()["run_id"] for answer in answers}
         assert (await one.settled(run_id))["state"] == "READY"
         assert len((await other.http.get("/v1/runs")).json()["runs"]) == 1
-        await lane_events(stack, tenant, 1)
-    assert len(await on_topic(stack, LANE, tenant)) == 1
+        await lane_events(wiring, tenant, 1)
+    assert len(await on_topic(wiring, LANE, tenant)) == 1
 
 
 async def test_two_instances_that_verify_the_same_run_at_once_agree(
-    stack: Any, world: World, tenant: str
+    wiring: Wiring, world: World, tenant: str
 ) -> None:
     """Without leases both do the work: the ledger lets one of them be first, the bytes are the same."""
-    settings = [settings_of(stack, lease_seconds=0.0) for _ in range(2)]
+    settings = [settings_of(wiring, lease_seconds=0.0) for _ in range(2)]
     async with instance(settings[0], tenant) as one, instance(settings[1], tenant) as other:
         await asyncio.gather(*(client.submit(world) for client in (one, other)))
         (run,) = (await one.http.get("/v1/runs")).json()["runs"]
         assert (await one.settled(run["run_id"]))["revision"] == 3
-        await lane_events(stack, tenant, 1)
-    assert len(await on_topic(stack, LANE, tenant)) == 1
+        await lane_events(wiring, tenant, 1)
+    assert len(await on_topic(wiring, LANE, tenant)) == 1
 
 
 @pytest.mark.parametrize(
@@ -246,7 +249,7 @@ async def test_two_instances_that_verify_the_same_run_at_once_agree(
     ],
 )
 async def test_a_refused_run_says_why_and_puts_nothing_on_the_lane(
-    stack: Any, runner: Client, world: World, tenant: str, body: dict[str, Any], reason: str
+    wiring: Wiring, runner: Client, world: World, tenant: str, body: dict[str, Any], reason: str
 ) -> None:
     run_id = (await runner.submit(world, **body)).json()["run_id"]
     view = await runner.settled(run_id)
@@ -255,7 +258,7 @@ async def test_a_refused_run_says_why_and_puts_nothing_on_the_lane(
     assert view["facts_view"] is None
     assert view["verifier_receipt"] is not None
     assert (await runner.http.get(f"/v1/runs/{run_id}/facts-view")).json()["code"] == "NO_FACTS_VIEW"
-    assert await on_topic(stack, LANE, tenant) == []
+    assert await on_topic(wiring, LANE, tenant) == []
 
 
 async def test_a_manifest_digest_that_differs_is_drift(runner: Client, world: World) -> None:
@@ -266,9 +269,9 @@ async def test_a_manifest_digest_that_differs_is_drift(runner: Client, world: Wo
 
 
 async def test_changed_bytes_are_drift_and_a_repaired_world_gets_another_attempt(
-    stack: Any, runner: Client, tenant: str, tmp_path: Path
+    wiring: Wiring, runner: Client, tenant: str, tmp_path: Path
 ) -> None:
-    world = make_world(stack, tmp_path / "world", seed=uuid.uuid4().int % 10**6)
+    world = make_world(wiring, tmp_path / "world", seed=uuid.uuid4().int % 10**6)
     traffic = next(output for output in world.manifest.outputs if output.role == "business_traffic")
     path = world.store.local_path(world.locator(traffic, traffic.files[0]))
     assert path is not None
@@ -287,7 +290,7 @@ async def test_changed_bytes_are_drift_and_a_repaired_world_gets_another_attempt
 
 
 async def test_a_dry_run_tells_the_verdict_and_leaves_no_trace(
-    stack: Any, runner: Client, world: World, tenant: str
+    wiring: Wiring, runner: Client, world: World, tenant: str
 ) -> None:
     good = (await runner.submit(world, dry_run=True)).json()
     bad = (await runner.submit(world, dry_run=True, required_gates=["no.such.gate"])).json()
@@ -299,13 +302,13 @@ async def test_a_dry_run_tells_the_verdict_and_leaves_no_trace(
 
 
 async def test_evidence_of_an_earlier_run_spares_reading_the_bytes_again(
-    stack: Any, runner: Client, world: World
+    wiring: Wiring, runner: Client, world: World
 ) -> None:
     first = await runner.settled((await runner.submit(world)).json()["run_id"])
     asked = {"traffic_delivery_mode": "pull", "reuse_evidence": first["verifier_receipt"]}
     second = await runner.settled((await runner.submit(world, **asked)).json()["run_id"])
     assert second["state"] == "READY"
-    receipt = orjson.loads(open_artifacts(stack.wiring).read(Locator.load(second["verifier_receipt"])))
+    receipt = orjson.loads(open_artifacts(wiring).read(Locator.load(second["verifier_receipt"])))
     names = [check["name"] for check in receipt["checks"]]
     assert "reuse" in names
     assert not any(name.startswith("bytes.") for name in names)
@@ -317,39 +320,41 @@ async def test_evidence_of_an_earlier_run_spares_reading_the_bytes_again(
 
 
 async def test_closing_waits_for_admission_then_tells_the_lane_once(
-    stack: Any, runner: Client, world: World, tenant: str
+    wiring: Wiring, runner: Client, world: World, tenant: str
 ) -> None:
     run_id = (await runner.submit(world)).json()["run_id"]
     await runner.settled(run_id)
     early = await runner.close(run_id)
     assert (early.status_code, early.json()["code"]) == (409, "READY_NOT_ADMITTED")
     assert early.headers["Retry-After"]
-    ((value, ready),) = await lane_events(stack, tenant, 1)
-    await admit(stack, value)
+    ((value, ready),) = await lane_events(wiring, tenant, 1)
+    await admit(wiring, value)
     await runner.settled(run_id, admitted=True)
     closed = await runner.close(run_id, "all events are in")
     assert closed.json()["state"] == "CLOSED"
     again = await runner.close(run_id, "another reason")
     assert again.json()["reasons"] == ["all events are in"]
-    events = await lane_events(stack, tenant, 2)
+    events = await lane_events(wiring, tenant, 2)
     assert [fields["event_type"] for _, fields in events] == ["run_ready", "run_closed"]
     assert events[1][1]["parent_event_id"] == ready["event_id"]
     assert events[1][1]["payload"] == {"reason": "all events are in", "events_expected": 300}
 
 
 async def test_a_refused_run_can_be_closed_and_says_nothing(
-    stack: Any, runner: Client, world: World, tenant: str
+    wiring: Wiring, runner: Client, world: World, tenant: str
 ) -> None:
     run_id = (await runner.submit(world, required_gates=["no.such.gate"])).json()["run_id"]
     await runner.settled(run_id)
     assert (await runner.close(run_id)).json()["state"] == "CLOSED"
-    assert await on_topic(stack, LANE, tenant) == []
+    assert await on_topic(wiring, LANE, tenant) == []
 
 
-async def test_the_gate_s_evidence_is_shown(stack: Any, runner: Client, world: World, tenant: str) -> None:
+async def test_the_gate_s_evidence_is_shown(
+    wiring: Wiring, runner: Client, world: World, tenant: str
+) -> None:
     run_id = (await runner.submit(world)).json()["run_id"]
     view = await runner.settled(run_id)
-    ((_, ready),) = await lane_events(stack, tenant, 1)
+    ((_, ready),) = await lane_events(wiring, tenant, 1)
     evidence = ready | {
         "event_type": "run_evidence",
         "event_id": uuid.uuid4().hex,
@@ -362,7 +367,7 @@ async def test_the_gate_s_evidence_is_shown(stack: Any, runner: Client, world: W
             "checked_gates": [],
         },
     }
-    await admit(stack, encode("run_evidence", 1, evidence))
+    await admit(wiring, encode("run_evidence", 1, evidence))
     async with asyncio.timeout(20):
         while True:
             shown = (await runner.http.get(f"/v1/runs/{run_id}")).json()
@@ -374,7 +379,7 @@ async def test_the_gate_s_evidence_is_shown(stack: Any, runner: Client, world: W
 
 
 async def test_runs_are_listed_newest_first_in_pages_and_per_tenant(
-    stack: Any, runner: Client, world: World
+    wiring: Wiring, runner: Client, world: World
 ) -> None:
     ids = [(await runner.submit(world, attempt=number)).json()["run_id"] for number in (1, 2, 3)]
     page = (await runner.http.get("/v1/runs", params={"limit": 2})).json()
@@ -404,43 +409,43 @@ async def test_a_wrong_request_is_told_where(runner: Client, body: dict[str, Any
     assert where in [error["where"] for error in answer.json()["errors"]]
 
 
-async def test_the_index_is_made_anew_from_the_ledger(stack: Any, world: World, tenant: str) -> None:
-    async with instance(settings_of(stack), tenant) as client:
+async def test_the_index_is_made_anew_from_the_ledger(wiring: Wiring, world: World, tenant: str) -> None:
+    async with instance(settings_of(wiring), tenant) as client:
         ready = (await client.submit(world)).json()["run_id"]
         await client.settled(ready)
         refused = (await client.submit(world, required_gates=["no.such.gate"])).json()["run_id"]
         await client.settled(refused)
-        ((value, _),) = await lane_events(stack, tenant, 1)
-        await admit(stack, value)
+        ((value, _),) = await lane_events(wiring, tenant, 1)
+        await admit(wiring, value)
         before = {
             run_id: await client.settled(run_id, admitted=run_id == ready) for run_id in (ready, refused)
         }
-    database = Database(DatabaseAddress.from_wiring(stack.wiring), "scenario_runner", health=Health("test"))
+    database = Database(DatabaseAddress.from_wiring(wiring), "scenario_runner", health=Health("test"))
     assert await database.open(asyncio.Event())
     async with database.transaction() as tx:
         await store.clear(tx)
     await database.close()
-    done = await ScenarioRunner(settings_of(stack)).rebuild()
+    done = await ScenarioRunner(settings_of(wiring)).rebuild()
     assert done.runs >= 2
-    async with instance(settings_of(stack), tenant) as client:
+    async with instance(settings_of(wiring), tenant) as client:
         after = {
             run_id: await client.settled(run_id, admitted=run_id == ready) for run_id in (ready, refused)
         }
         assert after == before
-        events = await lane_events(stack, tenant, 2)
+        events = await lane_events(wiring, tenant, 2)
     assert len({event["event_id"] for _, event in events}) == 1  # said again, with the same id and bytes
     assert len({value for value, _ in events}) == 1
 
 
 @pytest.mark.fault
 async def test_postgres_away_is_a_clear_answer_and_nothing_is_lost(
-    stack: Any, world: World, tenant: str
+    wiring: Wiring, world: World, tenant: str
 ) -> None:
-    address = DatabaseAddress.from_wiring(stack.wiring)
+    address = DatabaseAddress.from_wiring(wiring)
     async with CuttableLink(address.dsn) as link:
-        postgres = stack.wiring.postgres.model_copy(update={"dsn": link.dsn})
-        wiring = stack.wiring.model_copy(update={"postgres": postgres})
-        async with instance(settings_of(stack, wiring=wiring), tenant) as client:
+        postgres = wiring.postgres.model_copy(update={"dsn": link.dsn})
+        behind_link = wiring.model_copy(update={"postgres": postgres})
+        async with instance(settings_of(behind_link), tenant) as client:
             await link.cut()
             answer = await client.submit(world, key="k-away")
             assert (answer.status_code, answer.json()["code"]) == (503, "DEPENDENCY_AWAY")
@@ -455,21 +460,55 @@ async def test_postgres_away_is_a_clear_answer_and_nothing_is_lost(
                         break
                     await asyncio.sleep(0.1)
             assert (await client.settled(answer.json()["run_id"]))["state"] == "READY"
-            await lane_events(stack, tenant, 1)
-    assert len(await on_topic(stack, LANE, tenant)) == 1
+            await lane_events(wiring, tenant, 1)
+    assert len(await on_topic(wiring, LANE, tenant)) == 1
 
 
 async def test_nothing_secret_is_in_the_ledger_or_on_the_lane(
-    stack: Any, runner: Client, world: World, tenant: str
+    wiring: Wiring, runner: Client, world: World, tenant: str
 ) -> None:
     run_id = (await runner.submit(world)).json()["run_id"]
     await runner.settled(run_id)
-    ((value, _),) = await lane_events(stack, tenant, 1)
+    ((value, _),) = await lane_events(wiring, tenant, 1)
     secrets = []
     with contextlib.suppress(LookupError):
-        secrets = [stack.wiring.secret_source.get("kafka_scenario_runner")]
-    for found in open_artifacts(stack.wiring).list("sr"):
+        secrets = [wiring.secret_source.get("kafka_scenario_runner")]
+    for found in open_artifacts(wiring).list("sr"):
         if run_id in found.path:
-            content = open_artifacts(stack.wiring).read(open_artifacts(stack.wiring).locate(found.path))
+            content = open_artifacts(wiring).read(open_artifacts(wiring).locate(found.path))
             assert not any(secret.encode() in content for secret in secrets)
     assert not any(secret.encode() in value for secret in secrets)
+
+
+async def test_the_command_line_submits_waits_shows_and_closes(
+    wiring: Wiring, runner: Client, world: World, tenant: str
+) -> None:
+    url = str(runner.http.base_url)
+
+    async def run(*arguments: str) -> tuple[int, Any, str]:
+        command = [*arguments, "--tenant", tenant, "--url", url, "--json"]
+        done = await asyncio.to_thread(CliRunner().invoke, run_app, command)
+        return done.exit_code, orjson.loads(done.stdout) if done.stdout else None, done.stderr
+
+    code, foreseen, _ = await run("submit", world.uri, "--dry-run")
+    assert (code, foreseen["would_be"]) == (0, "READY")
+    code, submitted, _ = await run("submit", world.uri)
+    assert (code, submitted["run_id"]) == (0, foreseen["run_id"])
+    run_id = submitted["run_id"]
+    ((value, _),) = await lane_events(wiring, tenant, 1)
+    code, _, error = await run("wait", run_id, "--seconds", "0.1")
+    assert code == 1
+    assert "not on the bus" in error
+    await admit(wiring, value)
+    code, waited, _ = await run("wait", run_id)
+    assert (code, waited["state"]) == (0, "READY")
+    assert waited["ready_admitted"]["topic"] == CONTROL
+    code, closed, _ = await run("close", run_id, "--reason", "done")
+    assert (code, closed["state"]) == (0, "CLOSED")
+    _, listed, _ = await run("list")
+    assert [one["run_id"] for one in listed["runs"]] == [run_id]
+    code, refused, _ = await run("submit", world.uri, "--gate", "no.such.gate", "--wait", "20")
+    assert (code, refused["state"]) == (3, "REFUSED")
+    code, nothing, error = await run("show", "run-nope")
+    assert (code, nothing) == (1, None)
+    assert "NO_SUCH_RUN" in error

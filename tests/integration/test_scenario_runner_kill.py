@@ -23,11 +23,12 @@ from sluice_contracts import Decoded, decode
 from sluice_engine import ReferenceEngine
 from sluice_engine.interface import EngineSpec
 from sluice_kit.artifacts import open_oracle
+from sluice_kit.config import Wiring
 from sluice_kit.telemetry import Health
 from sluice_kit.workflow import Database, DatabaseAddress, aiokafka_options
 from sluice_oracle import World, seal_world
 
-pytestmark = [pytest.mark.integration, pytest.mark.fault]
+pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.usefixtures("topics_applied")]
 LANE = "ingress.scenario_runner"
 
 
@@ -93,18 +94,18 @@ async def started(wiring: Path, tenant: str) -> AsyncIterator[Process]:
 
 
 @pytest.fixture
-def world(stack: Any, tmp_path: Path) -> World:
+def world(wiring: Wiring, tmp_path: Path) -> World:
     spec = EngineSpec("baseline", 23, {"events": 200, "customers": 20, "terminals": 40, "days": 2})
     ReferenceEngine().generate(spec, tmp_path / "world", lambda _done, _all: None)
-    sealed = seal_world(tmp_path / "world", open_oracle(stack.wiring), datetime(2026, 1, 1, tzinfo=UTC))
+    sealed = seal_world(tmp_path / "world", open_oracle(wiring), datetime(2026, 1, 1, tzinfo=UTC))
     assert isinstance(sealed, World)
     return sealed
 
 
-async def ready_on_lane(stack: Any, tenant: str) -> dict[str, set[bytes]]:
+async def ready_on_lane(wiring: Wiring, tenant: str) -> dict[str, set[bytes]]:
     """The READYs of a tenant on the lane: event id to the different bytes it came with."""
     consumer = AIOKafkaConsumer(
-        **aiokafka_options(stack.wiring, "admin"), group_id=None, isolation_level="read_committed"
+        **aiokafka_options(wiring, "admin"), group_id=None, isolation_level="read_committed"
     )
     await consumer.start()
     await consumer.beginning_offsets([TopicPartition(LANE, 0)])
@@ -125,8 +126,8 @@ async def ready_on_lane(stack: Any, tenant: str) -> dict[str, set[bytes]]:
     return found
 
 
-async def outbox_of(stack: Any, tenant: str) -> int:
-    database = Database(DatabaseAddress.from_wiring(stack.wiring), "scenario_runner", health=Health("test"))
+async def outbox_of(wiring: Wiring, tenant: str) -> int:
+    database = Database(DatabaseAddress.from_wiring(wiring), "scenario_runner", health=Health("test"))
     assert await database.open(asyncio.Event())
     async with database.transaction() as tx:
         rows = await tx.fetch("select value from outbox")
@@ -136,9 +137,9 @@ async def outbox_of(stack: Any, tenant: str) -> int:
 
 
 @pytest.fixture
-def deaf_wiring(stack: Any, tmp_path: Path) -> Path:
+def deaf_wiring(wiring_file: Path, tmp_path: Path) -> Path:
     """The same deployment, but nobody answers where the broker should be."""
-    deaf = yaml.safe_load(Path(stack.wiring_path).read_text(encoding="utf-8"))
+    deaf = yaml.safe_load(wiring_file.read_text(encoding="utf-8"))
     deaf["kafka"]["bootstrap_servers"] = "127.0.0.1:1"
     path = tmp_path / "deaf.yaml"
     path.write_text(yaml.safe_dump(deaf), encoding="utf-8")
@@ -146,7 +147,7 @@ def deaf_wiring(stack: Any, tmp_path: Path) -> Path:
 
 
 async def test_killed_between_outbox_and_lane_it_says_ready_once_after_the_restart(
-    stack: Any, world: World, deaf_wiring: Path
+    wiring: Wiring, wiring_file: Path, world: World, deaf_wiring: Path
 ) -> None:
     tenant = f"t-{uuid.uuid4().hex[:12]}"
     async with started(deaf_wiring, tenant) as runner:
@@ -155,41 +156,44 @@ async def test_killed_between_outbox_and_lane_it_says_ready_once_after_the_resta
         await runner.until(f"/v1/runs/{run_id}", lambda view: view["state"] == "READY")
         assert not (await runner.client.get("/health/ready")).is_success
         await runner.kill()
-    assert await outbox_of(stack, tenant) == 1
-    assert await ready_on_lane(stack, tenant) == {}
+    assert await outbox_of(wiring, tenant) == 1
+    assert await ready_on_lane(wiring, tenant) == {}
 
-    async with started(stack.wiring_path, tenant) as runner:
+    async with started(wiring_file, tenant) as runner:
         view = await runner.until(f"/v1/runs/{run_id}", lambda view: view.get("state") == "READY")
         async with asyncio.timeout(30):
             while True:
-                found = await ready_on_lane(stack, tenant)
+                found = await ready_on_lane(wiring, tenant)
                 if found:
                     break
                 await asyncio.sleep(0.1)
     assert found.keys() == {view["ready_event_id"]}
     assert all(len(values) == 1 for values in found.values())
-    assert await outbox_of(stack, tenant) == 0
+    assert await outbox_of(wiring, tenant) == 0
 
 
-async def test_killed_at_any_moment_every_run_becomes_ready_with_one_event(stack: Any, world: World) -> None:
+async def test_killed_at_any_moment_every_run_becomes_ready_with_one_event(
+    wiring: Wiring, wiring_file: Path, world: World
+) -> None:
     tenant = f"t-{uuid.uuid4().hex[:12]}"
     moments = random.Random(7)
     run_ids = []
-    for attempt in range(1, 7):
-        async with started(stack.wiring_path, tenant) as runner:
+    for death in range(3):
+        async with started(wiring_file, tenant) as runner:
             await runner.until("/health/ready", lambda report: report["ready"])
-            run_ids.append(await runner.submit(world, attempt))
+            attempts = range(3 * death + 1, 3 * death + 4)
+            run_ids += await asyncio.gather(*(runner.submit(world, attempt) for attempt in attempts))
             await asyncio.sleep(moments.uniform(0, 0.08))  # the moment of death, not a synchronisation
             await runner.kill()
-    async with started(stack.wiring_path, tenant) as runner:
+    async with started(wiring_file, tenant) as runner:
         views = [
             await runner.until(f"/v1/runs/{run_id}", lambda view: view.get("state") == "READY")
             for run_id in run_ids
         ]
         async with asyncio.timeout(60):
             while True:
-                found = await ready_on_lane(stack, tenant)
-                if len(found) >= len(run_ids) and await outbox_of(stack, tenant) == 0:
+                found = await ready_on_lane(wiring, tenant)
+                if len(found) >= len(run_ids) and await outbox_of(wiring, tenant) == 0:
                     break
                 await asyncio.sleep(0.2)
     assert found.keys() == {view["ready_event_id"] for view in views}

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from confluent_kafka import Producer
 
+from sluice_kit.config import Wiring
 from sluice_kit.kafka import client_config
 from sluice_kit.telemetry import Check, Health, MetricFamilies
 from sluice_kit.workflow import (
@@ -46,11 +47,11 @@ async def eventually(condition: Callable[[], bool], *, seconds: float = 30) -> N
 class Reader:
     """A workflow that remembers the values whose transaction was committed."""
 
-    def __init__(self, stack: Any, topic: str, schema: str, *, dsn: str | None = None) -> None:
+    def __init__(self, wiring: Wiring, topic: str, schema: str, *, dsn: str | None = None) -> None:
         self.health = Health("reader")
-        address = DatabaseAddress.from_wiring(stack.wiring)
+        address = DatabaseAddress.from_wiring(wiring)
         self.database = Database(replace(address, dsn=dsn or address.dsn), schema, health=self.health)
-        options = aiokafka_options(stack.wiring, "admin")
+        options = aiokafka_options(wiring, "admin")
         self.workflow = Workflow(
             "reader",
             self.database,
@@ -79,9 +80,9 @@ class Reader:
 
 
 @pytest.fixture
-async def topic(stack: Any) -> AsyncIterator[str]:
+async def topic(wiring: Wiring) -> AsyncIterator[str]:
     name = f"test.{uuid.uuid4().hex[:10]}"
-    admin = AIOKafkaAdminClient(**aiokafka_options(stack.wiring, "admin"))
+    admin = AIOKafkaAdminClient(**aiokafka_options(wiring, "admin"))
     await admin.start()
     await admin.create_topics([NewTopic(name, 1, 1)])
     yield name
@@ -93,14 +94,14 @@ def schema() -> str:
     return f"wf_{uuid.uuid4().hex[:12]}"
 
 
-async def publish(stack: Any, topic: str, *values: bytes) -> None:
-    async with AIOKafkaProducer(**aiokafka_options(stack.wiring, "admin")) as producer:
+async def publish(wiring: Wiring, topic: str, *values: bytes) -> None:
+    async with AIOKafkaProducer(**aiokafka_options(wiring, "admin")) as producer:
         for value in values:
             await producer.send_and_wait(topic, value)
 
 
-async def forget_records(stack: Any, topic: str, before: int) -> None:
-    admin = AIOKafkaAdminClient(**aiokafka_options(stack.wiring, "admin"))
+async def forget_records(wiring: Wiring, topic: str, before: int) -> None:
+    admin = AIOKafkaAdminClient(**aiokafka_options(wiring, "admin"))
     await admin.start()
     await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=before)})
     await admin.close()
@@ -124,11 +125,11 @@ def test_reading_does_not_start_over_a_gap(stored: int | None, low: int, end: in
 
 @pytest.mark.fault
 async def test_without_a_position_a_partition_that_lost_its_start_is_not_read(
-    stack: Any, topic: str, schema: str
+    wiring: Wiring, topic: str, schema: str
 ) -> None:
-    await publish(stack, topic, b"a", b"b", b"c")
-    await forget_records(stack, topic, before=2)
-    reader = Reader(stack, topic, schema)
+    await publish(wiring, topic, b"a", b"b", b"c")
+    await forget_records(wiring, topic, before=2)
+    reader = Reader(wiring, topic, schema)
     async with reader.workflow.running():
         await eventually(lambda: reader.degraded("inbox_position"))
         report = reader.health.report()
@@ -139,15 +140,15 @@ async def test_without_a_position_a_partition_that_lost_its_start_is_not_read(
 
 @pytest.mark.fault
 async def test_a_stored_position_that_is_gone_is_named_and_nothing_is_skipped(
-    stack: Any, topic: str, schema: str
+    wiring: Wiring, topic: str, schema: str
 ) -> None:
-    await publish(stack, topic, b"a")
-    reader = Reader(stack, topic, schema)
+    await publish(wiring, topic, b"a")
+    reader = Reader(wiring, topic, schema)
     async with reader.workflow.running():
         await eventually(lambda: reader.values == [b"a"])
-    await publish(stack, topic, b"b", b"c")
-    await forget_records(stack, topic, before=2)
-    again = Reader(stack, topic, schema)
+    await publish(wiring, topic, b"b", b"c")
+    await forget_records(wiring, topic, before=2)
+    again = Reader(wiring, topic, schema)
     async with again.workflow.running():
         await eventually(lambda: again.degraded("inbox_position"))
         assert again.calls == []
@@ -160,15 +161,15 @@ async def test_a_stored_position_that_is_gone_is_named_and_nothing_is_skipped(
 
 @pytest.mark.fault
 async def test_postgres_away_is_survived_without_loss_or_repetition(
-    stack: Any, topic: str, schema: str
+    wiring: Wiring, topic: str, schema: str
 ) -> None:
-    async with CuttableLink(DatabaseAddress.from_wiring(stack.wiring).dsn) as link:
-        reader = Reader(stack, topic, schema, dsn=link.dsn)
+    async with CuttableLink(DatabaseAddress.from_wiring(wiring).dsn) as link:
+        reader = Reader(wiring, topic, schema, dsn=link.dsn)
         async with reader.workflow.running():
-            await publish(stack, topic, b"a")
+            await publish(wiring, topic, b"a")
             await eventually(lambda: reader.values == [b"a"])
             await link.cut()
-            await publish(stack, topic, b"b", b"c")
+            await publish(wiring, topic, b"b", b"c")
             await eventually(lambda: reader.degraded("database"))
             assert not reader.health.report().ready
             await link.mend()
@@ -179,32 +180,32 @@ async def test_postgres_away_is_survived_without_loss_or_repetition(
 
 
 @pytest.mark.fault
-async def test_a_start_without_postgres_waits_for_it(stack: Any, topic: str, schema: str) -> None:
-    async with CuttableLink(DatabaseAddress.from_wiring(stack.wiring).dsn) as link:
+async def test_a_start_without_postgres_waits_for_it(wiring: Wiring, topic: str, schema: str) -> None:
+    async with CuttableLink(DatabaseAddress.from_wiring(wiring).dsn) as link:
         await link.cut()
-        reader = Reader(stack, topic, schema, dsn=link.dsn)
+        reader = Reader(wiring, topic, schema, dsn=link.dsn)
         async with reader.workflow.running():
-            await publish(stack, topic, b"a")
+            await publish(wiring, topic, b"a")
             await eventually(lambda: reader.degraded("database"))
             await link.mend()
             await eventually(lambda: reader.values == [b"a"])
 
 
 @pytest.mark.fault
-async def test_a_stop_does_not_wait_for_postgres(stack: Any, topic: str, schema: str) -> None:
-    async with CuttableLink(DatabaseAddress.from_wiring(stack.wiring).dsn) as link:
-        reader = Reader(stack, topic, schema, dsn=link.dsn)
+async def test_a_stop_does_not_wait_for_postgres(wiring: Wiring, topic: str, schema: str) -> None:
+    async with CuttableLink(DatabaseAddress.from_wiring(wiring).dsn) as link:
+        reader = Reader(wiring, topic, schema, dsn=link.dsn)
         async with asyncio.timeout(30):
             async with reader.workflow.running():
                 await eventually(lambda: reader.health.report().ready)
                 await link.cut()
-                await publish(stack, topic, b"a")
+                await publish(wiring, topic, b"a")
                 await eventually(lambda: reader.degraded("database"))
     assert reader.calls == []
 
 
-async def test_aborted_transactions_are_never_seen(stack: Any, topic: str, schema: str) -> None:
-    config = client_config(stack.wiring, "admin") | {"transactional.id": topic}
+async def test_aborted_transactions_are_never_seen(wiring: Wiring, topic: str, schema: str) -> None:
+    config = client_config(wiring, "admin") | {"transactional.id": topic}
     producer = Producer(config)
 
     def write() -> None:
@@ -218,16 +219,16 @@ async def test_aborted_transactions_are_never_seen(stack: Any, topic: str, schem
         producer.commit_transaction(20)
 
     await asyncio.to_thread(write)
-    reader = Reader(stack, topic, schema)
+    reader = Reader(wiring, topic, schema)
     async with reader.workflow.running():
         await eventually(lambda: len(reader.values) > 0)
     assert reader.values == [b"committed"]
-    assert await _stored(stack, schema) == 3  # one past the record, markers count
+    assert await _stored(wiring, schema) == 3  # one past the record, markers count
 
 
-async def _stored(stack: Any, schema: str) -> int:
+async def _stored(wiring: Wiring, schema: str) -> int:
     connection = await asyncpg.connect(
-        stack.wiring.postgres.dsn, password=DatabaseAddress.from_wiring(stack.wiring).password
+        wiring.postgres.dsn, password=DatabaseAddress.from_wiring(wiring).password
     )
     try:
         offset: int = await connection.fetchval(f'select next_offset from "{schema}".inbox_position')
@@ -237,8 +238,8 @@ async def _stored(stack: Any, schema: str) -> int:
 
 
 @pytest.fixture
-async def database(stack: Any, schema: str) -> AsyncIterator[Database]:
-    database = Database(DatabaseAddress.from_wiring(stack.wiring), schema, health=Health("test"))
+async def database(wiring: Wiring, schema: str) -> AsyncIterator[Database]:
+    database = Database(DatabaseAddress.from_wiring(wiring), schema, health=Health("test"))
     assert await database.open(asyncio.Event())
     yield database
     await database.close()

@@ -122,11 +122,11 @@ async def eventually(condition: Callable[[], Any], *, seconds: float = 20) -> No
 
 
 @pytest.fixture(params=["in_memory", "kafka"])
-async def transport(request: pytest.FixtureRequest, stack: Any) -> AsyncIterator[Transport]:
+async def transport(request: pytest.FixtureRequest, wiring: Wiring) -> AsyncIterator[Transport]:
     if request.param == "in_memory":
         yield InMemory()
         return
-    real = RealKafka(stack.wiring)
+    real = RealKafka(wiring)
     await real.start()
     yield real
     await real.stop()
@@ -180,9 +180,9 @@ class Service:
 
 
 @pytest.fixture
-async def schema(stack: Any) -> str:
+async def schema(wiring: Wiring) -> str:
     name = f"wf_{uuid.uuid4().hex[:12]}"
-    database = Database(DatabaseAddress.from_wiring(stack.wiring), "public", health=Health("test"))
+    database = Database(DatabaseAddress.from_wiring(wiring), "public", health=Health("test"))
     assert await database.open(asyncio.Event())
     async with database.transaction() as tx:
         await tx.execute(f'create schema "{name}"')
@@ -192,8 +192,8 @@ async def schema(stack: Any) -> str:
 
 
 @pytest.fixture
-async def service(stack: Any, transport: Transport, schema: str) -> AsyncIterator[Service]:
-    service = Service(stack.wiring, transport, schema)
+async def service(wiring: Wiring, transport: Transport, schema: str) -> AsyncIterator[Service]:
+    service = Service(wiring, transport, schema)
     async with service.running():
         yield service
 
@@ -219,15 +219,15 @@ async def test_a_batch_whose_handler_fails_is_tried_again_and_counts_once(servic
 
 
 async def test_a_restart_goes_on_at_the_stored_position(
-    stack: Any, transport: Transport, schema: str
+    wiring: Wiring, transport: Transport, schema: str
 ) -> None:
-    first = Service(stack.wiring, transport, schema)
+    first = Service(wiring, transport, schema)
     async with first.running():
         await transport.publish(b"a")
         await transport.on_lane(1)
     if isinstance(transport, RealKafka):
         await transport.publish(b"b")
-    second = Service(stack.wiring, transport, schema)
+    second = Service(wiring, transport, schema)
     async with second.running():
         if isinstance(transport, InMemory):
             assert transport._topics is not None
@@ -239,9 +239,9 @@ async def test_a_restart_goes_on_at_the_stored_position(
 
 
 async def test_what_was_applied_before_is_skipped_when_it_is_read_again(
-    stack: Any, transport: Transport, schema: str
+    wiring: Wiring, transport: Transport, schema: str
 ) -> None:
-    one, other = (Service(stack.wiring, transport, schema) for _ in range(2))
+    one, other = (Service(wiring, transport, schema) for _ in range(2))
     if isinstance(transport, InMemory):
         async with one.running():
             await transport.publish(b"a")

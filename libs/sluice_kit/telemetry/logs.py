@@ -13,7 +13,7 @@ from structlog.typing import Processor
 
 from sluice_kit.telemetry.redaction import redact
 
-_NOISY_LIBRARIES: Final = ("aiokafka", "asyncio", "uvicorn.access", "httpx", "httpcore", "urllib3")
+_NOISY_LIBRARIES: Final = ("aiokafka", "asyncio", "uvicorn", "httpx", "httpcore", "urllib3")
 
 
 def configure_logging(
