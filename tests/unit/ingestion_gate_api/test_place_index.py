@@ -118,7 +118,7 @@ class TestRestart:
     @pytest.mark.parametrize("damage", ["delete", "cut", "manifest"])
     def test_a_damaged_folder_is_an_empty_index(self, tmp_path: Path, damage: str) -> None:
         self.fill(tmp_path)
-        victim = sorted(tmp_path.glob("*.places"))[0]
+        victim = min(tmp_path.glob("*.places"))
         match damage:
             case "delete":
                 victim.unlink()
