@@ -75,7 +75,7 @@ def _in_key_order(positions: list[Numbers], rows: list[Rows], *, unique: bool) -
     order = np.argsort(everywhere, kind="stable")  # stable: sources were visited oldest first
     ordered = everywhere[order]
     if unique:
-        first = np.ones(len(ordered), dtype=np.bool_)
-        first[1:] = ordered[1:] != ordered[:-1]
-        order, ordered = order[first], ordered[first]
+        newest = np.ones(len(ordered), dtype=np.bool_)
+        newest[:-1] = ordered[1:] != ordered[:-1]
+        order, ordered = order[newest], ordered[newest]
     return Hits(ordered, np.concatenate(rows)[order])

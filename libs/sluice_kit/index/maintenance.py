@@ -82,7 +82,7 @@ class Maintenance:
         if not self.view.frozen:
             return False
         table = self.view.frozen[0]
-        with self._new_file() as writer:
+        with self._new_file(table.count) as writer:
             rows, prefixes = segment_order(self.layout, table.filled(), unique=self.settings.unique)
             for start in range(0, len(rows), _WRITE_ROWS):
                 writer.add(rows[start : start + _WRITE_ROWS], prefixes[start : start + _WRITE_ROWS])
@@ -99,7 +99,7 @@ class Maintenance:
         chosen = choose_merge(row_counts, self.settings) or self._worth_rewriting(segments)
         if chosen is None:
             return False
-        with self._new_file() as writer:
+        with self._new_file(sum(row_counts[chosen])) as writer:
             written = merge_segments(
                 segments[chosen],
                 writer,
@@ -127,10 +127,10 @@ class Maintenance:
     def collect_garbage(self, keep: Iterable[Manifest]) -> list[str]:
         """Delete segment files not named by the kept manifests, a newer one or the present view."""
         kept = list(keep)
-        newest_kept = max((manifest.batch_no for manifest in kept), default=-1)
         with self.lock:
             present = {path.name for path in self.folder.glob(f"*{SUFFIX}")}
-            self._handed_out = [manifest for manifest in self._handed_out if manifest.batch_no > newest_kept]
+            seen = [number for number, manifest in enumerate(self._handed_out, 1) if manifest in kept]
+            del self._handed_out[: max(seen, default=0)]
             named = {ref.name for manifest in (*kept, *self._handed_out) for ref in manifest.segments}
             named.update(segment.ref.name for segment in self.view.segments)
             unnamed = sorted(present - named - self._being_written)
@@ -139,14 +139,14 @@ class Maintenance:
         return unnamed
 
     @contextmanager
-    def _new_file(self) -> Iterator[SegmentFileWriter]:
+    def _new_file(self, most_rows: int) -> Iterator[SegmentFileWriter]:
         """A writer whose file is safe from garbage collection until the block, which shows it, ends."""
         with self.lock:
             name = segment_name(self._next_sequence)
             self._next_sequence += 1
             self._being_written.add(name)
         try:
-            writer = SegmentFileWriter(self.folder, name, self.layout, self._files)
+            writer = SegmentFileWriter(self.folder, name, self.layout, self._files, most_rows=most_rows)
             try:
                 yield writer
             except BaseException:

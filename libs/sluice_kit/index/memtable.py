@@ -17,7 +17,7 @@ class MemTable:
     Args:
         layout: the shape of the rows.
         capacity: rows it can hold; memory is touched only as they arrive.
-        unique: keep the first row of a key and ignore later ones; otherwise keep all.
+        unique: a later row of a key takes the place of an earlier one; otherwise all are found.
     """
 
     __slots__ = ("_earlier", "_layout", "_newest", "_rows", "_unique", "count")
@@ -40,16 +40,14 @@ class MemTable:
         start = self.count
         self._rows[start : start + len(rows)] = rows
         self.count = start + len(rows)
-        if self._newest.keys().isdisjoint(keys) and len(set(keys)) == len(keys):
+        if self._unique or (self._newest.keys().isdisjoint(keys) and len(set(keys)) == len(keys)):
             self._newest.update(zip(keys, range(start, self.count), strict=True))
             return
         for number, key in enumerate(keys, start):
             older = self._newest.get(key)
-            if older is None:
-                self._newest[key] = number
-            elif not self._unique:
+            if older is not None:
                 self._earlier[number] = older
-                self._newest[key] = number
+            self._newest[key] = number
 
     def find(self, keys: list[bytes]) -> tuple[Numbers, Rows]:
         """Ascending positions in `keys`, repeated for several rows of a key, and the rows, oldest first."""

@@ -16,7 +16,7 @@ from sluice_kit.index.layout import Numbers, Words
 
 _SPARE_BITS = 3
 _SMALLEST = 10
-_CHUNK_BITS = 20
+_CHUNK_BITS = 18
 
 
 class PrefixFilter:
@@ -36,7 +36,7 @@ class PrefixFilter:
 
 
 def _packed(ascending: Words, width: int) -> npt.NDArray[np.uint8]:
-    # In chunks of a million slots: bounded scratch memory, and the interpreter lock is never held for long.
+    # In chunks of slots: bounded scratch memory, and the interpreter lock is never held for long.
     shift = np.uint64(64 - width)
     chunk = min(width, _CHUNK_BITS)
     starts = np.arange(0, 1 << width, 1 << chunk, dtype=np.uint64)

@@ -35,6 +35,8 @@ _HEADER = struct.Struct("<8sIII")
 _FOOTER = struct.Struct("<8sQQQ")
 _READ_BYTES = 4 << 20
 _SYNC_EVERY_BYTES = 32 << 20
+_PREFIXES_AT_ONCE = 1 << 16
+_WELL_FILLED = 0.9
 
 
 def segment_name(sequence: int) -> str:
@@ -59,7 +61,9 @@ def header_page(layout: RowLayout) -> bytes:
 class SegmentFileWriter:
     """Writes one segment in bounded memory: blocks of rows in order, then `finish` names it."""
 
-    def __init__(self, folder: Path, name: str, layout: RowLayout, files: FileOperations) -> None:
+    def __init__(
+        self, folder: Path, name: str, layout: RowLayout, files: FileOperations, *, most_rows: int
+    ) -> None:
         self._folder = folder
         self._name = name
         self._layout = layout
@@ -68,7 +72,8 @@ class SegmentFileWriter:
         self._digest = hashlib.sha256()
         self._bytes = 0
         self._unsynced = 0
-        self._prefixes: list[Words] = []
+        self._rows = 0
+        self._prefixes: Words = np.empty(most_rows, dtype=np.dtype("<u8"))
         self._descriptor = files.create(self._unfinished)
         self._put(header_page(layout))
 
@@ -76,7 +81,8 @@ class SegmentFileWriter:
         """Append rows that follow, in segment order, all rows added before."""
         if len(rows):
             self._put(self._layout.as_bytes(rows).data.cast("B"))
-            self._prefixes.append(prefixes)
+            self._prefixes[self._rows : self._rows + len(rows)] = prefixes
+            self._rows += len(rows)
 
     def finish(self) -> tuple[SegmentRef, Words]:
         """Complete, force to disk and name the file; what a manifest says of it, and its prefixes.
@@ -84,11 +90,13 @@ class SegmentFileWriter:
         Raises:
             ValueError: no rows were added (an empty segment is never written; call `discard`).
         """
-        if not self._prefixes:
+        if not self._rows:
             raise ValueError(f"segment {self._name} has no rows")
-        prefixes = np.concatenate(self._prefixes)
-        self._prefixes.clear()
-        self._put(prefixes.astype("<u8", copy=False).data.cast("B"))
+        prefixes = self._prefixes[: self._rows]
+        if self._rows < _WELL_FILLED * len(self._prefixes):
+            prefixes = prefixes.copy()
+        for start in range(0, self._rows, _PREFIXES_AT_ONCE):
+            self._put(prefixes[start : start + _PREFIXES_AT_ONCE].data.cast("B"))
         self._put(_FOOTER.pack(_END_MAGIC, len(prefixes), int(prefixes[0]), int(prefixes[-1])))
         self._files.sync(self._descriptor)
         self._close()

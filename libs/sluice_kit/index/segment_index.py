@@ -122,12 +122,10 @@ class SegmentIndex:
         return find(maintenance.view, maintenance.layout, keys, unique=maintenance.settings.unique)
 
     def lookup(self, keys: list[bytes]) -> list[tuple[Any, ...] | None]:
-        """The oldest row of each key as a tuple in the layout's field order, or None."""
+        """The newest row of each key as a tuple in the layout's field order, or None."""
         answers: list[tuple[Any, ...] | None] = [None] * len(keys)
         hits = self.find(keys)
-        for position, row in zip(
-            reversed(hits.positions.tolist()), reversed(hits.rows.tolist()), strict=True
-        ):
+        for position, row in zip(hits.positions.tolist(), hits.rows.tolist(), strict=True):
             answers[position] = row
         return answers
 

@@ -10,7 +10,7 @@ class IndexSettings:
     """How an index trades memory, disk writes and look-up cost.
 
     Attributes:
-        unique: one row a key, the first applied wins; otherwise a key may have many rows.
+        unique: one row a key, the newest; otherwise a key may have many rows.
         memtable_rows: rows held in memory (about 250 bytes each with an 80-byte row) before they go to a
             segment.
         max_frozen: full memtables that may wait for the writer; beyond it `apply` waits too (back-
@@ -29,7 +29,7 @@ class IndexSettings:
     """
 
     unique: bool = True
-    memtable_rows: int = 65_536
+    memtable_rows: int = 32_768
     max_frozen: int = 4
     fan_in: int = 4
     max_segment_rows: int = 8_000_000

@@ -8,7 +8,7 @@ from sluice_kit.index.layout import RowLayout, Rows, Words
 
 
 def segment_order(layout: RowLayout, rows: Rows, *, unique: bool) -> tuple[Rows, Words]:
-    """Rows (given oldest first) in segment order, and their prefixes; `unique` drops a key's later rows.
+    """Rows (given oldest first) in segment order, and their prefixes; `unique` keeps a key's newest.
 
     Everything heavy here runs without the interpreter lock; callers bound the time by bounding `len(rows)`.
     """
@@ -21,7 +21,7 @@ def segment_order(layout: RowLayout, rows: Rows, *, unique: bool) -> tuple[Rows,
         if unique:
             ordered = words[order]
             repeated = np.zeros(len(order), dtype=np.bool_)
-            repeated[1:] = (ordered[1:] == ordered[:-1]).all(axis=1)
+            repeated[:-1] = (ordered[1:] == ordered[:-1]).all(axis=1)
             order = order[~repeated]
         ascending = prefixes[order]
     # taken as bytes: numpy moves structured items one by one, rows of bytes by memcpy
