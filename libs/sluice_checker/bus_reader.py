@@ -39,7 +39,7 @@ class BusReader:
         self._consumer = Consumer(
             {
                 **connection,
-                "group.id": "sluice-checker",
+                "group.id": f"{connection.get('sasl.username', 'auditor')}-checker",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
                 "isolation.level": "read_committed",
@@ -100,7 +100,9 @@ class BusReader:
         left = {partition: end for partition, (start, end) in ranges.items() if start < end}
         if not left:
             return 0
-        self._consumer.assign([TopicPartition(*partition, ranges[partition][0]) for partition in left])
+        starts = [TopicPartition(*partition, ranges[partition][0]) for partition in left]
+        self._consumer.assign(starts)
+        self._consumer.resume(starts)  # a pause outlives the assignment that it was made in
         count = 0
         last_news = time.monotonic()
         while left:
