@@ -102,6 +102,50 @@ def test_texts_are_judged_alike(field: str, value: str | None, dictionary: bool)
     assert by_columns(row, dictionary) == by_contract(row)
 
 
+NEAR_MISSES = [
+    *(
+        "EU",
+        "EURO",
+        "E1R",
+        "EUr",
+        "D",
+        "DEU",
+        "D1",
+        "541",
+        "54111",
+        "5a11",
+        "poss",
+        "po",
+        "POS",
+        "atm",
+        "moto",
+    ),
+    *(
+        "1",
+        "::",
+        "g::",
+        "1.2.3.4",
+        "a" * 45,
+        "a" * 46,
+        "a" * 128,
+        "a" * 129,
+        ".a",
+        "-a",
+        "_a",
+        "a b",
+        "é",
+        "a\n",
+    ),
+]
+
+
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+def test_near_misses_are_judged_alike_in_every_field(field: str) -> None:
+    for value in NEAR_MISSES:
+        row = GOOD | {field: value}
+        assert (value, by_columns(row)) == (value, by_contract(row))
+
+
 edges = st.sampled_from([-1, 0, 1, 10**15, 10**15 + 1, 253_402_300_799_999_999, 253_402_300_800_000_000])
 
 

@@ -53,7 +53,9 @@ def test_other_bytes_of_the_same_identity_are_a_conflict(
     draft_of: Any, rows_of: Any, oracle: ArtifactStore
 ) -> None:
     first = seal_world(draft_of([rows_of(1), rows_of(2)], name="a"), oracle, AT)
+    before = oracle.list("worlds")
     second = seal_world(draft_of([rows_of(1), rows_of(3)], name="b"), oracle, AT)
+    assert oracle.list("worlds") == before
     assert isinstance(second, SealConflict)
     assert second.uri.startswith("oracle://claims/by-hand/1/")
     assert isinstance(first, World)
