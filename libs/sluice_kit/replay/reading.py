@@ -5,9 +5,10 @@ read one after the other, by topic and number, so two replays hand the same reco
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from itertools import groupby
+from typing import Protocol, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -25,13 +26,20 @@ STALL_SECONDS = 30.0
 REQUEST_SECONDS = 20.0
 
 
+class ReplayMessage(KafkaMessage, Protocol):
+    """A message with its record timestamp."""
+
+    def timestamp(self) -> tuple[int, int]:
+        """Kind of timestamp, milliseconds since 1970 UTC."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReplayBatch:
     """Records of one partition in offset order."""
 
     topic: str
     partition: int
-    messages: Sequence[KafkaMessage]
+    messages: Sequence[ReplayMessage]
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
 
@@ -41,7 +49,7 @@ Take = Callable[[ReplayBatch], None]
 
 def replay_consumer_config(wiring: Wiring, principal: str = PRINCIPAL) -> ClientConfig:
     """A consumer for reading ranges fast: deep queues, and an event at the end of a partition."""
-    return reader_config(wiring, principal, group="sluice-replay") | {
+    return reader_config(wiring, principal, group=f"{principal}-replay") | {
         "enable.partition.eof": True,
         "fetch.wait.max.ms": 10,
         "queued.min.messages": 100_000,
@@ -102,7 +110,7 @@ class _TopicReader:
         self._assign()
         last_news = time.monotonic()
         while self._waiting:
-            messages = cast("list[KafkaMessage]", self._consumer.consume(BATCH, 0.1))
+            messages = cast("list[ReplayMessage]", self._consumer.consume(BATCH, 0.1))
             if messages:
                 last_news = time.monotonic()
             elif time.monotonic() - last_news > STALL_SECONDS:
@@ -112,7 +120,7 @@ class _TopicReader:
             if any([message.error() for message in messages]):  # noqa: C419 - a list is faster
                 ended = _partition_ends(messages)
                 messages = [message for message in messages if message.error() is None]
-            for partition, part in _by_partition(messages).items():
+            for partition, part in _by_partition(messages):
                 self._hand_over(partition, part)
             for partition, offset in ended.items():
                 self._end_of(partition, offset)
@@ -124,7 +132,7 @@ class _TopicReader:
         self._consumer.assign(starts)
         self._consumer.resume(starts)  # a pause outlives the assignment that it was made in
 
-    def _hand_over(self, partition: int, messages: list[KafkaMessage]) -> None:
+    def _hand_over(self, partition: int, messages: list[ReplayMessage]) -> None:
         """Give `take` what lies in the waiting ranges; strikes off those that are done."""
         waiting = self._waiting.get(partition)
         if waiting is None:
@@ -161,19 +169,18 @@ class _TopicReader:
             self._consumer.pause([TopicPartition(self._topic, partition)])
 
 
-def _by_partition(messages: list[KafkaMessage]) -> dict[int, list[KafkaMessage]]:
-    numbers = [message.partition() for message in messages]
-    if len(set(numbers)) <= 1:
-        return {numbers[0]: messages} if numbers else {}
-    parts: dict[int, list[KafkaMessage]] = {number: [] for number in numbers}
-    for number, message in zip(numbers, messages, strict=True):
-        parts[number].append(message)
-    return parts
+def _by_partition(messages: list[ReplayMessage]) -> Iterator[tuple[int, list[ReplayMessage]]]:
+    """Runs of messages of the same partition, as they came."""
+    start = 0
+    for number, run in groupby([message.partition() for message in messages]):
+        end = start + len(list(run))
+        yield number, messages[start:end]
+        start = end
 
 
 def _split(
-    messages: list[KafkaMessage], start: int, end: int
-) -> tuple[list[KafkaMessage], list[KafkaMessage]]:
+    messages: list[ReplayMessage], start: int, end: int
+) -> tuple[list[ReplayMessage], list[ReplayMessage]]:
     """Messages in [start, end), and those behind it; what lies before it is not wanted."""
     if messages[0].offset() >= start and messages[-1].offset() < end:
         return messages, []
@@ -181,7 +188,7 @@ def _split(
     return inside, [message for message in messages if message.offset() >= end]
 
 
-def _partition_ends(messages: Iterable[KafkaMessage]) -> dict[int, int]:
+def _partition_ends(messages: Iterable[ReplayMessage]) -> dict[int, int]:
     """Where partitions end, for messages that say that an end was reached; real errors are raised."""
     ended: dict[int, int] = {}
     for message in messages:
