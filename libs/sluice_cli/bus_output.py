@@ -1,0 +1,124 @@
+"""How the bus commands show what they found: tables, JSON, progress, errors."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+import typer
+from confluent_kafka import KafkaException
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column, Table
+
+from sluice_kit.config import SecretMissing, WiringError
+from sluice_kit.kafka import admin as kafka_admin
+from sluice_kit.replay import ReplayError, ReplayReport
+from sluice_kit.replay.lag import ReaderLag
+
+QUIET_SECONDS = 5.0
+
+
+def lag_table(found: Sequence[ReaderLag]) -> Table:
+    """One line a reader and partition; empty partitions are left out."""
+    table = Table("reader", "position from", "topic", "partition", "position", "end", "lag", box=None)
+    for item in found:
+        if item.lag or item.end:
+            table.add_row(
+                item.reader,
+                item.source,
+                item.topic,
+                str(item.partition),
+                f"{item.position:,}",
+                f"{item.end:,}",
+                f"{item.lag:,}",
+            )
+    return table
+
+
+def show_report(report: ReplayReport, identical: bool | None, *, as_json: bool, on_stderr: bool) -> None:
+    """The report; NDJSON has standard output for itself."""
+    if as_json:
+        content = report.to_json()
+        if identical is not None:
+            content["identical"] = identical
+        text = orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
+        (sys.stderr if on_stderr else sys.stdout).buffer.write(text)
+        return
+    table = Table("topic", "partition", "records", "bytes", Column("digest", no_wrap=True), box=None)
+    for part in report.partitions:
+        table.add_row(part.topic, str(part.partition), f"{part.records:,}", f"{part.bytes:,}", part.digest)
+    console = Console(stderr=on_stderr, soft_wrap=True)
+    console.print(table)
+    for item in report.ranges[:50]:
+        console.print(f"range {item}", highlight=False)
+    if len(report.ranges) > 50:
+        console.print(f"... and {len(report.ranges) - 50:,} more ranges (--json names all)", highlight=False)
+    rate = report.records / report.seconds if report.seconds else 0
+    console.print(f"{report.records:,} records in {report.seconds:.1f} s ({rate:,.0f}/s)", highlight=False)
+    console.print(f"digest {report.digest}" + (" as expected" if identical else ""), highlight=False)
+
+
+def show_plan(changes: kafka_admin.Plan, *, as_json: bool, applied: bool) -> None:
+    """What would change, or what did."""
+    if as_json:
+        print_json(changes.to_dict() | {"applied": applied})
+    else:
+        typer.echo(changes.describe())
+        if applied and not changes.empty:
+            typer.echo("applied")
+
+
+def print_json(content: Any) -> None:
+    """One line of JSON on standard output."""
+    sys.stdout.buffer.write(orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.flush()
+
+
+@contextmanager
+def progress_bar(what: str, offsets: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar over offsets on a terminal; a line every few seconds anywhere else, so it is never silent."""
+    if not sys.stderr.isatty():
+        yield _lines(what, offsets)
+        return
+    columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=offsets)
+        yield lambda count: bar.update(task, completed=count)
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Expected failures as one line on standard error and exit code 2."""
+    try:
+        yield
+    except ReplayError as error:
+        typer.echo(f"{error.code}: {error}", err=True)
+        raise typer.Exit(2) from error
+    except KafkaException as error:
+        typer.echo(f"BROKER: {error.args[0].str()}", err=True)
+        raise typer.Exit(2) from error
+    except (WiringError, SecretMissing, kafka_admin.OneWriterViolation) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+
+
+def _lines(what: str, offsets: int | None) -> Callable[[int], None]:
+    last = time.monotonic()
+
+    def report(count: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= QUIET_SECONDS:
+            last = time.monotonic()
+            typer.echo(f"{what}: {count:,}" + (f" of {offsets:,}" if offsets else ""), err=True)
+
+    return report
