@@ -38,6 +38,10 @@ class Publisher:
         self._follower = follower
         self._gate = gate
 
+    async def ready(self) -> None:
+        """Wait until receipts are followed: from then on requests are taken."""
+        await self._follower.ready()
+
     async def publish(
         self, principal: str, events: Sequence[Framed], wait_seconds: float
     ) -> list[Taken | NotTaken]:
