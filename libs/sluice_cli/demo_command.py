@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,7 +100,9 @@ def _play(steps: DemoSteps, story: Story, *, events: int, seed: int, chaos: bool
     after = steps.replay_again(before)
     example = steps.receipts(outside.example_id)
     story.done(f"{report['records_read']:,} records read", at)
-    problems = _problems(report, outside, events, again_rows, same_receipt=first == again)
+    problems = _problems(
+        report, outside, events, again_rows, same_receipt=_receipt_id(first) == _receipt_id(again) is not None
+    )
     if before.digest != after.digest:
         problems.append(f"replay gave {after.digest}, before {before.digest}")
     return {
@@ -144,6 +147,12 @@ def _stream(steps: DemoSteps, story: Story, run_id: str, events: int, *, chaos: 
                 raise DemoError(f"the stream of {run_id} does not end: {rows} of {total} rows, {state}")
             time.sleep(0.2)
     story.done(f"{rows:,} payments streamed", at)
+
+
+def _receipt_id(answer: Mapping[str, Any]) -> str | None:
+    receipt = answer.get("receipt") or {}
+    found: str | None = receipt.get("receipt_id")
+    return found
 
 
 def _problems(
