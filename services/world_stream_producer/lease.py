@@ -19,6 +19,8 @@ from sluice_kit.workflow.database import AWAY, DatabaseAddress, DatabaseAwayErro
 
 _CONNECT_SECONDS: Final = 5
 _COMMAND_SECONDS: Final = 10
+# asyncpg's word for a session that was just told of its end: "cannot switch to state 12"
+_SESSION_LOST: Final = (*AWAY, asyncpg.InternalClientError)
 
 
 class Lease:
@@ -93,7 +95,7 @@ class Lease:
         """End the session, and the lock with it."""
         try:
             await asyncio.wait_for(self._session.close(), 2)
-        except (*AWAY, asyncpg.PostgresError):
+        except (*_SESSION_LOST, asyncpg.PostgresError):
             self._session.terminate()
 
 
@@ -117,5 +119,5 @@ def _raise_if_dead_session_holds(*, locked: bool, ours: bool) -> None:
 def _database_errors() -> Iterator[None]:
     try:
         yield
-    except AWAY as error:
+    except _SESSION_LOST as error:
         raise DatabaseAwayError(f"Postgres does not answer: {type(error).__name__}") from error

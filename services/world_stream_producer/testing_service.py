@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import os
 import signal
@@ -13,13 +15,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import asyncpg
 import httpx
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from services.world_stream_producer.app import lane_partition
-from services.world_stream_producer.settings import CONTROL_TOPIC, LANE
+from services.world_stream_producer.core import StreamPlan, plan_stream
+from services.world_stream_producer.reading import framed_rows
+from services.world_stream_producer.settings import CONTROL_TOPIC, LANE, PRINCIPAL, SERVICE
+from services.world_stream_producer.testing import ReadyWorld, ready_world, seal_payments
+from sluice_contracts import TOPICS, Decoded, decode
+from sluice_kit.artifacts import open_artifacts, open_oracle
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import client_config
+from sluice_kit.workflow import DatabaseAddress
 
 _ADMIN: Final = "admin"
 Answer = TypeVar("Answer")
@@ -87,6 +96,22 @@ class ServiceProcess:
 
         return wait_until(reached, f"{run_id} has {rows} rows")
 
+    def run_to_the_end(self, run_id: str) -> dict[str, Any]:
+        """Let a run go as fast as possible and wait until it is completed."""
+        wait_until(lambda: self.stream(run_id), f"{run_id} is known")
+        answer = self.command(run_id, "speed", {"speed": "max"})
+        assert answer.is_success or answer.json()["code"] == "STREAM_ENDED", answer.text
+        return self.wait_for(run_id, "COMPLETED")
+
+    def wait_until_degraded(self, check: str) -> None:
+        """Wait until /health calls a check degraded."""
+
+        def degraded() -> bool:
+            checks = self.client.get("/health").json()["checks"]
+            return any(found["name"] == check and found["state"] == "degraded" for found in checks)
+
+        wait_until(degraded, f"{check} is degraded")
+
     def command(
         self, run_id: str, command: str, body: Any = None, *, key: str | None = None
     ) -> httpx.Response:
@@ -134,7 +159,7 @@ def read_lane(wiring: Wiring, run_id: str, lane: str = LANE) -> list[bytes]:
         consumer.assign([TopicPartition(lane, partition.partition, low)])
         values: list[bytes] = []
         while True:
-            for message in consumer.consume(5_000, timeout=10):
+            for message in consumer.consume(5_000, timeout=0.3):
                 error = message.error()
                 if error is not None:
                     assert error.code() == KafkaError._PARTITION_EOF, error  # noqa: SLF001 - its public name
@@ -145,3 +170,77 @@ def read_lane(wiring: Wiring, run_id: str, lane: str = LANE) -> list[bytes]:
                     values.append(value)
     finally:
         consumer.close()
+
+
+class RunMaker:
+    """Seals worlds with a READY each under a folder; `close` ends what a test left unfinished."""
+
+    def __init__(self, wiring: Wiring, folder: Path, *, step_micros: int) -> None:
+        self._wiring, self._folder, self._step = wiring, folder, step_micros
+        self._made: list[str] = []
+
+    def __call__(self, rows: int, *, mode: str = "push") -> ReadyWorld:
+        """Make a run of `rows` payments, `step_micros` apart."""
+        run_id = f"run-{uuid.uuid4().hex[:12]}"
+        draft = self._folder / f"draft-{run_id}"
+        draft.mkdir()
+        oracle, artifacts = open_oracle(self._wiring), open_artifacts(self._wiring)
+        seed = uuid.uuid4().int % 2**31
+        world = seal_payments(draft, oracle, rows, seed=seed, step_micros=self._step)
+        self._made.append(run_id)
+        return ready_world(world, artifacts, run_id=run_id, mode=mode)
+
+    def close(self) -> None:
+        """Leave nothing for the next instance to stream."""
+        statement = "update stream_progress set state = 'CLOSED' where run_id = any($1::text[])"
+        if self._made:
+            sql(self._wiring, statement, self._made)
+
+
+def sql(wiring: Wiring, statement: str, *arguments: Any) -> list[Any]:
+    """Run one statement in the producer's schema."""
+
+    async def ask() -> list[Any]:
+        address = DatabaseAddress.from_wiring(wiring)
+        connection = await asyncpg.connect(
+            address.dsn, password=address.password, server_settings={"search_path": SERVICE}
+        )
+        try:
+            return list(await connection.fetch(statement, *arguments))
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+def planned(run: ReadyWorld) -> StreamPlan:
+    """The plan of a run."""
+    plan = plan_stream(run.ready, run.view, TOPICS[LANE].event_types)
+    assert isinstance(plan, StreamPlan), plan
+    return plan
+
+
+def expected_messages(wiring: Wiring, run: ReadyWorld, producer: str = PRINCIPAL) -> list[bytes]:
+    """What a run is on its lane."""
+    framed = framed_rows(planned(run), open_oracle(wiring), 0, batch_rows=10_000, producer=producer)
+    return [value for batch in framed for value in batch.values]
+
+
+def resends(sent: list[bytes], whole: list[bytes]) -> int:
+    """Count messages that were sent again; fails on a gap, a stranger, or rows out of order.
+
+    What is on the lane must be runs of consecutive rows, each starting at or before the end of those before.
+    """
+    number = {value: row for row, value in enumerate(whole)}
+    rows = [number[value] for value in sent]
+    reached = 0
+    for before, row in itertools.pairwise([-1, *rows]):
+        assert row == before + 1 or row <= reached, f"row {row} after row {before}: a gap"
+        reached = max(reached, row + 1)
+    assert reached == len(whole), f"{reached} of {len(whole)} rows"
+    return len(rows) - len(whole)
+
+
+def event_ids(values: list[bytes]) -> list[str]:
+    """The event ids of messages, in order."""
+    return [content.fields["event_id"] for value in values if isinstance(content := decode(value), Decoded)]
