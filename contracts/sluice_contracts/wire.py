@@ -30,7 +30,16 @@ SIGNED: tuple[int, ...] = tuple((n >> 1) ^ -(n & 1) for n in range(128))
 
 
 def _groups(number: int) -> str:
-    """Characters of a zigzag number."""
+    """Characters of a zigzag number; the lengths that offsets and amounts have are spelled out."""
+    if number < 1 << 7:
+        return chr(number)
+    if number < 1 << 14:
+        return chr(number & 127 | 128) + chr(number >> 7)
+    if number < 1 << 21:
+        return chr(number & 127 | 128) + chr(number >> 7 & 127 | 128) + chr(number >> 14)
+    if number < 1 << 28:
+        low, high = number & 0x3FFF, number >> 14
+        return chr(low & 127 | 128) + chr(low >> 7 | 128) + chr(high & 127 | 128) + chr(high >> 7)
     out = []
     while number > 127:
         out.append(chr(number & 127 | 128))

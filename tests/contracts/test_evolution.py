@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import avro.io
@@ -118,3 +119,33 @@ def test_a_reader_that_wants_more_than_was_written_is_refused() -> None:
     reader.schema, reader.event_type = schema, "payment"
     with pytest.raises(ValueError, match=r"payment\.payload\.tip_minor has no default"):
         read_as(payment(), reader)
+
+
+def test_a_shared_record_may_get_a_second_layout_for_new_versions_only(tmp_path: Path) -> None:
+    shutil.copytree(
+        REPOSITORY / "contracts", tmp_path / "contracts", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    schemas, shapes = tmp_path / "contracts/schemas", tmp_path / "contracts/shapes"
+    locator = json.loads((shapes / "locator.v1.json").read_text())
+    locator["fields"].append(
+        {"name": "tier", "type": ["null", "string"], "doc": "Storage tier.", "default": None}
+    )
+    (shapes / "locator.v2.json").write_text(json.dumps(locator))
+    ready = json.loads((schemas / "run_ready.v1.avsc").read_text())
+    ready["sluice"] |= {"version": 2, "shapes": {"sluice.shapes.Locator": 2}}
+    (schemas / "run_ready.v2.avsc").write_text(json.dumps(ready))
+    before = (schemas / "run_ready.v1.avsc").read_text()
+    write(tmp_path)
+    assert (schemas / "run_ready.v1.avsc").read_text() == before
+    assert '"tier"' in (schemas / "run_ready.v2.avsc").read_text()
+    program = (
+        "from sluice_contracts.records import Locator, Locator2, RunReadyPayloadV1, RunReadyPayloadV2\n"
+        "assert 'tier' in Locator2.__slots__ and 'tier' not in Locator.__slots__\n"
+        "assert RunReadyPayloadV1.__annotations__['facts_view'] == 'Locator'\n"
+        "assert RunReadyPayloadV2.__annotations__['facts_view'] == 'Locator2'\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "contracts")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
