@@ -25,6 +25,8 @@ class _View(NamedTuple):
 
     files: tuple[PlaceFile, ...]
     table: dict[bytes, int | list[int]]
+    keys: list[bytes]
+    places: list[int]
 
 
 class DiskPlaces:
@@ -37,10 +39,9 @@ class DiskPlaces:
         self._table_rows, self._fan_in, self._piece_rows = table_rows, fan_in, piece_rows
         self._positions: Positions = {}
         self._number = 0
-        self._pending = 0
         self._merging: Generator[None, None, None] | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        self._view = _View(self._load(), {})
+        self._view = _View(self._load(), {}, [], [])
         self._remove_strangers()
 
     @property
@@ -51,11 +52,13 @@ class DiskPlaces:
     @property
     def rows(self) -> int:
         """Places held."""
-        return sum(file.rows for file in self._view.files) + self._pending
+        return sum(file.rows for file in self._view.files) + len(self._view.places)
 
     def add(self, keys: Sequence[bytes], places: Sequence[int]) -> None:
         """Take places in; found at once."""
         table = self._view.table
+        self._view.keys.extend(keys)
+        self._view.places.extend(places)
         for key, place in zip(keys, places, strict=True):
             known = table.setdefault(key, place)
             if known is place:
@@ -64,7 +67,6 @@ class DiskPlaces:
                 known.append(place)
             else:
                 table[key] = [known, place]
-        self._pending += len(places)
 
     def find(self, key: bytes) -> list[int]:
         """Every place of a key, in ascending order."""
@@ -76,7 +78,7 @@ class DiskPlaces:
 
     def tend(self, positions: Positions) -> None:
         """Seal a full table, then do one piece of a merge."""
-        if self._pending >= self._table_rows:
+        if len(self._view.places) >= self._table_rows:
             self.seal(positions)
         if self._merging is None:
             self._merging = self._next_merge()
@@ -89,19 +91,12 @@ class DiskPlaces:
     def seal(self, positions: Positions) -> None:
         """Write the table as a file, then the manifest that names it."""
         view = self._view
-        if view.table:
-            keys: list[bytes] = []
-            places: list[int] = []
-            for key, known in view.table.items():
-                each = known if isinstance(known, list) else [known]
-                keys.extend([key] * len(each))
-                places.extend(each)
+        if view.places:
             path = self._new_path()
-            write_rows(path, in_order(rows_of(b"".join(keys), places)))
-            file = PlaceFile(path, len(places), 0)
+            write_rows(path, in_order(rows_of(b"".join(view.keys), view.places)))
+            file = PlaceFile(path, len(view.places), 0)
             self._write_manifest((*view.files, file), positions)
-            self._view = _View((*view.files, file), {})
-            self._pending = 0
+            self._view = _View((*view.files, file), {}, [], [])
         elif positions != self._positions:
             self._write_manifest(view.files, positions)
         self._positions = dict(positions)
@@ -110,7 +105,7 @@ class DiskPlaces:
         """Forget everything."""
         self._merging = None
         self._write_manifest((), {})
-        self._view, self._positions, self._pending = _View((), {}), {}, 0
+        self._view, self._positions = _View((), {}, [], []), {}
         self._remove_strangers()
 
     def _next_merge(self) -> Generator[None, None, None] | None:
@@ -129,7 +124,7 @@ class DiskPlaces:
         merged = PlaceFile(path, sum(file.rows for file in files), level)
         kept = tuple(file for file in self._view.files if file not in files)
         self._write_manifest((*kept, merged), self._positions)
-        self._view = _View((*kept, merged), self._view.table)
+        self._view = self._view._replace(files=(*kept, merged))
         for file in files:
             file.path.unlink(missing_ok=True)
 

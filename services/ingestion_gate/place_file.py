@@ -15,6 +15,7 @@ import numpy.typing as npt
 ROW: Final = np.dtype([("high", ">u8"), ("low", ">u8"), ("place", "<u8")])
 ROW_BYTES: Final = ROW.itemsize
 _KEY_BYTES: Final = 16
+_ORDER_BYTES: Final = 8
 _BLOCK_ROWS: Final = 64
 
 PlaceRows = npt.NDArray[Any]
@@ -29,9 +30,11 @@ def rows_of(keys: bytes, places: Sequence[int]) -> PlaceRows:
 
 
 def in_order(rows: PlaceRows) -> PlaceRows:
-    """The rows sorted by key, then place."""
-    order = np.lexsort((rows["place"], rows["low"].astype("<u8"), rows["high"].astype("<u8")))
-    ordered: PlaceRows = rows[order]
+    """The rows sorted by the first half of their key; rows with the same one keep their order.
+
+    Runs that are sorted already are merged, not sorted again.
+    """
+    ordered: PlaceRows = rows[np.argsort(rows["high"].astype(np.uint64), kind="stable")]
     return ordered
 
 
@@ -58,19 +61,20 @@ class PlaceFile:
         while at < self.rows:
             block = self.read(at, min(self.rows, at + _BLOCK_ROWS))
             high, low = int.from_bytes(key[:8], "big"), int.from_bytes(key[8:], "big")
-            same = (block["high"] == high) & (block["low"] == low)
-            found.extend(int(place) for place in block["place"][same])
-            if not same.all():
+            near = block["high"] == high
+            found.extend(int(place) for place in block["place"][near & (block["low"] == low)])
+            if not near.all():
                 break
             at += len(block)
         return found
 
     def first_at_least(self, key: bytes) -> int:
-        """Number of the first row whose key is not below ``key``."""
+        """Number of the first row whose key's first half is not below that of ``key``."""
+        key = key[:_ORDER_BYTES]
         low, high, read, descriptor = 0, self.rows, os.pread, self._descriptor
         while low < high:
             middle = (low + high) // 2
-            if read(descriptor, _KEY_BYTES, middle * ROW_BYTES) < key:
+            if read(descriptor, _ORDER_BYTES, middle * ROW_BYTES) < key:
                 low = middle + 1
             else:
                 high = middle

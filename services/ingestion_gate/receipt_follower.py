@@ -13,19 +13,19 @@ from typing import Final, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from services.ingestion_gate.governance_ledger import GovernanceLedger
-from services.ingestion_gate.receipt_index import TOPICS, PlaceIndex, key_of, place_base
+from services.ingestion_gate.receipt_index import TOPICS, PlaceIndex, key_of, own_key_in, place_base
 from services.ingestion_gate.receipts import RECEIPT_TOPIC
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config
 from sluice_kit.kafka.messages import KafkaMessage
-from sluice_kit.receipts import identity_of
 from sluice_kit.telemetry import Health, get_logger
 
 _log = get_logger("receipt_follower")
 CHECK: Final = "receipt_index"
 GOVERNANCE_TOPIC: Final = "audit.governance"
-_PIECE: Final = 250
-_REST_SHARE: Final = 1.0
+_PIECE: Final = 400
+_REST_SHARE: Final = 2.0
+"""Rest for each unit of work: at most a third of a core while catching up."""
 _POLL_SECONDS: Final = 0.05
 _RETRY_SECONDS: Final = 1.0
 _SEAL_SECONDS: Final = 30.0
@@ -162,12 +162,12 @@ class ReceiptFollower:
             if at[0] == GOVERNANCE_TOPIC:
                 self._ledger.take(value, place)
                 continue
-            own = identity_of(value)
+            own = own_key_in(value)
             if own is not None:
-                keys.append(key_of(own))
+                keys.append(own)
                 places.append(place)
             subject = message.key() if at[0] == RECEIPT_TOPIC else None
-            if subject is not None and subject != own:
+            if subject is not None:
                 keys.append(key_of(subject))
                 places.append(place)
         self._index.add(keys, places)

@@ -13,6 +13,7 @@ from sluice_kit.stage import Coordinate
 KEY_BYTES: Final = 16
 TOPICS: Final = ("audit.receipt", "audit.quarantine", "audit.governance")
 """Topics that are followed; the position in this tuple is the topic's code in a place."""
+_OWN_ID_CHARS: Final = 64
 _OFFSET_BITS: Final = 40
 _PARTITION_BITS: Final = 16
 _OFFSET_MASK: Final = (1 << _OFFSET_BITS) - 1
@@ -23,8 +24,28 @@ Positions = Mapping[tuple[str, int], int]
 
 
 def key_of(identity: bytes) -> bytes:
-    """The index key of an event, receipt or quarantine id: blake2b, 16 bytes."""
+    """The index key of an id that somebody else chose: blake2b, 16 bytes."""
     return hashlib.blake2b(identity, digest_size=KEY_BYTES).digest()
+
+
+def own_key_in(value: bytes) -> bytes | None:
+    """The index key of the gate's own event in ``value``: its id is the first field of the bytes."""
+    if value[5:7] != b"\x80\x01":  # a text of 64 characters
+        return None
+    try:
+        return bytes.fromhex(value[7:39].decode())
+    except ValueError:
+        return None
+
+
+def own_key_of(identity: bytes) -> bytes | None:
+    """The index key of an id that the gate made (64 hex characters, a digest already): its first half."""
+    if len(identity) != _OWN_ID_CHARS:
+        return None
+    try:
+        return bytes.fromhex(identity[: 2 * KEY_BYTES].decode())
+    except ValueError:
+        return None
 
 
 def place_base(topic: str, partition: int) -> int:

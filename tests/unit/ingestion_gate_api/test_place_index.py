@@ -63,7 +63,7 @@ def test_clear_forgets_rows_and_positions(index: PlaceIndex) -> None:
     assert (index.find(key_of(b"a")), index.rows, index.positions) == ([], 0, {})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2**60), st.booleans()), max_size=120))
 def test_disk_and_memory_agree(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int, bool]]
