@@ -10,7 +10,6 @@ from services.ingestion_gate.overlay import GateOverlay
 from services.ingestion_gate.policy import MICROSECONDS, GatePolicy, PartitionProfile
 from services.ingestion_gate.reasons import Reason
 from services.ingestion_gate.receipts import ReceiptWriter, fact_output
-from sluice_contracts import payload_hash
 from sluice_kit.stage import Record, StepResult, TrailingOutput
 
 BACKFILL_LANE = "ingress.backfill"
@@ -59,7 +58,7 @@ class Desk:
     def admit(self, candidate: Candidate, run_no: int) -> bool:
         """Dedupe and admit. True for a first admission."""
         fields = candidate.fields
-        digest = payload_hash(fields)
+        digest = candidate.payload_hash
         pending = self.overlay.admitted.get(candidate.key)
         known = None if pending is not None else self._lookup(candidate.key)
         profile, key_of = self._key_of(candidate.contract.event_type)

@@ -77,6 +77,7 @@ class Candidate:
     contract: Contract
     fields: dict[str, Any]
     key: bytes
+    payload_hash: bytes
     principal: str
     origin: str
 

@@ -4,6 +4,7 @@ A receipt ends in the Event Bus coordinates of the admission, which are known on
 written; it is encoded without them, and `coordinate_tail` gives the last bytes.
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ RECEIPT_TOPIC = "audit.receipt"
 QUARANTINE_TOPIC = "audit.quarantine"
 NO_PINS = "0" * 64
 UNKNOWN = "unknown"
+RECEIPT_DOMAIN = "sluice.receipt.v1"
 
 _RECEIPT = contract_for("receipt", 1)
 _QUARANTINE = contract_for("quarantine_record", 1)
@@ -44,8 +46,8 @@ def coordinate_tail(coordinate: Coordinate | None) -> bytes:
 def receipt_id(record: Record, origin: str, cause: str) -> str:
     """Derived from where the record stood; a record without a place is known by what caused it."""
     if origin == Origin.LANE:
-        return derived_id("sluice.receipt.v1", record.topic, record.partition, record.offset)
-    return derived_id("sluice.receipt.v1", origin, record.topic, cause)
+        return derived_id(RECEIPT_DOMAIN, record.topic, record.partition, record.offset)
+    return derived_id(RECEIPT_DOMAIN, origin, record.topic, cause)
 
 
 class ReceiptWriter:
@@ -54,6 +56,7 @@ class ReceiptWriter:
     def __init__(self, now: int, policy_revision: str) -> None:
         self._now = now
         self._revision = policy_revision
+        self._begun: dict[tuple[str, int], hashlib._Hash] = {}
         self._templates: dict[tuple[object, ...], ReceiptTemplate] = {}
 
     def settled(
@@ -73,7 +76,7 @@ class ReceiptWriter:
         """The receipt of an admission or a duplicate: it ends in the coordinates of the first admission."""
         event_id: str = fields["event_id"]
         traceparent: str | None = fields["traceparent"]
-        identity = receipt_id(record, origin, event_id)
+        identity = self._identity(record, origin, event_id)
         alike = (
             decision,
             fields["manifest_fingerprint"],
@@ -114,6 +117,19 @@ class ReceiptWriter:
                 partition_profile=partition_profile,
             )
         return TrailingOutput(RECEIPT_TOPIC, event_id.encode(), value, fact=fact, known=known)
+
+    def _identity(self, record: Record, origin: str, cause: str) -> str:
+        """`receipt_id`, with the part that the records of a partition share hashed once."""
+        if origin != Origin.LANE:
+            return receipt_id(record, origin, cause)
+        at = (record.topic, record.partition)
+        begun = self._begun.get(at)
+        if begun is None:
+            text = orjson.dumps((RECEIPT_DOMAIN, *at)).removesuffix(b"]") + b","
+            begun = self._begun[at] = hashlib.sha256(text)
+        digest = begun.copy()
+        digest.update(b"%d]" % record.offset)
+        return digest.hexdigest()
 
     def _template(
         self,

@@ -1,12 +1,13 @@
 """The first half of admission, record by record: bytes, contract, lane, rights. It needs no run state."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from services.ingestion_gate.model import Candidate, Origin, Refusal
 from services.ingestion_gate.policy import GatePolicy
 from services.ingestion_gate.reasons import Reason
-from sluice_contracts import LANES, DecodeFailure, Topic, decode
+from sluice_contracts import LANES, Decoded, DecodeFailure, Topic, Violation, decode, payload_hash
 from sluice_kit.stage import Record
 
 EDGE_LANE = "ingress.edge"
@@ -20,13 +21,39 @@ def dedupe_key(tenant: str, run_id: str, event_class: str, event_id: str) -> byt
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What follows from a record's bytes alone: its event, what is wrong with it, its key and hash."""
+
+    decoded: Decoded
+    violations: Sequence[Violation]
+    key: bytes
+    payload_hash: bytes
+
+
+def prepare(record: Record) -> Prepared | DecodeFailure:
+    """Decode, check and hash one record: pure, and so done ahead of the step."""
+    decoded = decode(record.value)
+    if isinstance(decoded, DecodeFailure):
+        return decoded
+    if not decoded.contract.enveloped:
+        return Prepared(decoded, (), b"", b"")
+    fields = decoded.fields
+    violations = decoded.contract.check(fields)
+    if violations:
+        return Prepared(decoded, violations, b"", b"")
+    key = dedupe_key(fields["tenant"], fields["run_id"], decoded.contract.event_type, fields["event_id"])
+    return Prepared(decoded, (), key, payload_hash(fields))
+
+
 class Screen:
-    """Decodes, checks and authorises under one policy."""
+    """Checks and authorises under one policy."""
 
     def __init__(self, policy: GatePolicy, lanes: Mapping[str, Topic] = LANES) -> None:
         self._policy = policy
         self._lanes = lanes
         self._limit = policy.limits.max_event_bytes
+        self._allowed: dict[tuple[str, str, str, str], str | None] = {}
 
     def examine(self, record: Record, origin: str) -> Candidate | Refusal:
         """A candidate for admission, or the reason why it is none."""
@@ -38,23 +65,31 @@ class Screen:
         if value is not None and len(value) > self._limit:
             detail = f"{len(value)} bytes; this policy allows {self._limit}"
             return Refusal(record, principal, origin, Reason.OVERSIZE, detail)
-        decoded = decode(value)
-        if isinstance(decoded, DecodeFailure):
-            return Refusal(record, principal, origin, decoded.code, decoded.detail[:DETAIL_LIMIT])
-        fields, contract = decoded.fields, decoded.contract
+        found: Prepared | DecodeFailure = record.prepared or prepare(record)
+        if isinstance(found, DecodeFailure):
+            return Refusal(record, principal, origin, found.code, found.detail[:DETAIL_LIMIT])
+        fields, contract = found.decoded.fields, found.decoded.contract
         if contract.event_type not in lane.event_types or not contract.enveloped:
             detail = f"{contract.event_type} may not come through {record.topic}"
             return Refusal(record, principal, origin, Reason.NOT_AUTHORISED, detail)
-        violations = contract.check(fields)
-        if violations:
-            detail = "; ".join(f"{item.path}: {item.message}" for item in violations[:3])[:DETAIL_LIMIT]
-            sound = all(item.path.startswith("payload") for item in violations)
-            return Refusal(record, principal, origin, Reason.INVALID_FIELD, detail, fields if sound else None)
-        problem = self._rights(lane, principal, contract.event_type, fields["tenant"])
+        if found.violations:
+            detail = "; ".join(f"{item.path}: {item.message}" for item in found.violations[:3])
+            sound = all(item.path.startswith("payload") for item in found.violations)
+            return Refusal(
+                record,
+                principal,
+                origin,
+                Reason.INVALID_FIELD,
+                detail[:DETAIL_LIMIT],
+                fields if sound else None,
+            )
+        asked = (lane.name, principal, contract.event_type, fields["tenant"])
+        if asked not in self._allowed:
+            self._allowed[asked] = self._rights(lane, *asked[1:])
+        problem = self._allowed[asked]
         if problem is not None:
             return Refusal(record, principal, origin, Reason.NOT_AUTHORISED, problem, fields)
-        key = dedupe_key(fields["tenant"], fields["run_id"], contract.event_type, fields["event_id"])
-        return Candidate(record, contract, fields, key, principal, origin)
+        return Candidate(record, contract, fields, found.key, found.payload_hash, principal, origin)
 
     def _rights(self, lane: Topic, principal: str, event_type: str, tenant: str) -> str | None:
         """What forbids this principal to publish, None when nothing does."""

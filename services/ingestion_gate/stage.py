@@ -6,7 +6,7 @@ from typing import Final
 from services.ingestion_gate.core import CONTROL_LANES, step
 from services.ingestion_gate.overlay import GateOverlay
 from services.ingestion_gate.receipts import coordinate_tail
-from services.ingestion_gate.screening import EDGE_LANE
+from services.ingestion_gate.screening import EDGE_LANE, prepare
 from services.ingestion_gate.state import GateState
 from sluice_contracts import LANES
 from sluice_kit.stage import (
@@ -55,4 +55,5 @@ def gate_chain(gate: GateStage, *chained: Stage) -> ChainSpec:
         order=control_lanes_first,
         code_rev=code_revision(packages),
         with_headers=frozenset({EDGE_LANE}),
+        prepare=prepare,
     )

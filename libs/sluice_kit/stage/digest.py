@@ -1,26 +1,27 @@
 """The digest of what a batch put out: what a replay is held against."""
 
 import hashlib
+from array import array
 from collections.abc import Sequence
-
-import orjson
 
 from sluice_kit.stage.model import CoordinateTail, Output, TrailingOutput
 
+NO_KEY = 0xFFFF_FFFF
+
 
 def outputs_digest(facts: Sequence[Output], trailing: Sequence[TrailingOutput], tail: CoordinateTail) -> str:
-    """sha256 (hex) over topic, key and value of every output, in order, each length-framed.
+    """sha256 (hex) over topic, key and value of every output, in order, each framed by its length.
 
     Coordinates made in the same transaction are left out; coordinates of earlier ones are in.
     """
-    shape: list[object] = [
-        *((out.topic, -1 if out.key is None else len(out.key), len(out.value)) for out in facts),
-        *((out.topic, -1 if out.key is None else len(out.key), len(out.value)) for out in trailing),
-    ]
-    digest = hashlib.sha256(orjson.dumps(shape))
-    digest.update(b"".join([out.key or b"" for out in facts]))
-    digest.update(b"".join([out.value for out in facts]))
-    digest.update(b"".join([out.key or b"" for out in trailing]))
-    digest.update(b"".join([out.value for out in trailing]))
+    digest = hashlib.sha256()
+    for outputs in (facts, trailing):
+        values = [out.value for out in outputs]
+        keys = [out.key for out in outputs]
+        digest.update("\n".join([out.topic for out in outputs]).encode())
+        digest.update(array("I", map(len, values)).tobytes())
+        digest.update(array("I", [NO_KEY if key is None else len(key) for key in keys]).tobytes())
+        digest.update(b"".join([key for key in keys if key is not None]))
+        digest.update(b"".join(values))
     digest.update(b"".join([tail(out.known) for out in trailing if out.known is not None]))
     return digest.hexdigest()

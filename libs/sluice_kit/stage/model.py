@@ -20,7 +20,10 @@ class Coordinate(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One input record. A chained record (fed in memory) has partition and offset -1."""
+    """One input record. A chained record (fed in memory) has partition and offset -1.
+
+    `prepared` is what the stage's pure `prepare` made of it while the batch before was being committed.
+    """
 
     topic: str
     partition: int
@@ -28,6 +31,7 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]] = ()
+    prepared: Any = None
 
 
 class InputRange(NamedTuple):

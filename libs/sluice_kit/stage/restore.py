@@ -13,7 +13,7 @@ from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
 from sluice_kit.stage.checkpoint import Checkpointer
 from sluice_kit.stage.errors import ChainNotDrainedError, ReplayDivergenceError
 from sluice_kit.stage.model import Batch, Coordinate, Output, Record, Stage
-from sluice_kit.stage.source import Positions
+from sluice_kit.stage.source import Positions, prepared_or_none
 from sluice_kit.stage.spec import ChainSpec
 
 log = structlog.get_logger(__name__)
@@ -117,6 +117,8 @@ class LoggedPlaces:
 def logged_batch(spec: ChainSpec, record: BasisRecord, inputs: Sequence[Record]) -> Batch:
     """The batch as it was stepped: same order, same `now`, same environment, same poison."""
     records = spec.order(inputs)
+    if spec.prepare is not None:
+        records = [record._replace(prepared=prepared_or_none(spec.prepare, record)) for record in records]
     poison: dict[int, str] = {}
     if record.poison:
         errors = {(topic, partition, offset): error for topic, partition, offset, error in record.poison}

@@ -19,6 +19,7 @@ from sluice_kit.kafka import reader_config, transactional_producer_config
 from sluice_kit.stage.basis import BasisLog, BasisRecord, coordinate_runs
 from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
 from sluice_kit.stage.checkpoint import Checkpointer, CheckpointPoint
+from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.stage.errors import (
     ChainNotDrainedError,
     FencedError,
@@ -37,7 +38,7 @@ from sluice_kit.stage.restore import (
     replay_pending,
     starts_of,
 )
-from sluice_kit.stage.source import InputReader, Positions, RangeReader, partition_counts
+from sluice_kit.stage.source import InputReader, Positions, RangeReader, ReadAhead, partition_counts
 from sluice_kit.stage.spec import ChainSpec, StageSettings
 from sluice_kit.stage.transaction import TransactionalWriter
 
@@ -92,14 +93,21 @@ class StageRunner:
     def run(self) -> None:
         """Start, step until stopped, drain. Raises StageError."""
         reader = self._start()
+        most = self.settings.max_batch_records
+        ahead = ReadAhead(reader, self.spec.prepare, 2 * most)
         tick_at = time.monotonic()
-        while not self._stop.is_set():
-            wait = min(0.1, max(0.0, tick_at - time.monotonic()))
-            records = reader.read(self.settings.max_batch_records, wait)
-            if records or time.monotonic() >= tick_at:
-                self._batch(reader, records)
-                tick_at = time.monotonic() + self.settings.idle_tick_seconds
-                self._checkpoint_if_due()
+        try:
+            with quiet_collector() as tidy:
+                while not self._stop.is_set():
+                    wait = min(0.1, max(0.0, tick_at - time.monotonic()))
+                    records = ahead.take(most, wait)
+                    if records or time.monotonic() >= tick_at:
+                        self._batch(reader, records)
+                        tick_at = time.monotonic() + self.settings.idle_tick_seconds
+                        self._checkpoint_if_due()
+                        tidy(len(records))
+        finally:
+            ahead.stop()
         self._drain()
 
     # -- start ---------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """Reading a stage's input partitions at explicit offsets; a lost offset is an incident, never a reset."""
 
+import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -17,6 +18,8 @@ log = structlog.get_logger(__name__)
 Positions = dict[tuple[str, int], int]
 
 METADATA_SECONDS = 30.0
+READ_AHEAD_CHUNK = 500
+"""Records read and prepared at a time, so that the first ones of a burst are not kept waiting."""
 PASSING = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
@@ -117,10 +120,6 @@ class InputReader:
         for item in ranges:
             self.positions[item.topic, item.partition] = item.end
 
-    def rewind(self) -> None:
-        """Read again from the committed positions (after a failure whose batch was dropped)."""
-        self._consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in self.positions.items()])
-
     def _check_retained(self) -> None:
         for (topic, partition), offset in self.positions.items():
             low, high = self._consumer.get_watermark_offsets(
@@ -142,6 +141,76 @@ class InputReader:
                 f"REPLAY_INPUT_GONE: {message.topic()}/{message.partition()}: {error.str()}"
             )
         raise StageError(f"reading {message.topic()}/{message.partition()}: {error.str()}")
+
+
+class ReadAhead:
+    """Reads and prepares records in a thread of its own while the batch before is being committed.
+
+    What waits is bounded by `limit` records: a slow stage stops the reading, not the memory.
+    """
+
+    def __init__(self, reader: InputReader, prepare: Callable[[Record], Any] | None, limit: int) -> None:
+        self._reader = reader
+        self._prepare = prepare
+        self._limit = limit
+        self._waiting: deque[Record] = deque()
+        self._changed = threading.Condition()
+        self._failure: Exception | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="read-ahead", daemon=True)
+        self._thread.start()
+
+    def take(self, most: int, wait_seconds: float) -> list[Record]:
+        """Up to `most` records; waits at most `wait_seconds` for the first. Raises what reading raised."""
+        with self._changed:
+            if not self._waiting and self._failure is None:
+                self._changed.wait(wait_seconds)
+            if not self._waiting and self._failure is not None:
+                raise self._failure
+            waiting = self._waiting
+            if len(waiting) <= most:
+                taken = list(waiting)
+                waiting.clear()
+            else:
+                taken = [waiting.popleft() for _ in range(most)]
+            self._changed.notify_all()
+        return taken
+
+    def stop(self) -> None:
+        """End the thread; what was read ahead is dropped and read again at the next start."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped:
+                records = self._reader.read(READ_AHEAD_CHUNK, 0.1)
+                if records:
+                    self._keep(records)
+        except Exception as error:  # noqa: BLE001 - handed to the stage's thread by take()
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+
+    def _keep(self, records: list[Record]) -> None:
+        prepare = self._prepare
+        if prepare is not None:
+            records = [record._replace(prepared=prepared_or_none(prepare, record)) for record in records]
+        with self._changed:
+            self._waiting.extend(records)
+            self._changed.notify_all()
+            while len(self._waiting) >= self._limit and not self._stopped:
+                self._changed.wait(0.5)
+
+
+def prepared_or_none(prepare: Callable[[Record], Any], record: Record) -> Any:
+    """A record that cannot be prepared is left to the step, whose failures are counted and isolated."""
+    try:
+        return prepare(record)
+    except Exception:  # noqa: BLE001 - the step will raise it again, where poison is handled
+        return None
 
 
 class RangeReader:

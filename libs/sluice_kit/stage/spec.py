@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sluice_kit.stage.model import Record, Stage
 from sluice_kit.stage.poison import PoisonLimits
@@ -18,6 +19,8 @@ class ChainSpec:
     order: Callable[[Sequence[Record]], list[Record]]
     code_rev: str
     with_headers: frozenset[str] = frozenset()
+    prepare: Callable[[Record], Any] | None = None
+    """Pure work on one record that needs no state (decoding, hashing): done ahead, in another thread."""
 
     @property
     def head(self) -> Stage:

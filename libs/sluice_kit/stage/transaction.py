@@ -14,6 +14,9 @@ from sluice_kit.stage.model import Coordinate, Output
 
 log = structlog.get_logger(__name__)
 
+Ready = tuple[str, bytes, bytes | None, int, Callable[..., None]]
+"""Topic, value, key, partition (-1: by key) and delivery callback: the arguments of `produce`."""
+
 FENCED_CODES = frozenset(
     {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001
 )
@@ -74,22 +77,24 @@ class TransactionalWriter:
             offsets[message.topic(), message.partition()].append(message.offset())
 
         where: list[tuple[str, int]] = []
+        partition_of, partitions = self._partitioner.partition, self._partitions
+        ready: list[Ready] = []
         for fact in facts:
             key = fact.key or b""
-            partition = self._partitioner.partition(key, self._partitions[fact.topic])
-            at = (fact.topic, partition)
+            at = (fact.topic, partition_of(key, partitions[fact.topic]))
             if at not in offsets:
                 offsets[at] = []
             where.append(at)
-            self._send(fact.topic, fact.value, key, partition, delivered)
+            ready.append((fact.topic, fact.value, key, at[1], delivered))
+        self._produce(ready)
         self._flush()
         cursors = {at: iter(given) for at, given in offsets.items()}
-        return [Coordinate(topic, partition, next(cursors[topic, partition])) for topic, partition in where]
+        return [Coordinate(*at, next(cursors[at])) for at in where]
 
     def write(self, outputs: Sequence[Output]) -> None:
         """Queue outputs whose coordinates nobody needs; delivery errors surface at the commit."""
-        for out in outputs:
-            self._send(out.topic, out.value, out.key, -1, self._checked)
+        checked = self._checked
+        self._produce([(out.topic, out.value, out.key, -1, checked) for out in outputs])
 
     def write_to(self, topic: str, partition: int, value: bytes, delivered: Callable[[int], None]) -> None:
         """Queue a record for an explicit partition (a basis record); `delivered` gets its offset."""
@@ -99,7 +104,7 @@ class TransactionalWriter:
             if error is None:
                 delivered(message.offset())
 
-        self._send(topic, value, None, partition, checked)
+        self._produce([(topic, value, None, partition, checked)])
 
     def commit(self) -> None:
         """Commit. Raises one of the three named failures."""
@@ -129,23 +134,19 @@ class TransactionalWriter:
         if error is not None:
             self._failure = self._failure or error
 
-    def _send(
-        self,
-        topic: str,
-        value: bytes,
-        key: bytes | None,
-        partition: int,
-        delivered: Callable[..., None],
-    ) -> None:
-        while True:
+    def _produce(self, ready: Sequence[Ready]) -> None:
+        """Hand records to librdkafka, in order; a full local queue makes it wait (back-pressure)."""
+        produce = self._producer.produce
+        done = 0
+        while done < len(ready):
             try:
-                self._producer.produce(topic, value, key, partition, delivered)
+                for arguments in ready[done:] if done else ready:
+                    produce(*arguments)
+                    done += 1
             except BufferError:
-                self._producer.poll(0.05)  # the local queue is full: back-pressure
+                self._producer.poll(0.05)
             except KafkaException as error:
                 self._classify(error)
-            else:
-                return
 
     def _flush(self) -> None:
         left = self._producer.flush(FLUSH_SECONDS)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ingestion_gate.model import Origin
-from services.ingestion_gate.receipts import ReceiptWriter
+from services.ingestion_gate.receipts import ReceiptWriter, receipt_id
 from sluice_contracts import Decoded, decode, payload_hash
 from sluice_kit.stage import Record
 from tests.unit.ingestion_gate.events import payment
@@ -49,6 +49,7 @@ def test_a_template_writes_what_the_codec_writes(
         **{**about, "payload_hash": payload_hash(fields).hex()},
     )
     assert first.value == again.value == plain
+    assert decoded_payload(first.value)["receipt_id"] == receipt_id(record, Origin.LANE, event_id)
 
 
 def test_a_receipt_without_coordinates_decodes_once_the_tail_is_on() -> None:
