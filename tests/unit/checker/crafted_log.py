@@ -107,9 +107,11 @@ class CraftedLog:
     store: FakeStore = field(default_factory=FakeStore)
     known: dict[tuple[str, ...], Recorded] = field(default_factory=dict)
     floors: dict[tuple[str, int], int] = field(default_factory=dict)
+    bases: dict[str, int] = field(default_factory=dict)
+    """First free offset of a topic, where it is not 0."""
 
     def send(self, value: bytes | None, topic: str = LANE, timestamp_ms: int = NOW_MS) -> Recorded:
-        record = Recorded(topic, 1, _next(self.lanes, topic), None, value, timestamp_ms)
+        record = Recorded(topic, 1, self._next(self.lanes, topic), None, value, timestamp_ms)
         self.lanes.append(record)
         return record
 
@@ -127,7 +129,7 @@ class CraftedLog:
         decision = "DUPLICATE"
         if first is None:
             decision = "ADMIT"
-            first = Recorded(topic, 0, _next(self.facts, topic), partition_key.encode(), record.value)
+            first = Recorded(topic, 0, self._next(self.facts, topic), partition_key.encode(), record.value)
             self.facts.append(first)
             self.known[key] = first
         self.receipt(
@@ -169,7 +171,9 @@ class CraftedLog:
             },
         }
         value = encode("quarantine_record", 1, fields)
-        self.quarantine.append(Recorded("audit.quarantine", 0, len(self.quarantine), None, value))
+        self.quarantine.append(
+            Recorded("audit.quarantine", 0, self._next(self.quarantine, "audit.quarantine"), None, value)
+        )
 
     def keep(self, record: Recorded) -> Fields:
         value = None if record.value is None else base64.b64encode(record.value).decode()
@@ -213,7 +217,9 @@ class CraftedLog:
             },
         }
         value = encode("receipt", 1, content)
-        self.receipts.append(Recorded("audit.receipt", 0, len(self.receipts), None, value))
+        self.receipts.append(
+            Recorded("audit.receipt", 0, self._next(self.receipts, "audit.receipt"), None, value)
+        )
         return identity
 
     def rewrite(self, log: list[Recorded], row: int, change: Callable[[Fields], None]) -> None:
@@ -222,6 +228,11 @@ class CraftedLog:
         assert isinstance(found, Decoded)
         change(found.fields["payload"])
         log[row] = log[row]._replace(value=found.contract.encode(found.fields))
+
+    def _next(self, log: list[Recorded], topic: str) -> int:
+        """Offsets with a gap after every third record, as commit markers make them."""
+        count = sum(1 for record in log if record.topic == topic)
+        return self.bases.get(topic, 0) + count + count // 3
 
     def checked(self, *, pending_since_ms: int = NOW_MS - 60_000) -> "Verdict":
         logs = Logs(floors=self.floors)
@@ -244,9 +255,3 @@ class Verdict:
     @property
     def faults(self) -> dict[Fault, int]:
         return self.findings.ordered_counts()
-
-
-def _next(log: list[Recorded], topic: str) -> int:
-    """Offsets with a gap after every third record, as commit markers make them."""
-    count = sum(1 for record in log if record.topic == topic)
-    return count + count // 3
