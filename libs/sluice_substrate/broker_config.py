@@ -23,8 +23,10 @@ class BrokerPorts:
     controller: int
 
 
-def server_properties(data: Path, ports: BrokerPorts, broker_password: str) -> str:
-    """Text of server.properties.
+def server_properties(
+    data: Path, ports: BrokerPorts, broker_password: str, *, listen_on: str = LOOPBACK
+) -> str:
+    """Text of server.properties; clients are told to come to the loopback, whatever it listens on.
 
     Both listeners authenticate. The controller's is SASL/PLAIN with one user, the broker: SCRAM cannot
     guard it, because its credentials live in the very log that the controller has yet to load.
@@ -36,7 +38,7 @@ def server_properties(data: Path, ports: BrokerPorts, broker_password: str) -> s
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{LOOPBACK}:{ports.controller}",
-        "listeners": f"CLIENT://{LOOPBACK}:{ports.client},CONTROLLER://{LOOPBACK}:{ports.controller}",
+        "listeners": f"CLIENT://{listen_on}:{ports.client},CONTROLLER://{LOOPBACK}:{ports.controller}",
         "advertised.listeners": f"CLIENT://{LOOPBACK}:{ports.client}",
         "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
         "controller.listener.names": "CONTROLLER",

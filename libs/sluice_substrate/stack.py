@@ -175,7 +175,7 @@ class LocalStack:
         return users.ensure_users(self.admin(), self._home.secrets, principals)
 
     def admin(self) -> AdminClient:
-        """Client of the super user. Raises NotRunning."""
+        """Client of the super user; keep it while its futures are pending. Raises NotRunning."""
         if self._process("kafka") is None:
             raise NotRunning(f"no broker of {self.home} is running: start it with up()")
         client_port = record.load(self._home.record).components["kafka"].ports[0]
