@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 import httpx
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from services.world_stream_producer.app import lane_partition
 from services.world_stream_producer.core import StreamPlan, plan_stream
@@ -148,26 +148,24 @@ def publish_control(wiring: Wiring, *values: bytes) -> None:
 
 
 def read_lane(wiring: Wiring, run_id: str, lane: str = LANE) -> list[bytes]:
-    """All messages of a run on its partition of a lane, in offset order."""
+    """The messages of a run that are on its partition of a lane now, in offset order."""
     partition = TopicPartition(lane, lane_partition(run_id, lane))
-    consumer = Consumer(
-        client_config(wiring, _ADMIN)
-        | {"group.id": f"reader-{uuid.uuid4().hex}", "enable.partition.eof": True}
-    )
+    consumer = Consumer(client_config(wiring, _ADMIN) | {"group.id": f"reader-{uuid.uuid4().hex}"})
     try:
-        low, _ = consumer.get_watermark_offsets(partition, timeout=30)
+        low, end = consumer.get_watermark_offsets(partition, timeout=30)
         consumer.assign([TopicPartition(lane, partition.partition, low)])
         values: list[bytes] = []
-        while True:
+        position = low
+        while position < end:
             for message in consumer.consume(5_000, timeout=0.3):
-                error = message.error()
-                if error is not None:
-                    assert error.code() == KafkaError._PARTITION_EOF, error  # noqa: SLF001 - its public name
-                    return values
-                if message.key() == run_id.encode():
-                    value = message.value()
-                    assert value is not None
+                assert message.error() is None, message.error()
+                offset, value = message.offset(), message.value()
+                assert offset is not None
+                assert value is not None
+                position = offset + 1
+                if message.key() == run_id.encode() and offset < end:
                     values.append(value)
+        return values
     finally:
         consumer.close()
 

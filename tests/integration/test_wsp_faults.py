@@ -88,17 +88,18 @@ def test_sigterm_drains_checkpoints_and_exits_0(wiring: Wiring, make_run: RunMak
 def test_two_instances_never_share_a_run_and_stand_in_for_each_other(
     wiring: Wiring, make_run: RunMaker, start: Start
 ) -> None:
-    first, second = start("speed: 0.2\n"), start("speed: 0.2\n")
+    instances = [start("speed: 0.2\n"), start("speed: 0.2\n")]
     runs = [make_run(30_000) for _ in range(3)]
     publish_control(wiring, *(run.ready_message() for run in runs))
-    for run in runs:
-        first.wait_for_rows(run.run_id, 200)
+    holders = [instances[0].wait_for_rows(run.run_id, 200)["owner"] for run in runs]
     for run in runs:
         sent = read_lane(wiring, run.run_id)
         assert sent == expected_messages(wiring, run)[: len(sent)], "two instances streamed one run"
-    first.kill()
+    instances.sort(key=lambda instance: holders[0].endswith(f":{instance.process.pid}"))
+    other, holder = instances
+    holder.kill()
     for run in runs:
-        second.run_to_the_end(run.run_id)
+        assert other.run_to_the_end(run.run_id)["owner"].endswith(f":{other.process.pid}")
         resends(read_lane(wiring, run.run_id), expected_messages(wiring, run))
 
 
