@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sluice_kit.index.file_operations import FileOperations
@@ -61,6 +61,8 @@ class Maintenance:
         )
         self._handed_out: list[Manifest] = []
         self._being_written: set[str] = set()
+        self._own_from = self._next_sequence
+        self._published: set[str] = set()
         for leftover in folder.glob(f"*{UNFINISHED_SUFFIX}"):
             files.remove(leftover)
 
@@ -113,6 +115,10 @@ class Maintenance:
                 view = self.view  # meanwhile the writer may have appended segments; nothing else changes them
                 kept = (*view.segments[: chosen.start], *merged, *view.segments[chosen.stop :])
                 self.view = View(kept, view.frozen, view.active)
+                unseen = [name for name in map(_name_of, segments[chosen]) if self._is_unseen(name)]
+        for name in unseen:
+            with suppress(OSError):  # then it is left to garbage collection
+                self._files.remove(self.folder / name)
         return True
 
     def manifest(self, batch_no: int) -> Manifest:
@@ -122,6 +128,7 @@ class Maintenance:
                 batch_no, self.layout.describe(), tuple(segment.ref for segment in self.view.segments)
             )
             self._handed_out.append(manifest)
+            self._published.update(ref.name for ref in manifest.segments)
         return manifest
 
     def collect_garbage(self, keep: Iterable[Manifest]) -> list[str]:
@@ -134,9 +141,14 @@ class Maintenance:
             named = {ref.name for manifest in (*kept, *self._handed_out) for ref in manifest.segments}
             named.update(segment.ref.name for segment in self.view.segments)
             unnamed = sorted(present - named - self._being_written)
+            self._published.difference_update(unnamed)
         for name in unnamed:
             self._files.remove(self.folder / name)
         return unnamed
+
+    def _is_unseen(self, name: str) -> bool:
+        """Whether this process made the file and no manifest ever named it: nobody can ask for it later."""
+        return sequence_of(name) >= self._own_from and name not in self._published
 
     @contextmanager
     def _new_file(self, most_rows: int) -> Iterator[SegmentFileWriter]:
@@ -176,3 +188,7 @@ class Maintenance:
             resumed = time.monotonic()
 
         return after_chunk
+
+
+def _name_of(segment: Segment) -> str:
+    return segment.ref.name

@@ -98,7 +98,11 @@ def merge_segments(
 
 def _chunks(segments: Sequence[Segment], chunk_rows: int) -> Iterator[tuple[list[int], list[int]]]:
     """Row ranges, one a segment, that cover everything once and never split rows of one prefix."""
-    cuts = np.unique(np.concatenate([segment.prefixes[chunk_rows::chunk_rows] for segment in segments]))
+    # Every segment proposes a cut each `stride` rows; every len(segments)-th proposal is taken. Between two
+    # of those lie at most 2 * chunk_rows rows, ties of one prefix aside.
+    stride = max(1, chunk_rows // len(segments))
+    proposed = np.sort(np.concatenate([segment.prefixes[stride::stride] for segment in segments]))
+    cuts = np.unique(proposed[len(segments) - 1 :: len(segments)])
     bounds: list[Numbers] = [segment.prefixes.searchsorted(cuts) for segment in segments]
     starts = [0] * len(segments)
     for number in range(len(cuts)):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from sluice_kit.index.large_arrays import large_octets
 from sluice_kit.index.layout import Numbers, Words
 
 _SPARE_BITS = 3
@@ -41,7 +42,7 @@ def _packed(ascending: Words, width: int) -> npt.NDArray[np.uint8]:
     chunk = min(width, _CHUNK_BITS)
     starts = np.arange(0, 1 << width, 1 << chunk, dtype=np.uint64)
     cuts = [*np.searchsorted(ascending, starts << shift).tolist(), len(ascending)]
-    bits = np.empty(1 << (width - 3), dtype=np.uint8)
+    bits = large_octets(1 << (width - 3))
     octets = 1 << (chunk - 3)
     for number, start in enumerate(starts):
         held = np.zeros(1 << chunk, dtype=np.bool_)

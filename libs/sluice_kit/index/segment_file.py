@@ -18,10 +18,9 @@ import os
 import struct
 from pathlib import Path
 
-import numpy as np
-
 from sluice_kit.index.errors import SegmentCorrupt, SegmentMissing
 from sluice_kit.index.file_operations import FileOperations
+from sluice_kit.index.large_arrays import large_words
 from sluice_kit.index.layout import RowLayout, Rows, Words
 from sluice_kit.index.manifest import SegmentRef
 
@@ -73,7 +72,7 @@ class SegmentFileWriter:
         self._bytes = 0
         self._unsynced = 0
         self._rows = 0
-        self._prefixes: Words = np.empty(most_rows, dtype=np.dtype("<u8"))
+        self._prefixes = large_words(most_rows)
         self._descriptor = files.create(self._unfinished)
         self._put(header_page(layout))
 
@@ -94,7 +93,8 @@ class SegmentFileWriter:
             raise ValueError(f"segment {self._name} has no rows")
         prefixes = self._prefixes[: self._rows]
         if self._rows < _WELL_FILLED * len(self._prefixes):
-            prefixes = prefixes.copy()
+            prefixes = large_words(self._rows)
+            prefixes[:] = self._prefixes[: self._rows]
         for start in range(0, self._rows, _PREFIXES_AT_ONCE):
             self._put(prefixes[start : start + _PREFIXES_AT_ONCE].data.cast("B"))
         self._put(_FOOTER.pack(_END_MAGIC, len(prefixes), int(prefixes[0]), int(prefixes[-1])))
@@ -172,9 +172,9 @@ def _verified_prefixes(descriptor: int, path: Path, ref: SegmentRef, layout: Row
     magic, count, _, _ = _FOOTER.unpack(os.pread(descriptor, _FOOTER.size, size - _FOOTER.size))
     if magic != _END_MAGIC or count != ref.rows:
         raise SegmentCorrupt(f"{path} ends with a wrong footer; rebuild the index")
-    prefixes = np.empty(ref.rows, dtype="<u8")
+    prefixes = large_words(ref.rows)
     target = prefixes.data.cast("B")
     at = 0
     while at < len(target):
         at += os.preadv(descriptor, [target[at : at + _READ_BYTES]], prefixes_at + at)
-    return prefixes.astype(np.uint64, copy=False)
+    return prefixes

@@ -33,9 +33,9 @@ class StoppableFiles(FileOperations):
         super().write(descriptor, data)
 
     def sync(self, descriptor: int) -> None:
-        """As the real one, counted."""
+        """Only counted: a process that ends, unlike a machine, leaves what it wrote; and tests are faster."""
+        del descriptor
         self._count()
-        super().sync(descriptor)
 
     def close(self, descriptor: int) -> None:
         """Always closes: an ended process has no descriptors either."""
@@ -48,9 +48,9 @@ class StoppableFiles(FileOperations):
         super().rename(source, target)
 
     def sync_folder(self, folder: Path) -> None:
-        """As the real one, counted."""
+        """Only counted, as `sync`."""
+        del folder
         self._count()
-        super().sync_folder(folder)
 
     def remove(self, path: Path) -> None:
         """As the real one, counted."""

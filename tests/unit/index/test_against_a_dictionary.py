@@ -179,7 +179,7 @@ class ManyRowsAgainstDictionary(IndexAgainstDictionary):
 
 
 _SETTINGS = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestUniqueIndex = IndexAgainstDictionary.TestCase
 TestUniqueIndex.settings = _SETTINGS

@@ -264,6 +264,19 @@ def test_garbage_is_only_what_no_manifest_names(tmp_path: Path) -> None:
         assert left == {ref.name for ref in third.segments}
 
 
+def test_segments_that_no_manifest_named_go_as_soon_as_they_are_merged(tmp_path: Path) -> None:
+    manifest, _ = filled(tmp_path)
+    with SegmentIndex.open(tmp_path, LAYOUT, manifest, by_hand()) as index:
+        for batch_no in range(100, 200):
+            index.apply(random_rows(64, batch_no), batch_no)
+            index.run_pending()
+        named = {ref.name for ref in manifest.segments}
+        left = {path.name for path in tmp_path.glob("*.segment")}
+        assert named <= left
+        assert len(left - named) <= 10 + index.status().segments
+        assert sealed(index).rows == manifest.rows + 6400
+
+
 def test_a_rebuilt_index_answers_as_the_one_before(tmp_path: Path) -> None:
     _, applied = filled(tmp_path)
     with SegmentIndex.rebuild(tmp_path, LAYOUT, enumerate(applied), by_hand()) as index:
