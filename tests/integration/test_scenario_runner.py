@@ -18,11 +18,13 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from typer.testing import CliRunner
 
+from services.ingestion_gate.verifier import EvidenceReader
 from services.scenario_runner import store
 from services.scenario_runner.app import ScenarioRunner
 from services.scenario_runner.settings import CONTROL, LANE, Policy, Settings
+from services.world_stream_producer.core import StreamPlan, plan_stream
 from sluice_cli.run_commands import run_app
-from sluice_contracts import Decoded, decode, encode
+from sluice_contracts import TOPICS, Decoded, decode, encode
 from sluice_engine import ReferenceEngine
 from sluice_engine.interface import EngineSpec
 from sluice_kit.artifacts import Digest, Locator, open_artifacts, open_oracle
@@ -198,6 +200,20 @@ async def test_a_submission_becomes_ready_with_evidence_by_reference(
     await admit(wiring, value)
     admitted = await runner.settled(run_id, admitted=True)
     assert admitted["ready_admitted"]["topic"] == CONTROL
+
+
+async def test_the_gate_and_the_stream_producer_read_this_ready(
+    wiring: Wiring, runner: Client, world: World, tenant: str
+) -> None:
+    run_id = (await runner.submit(world)).json()["run_id"]
+    await runner.settled(run_id)
+    ((_, ready),) = await lane_events(wiring, tenant, 1)
+    view = (await runner.http.get(f"/v1/runs/{run_id}/facts-view")).json()
+    plan = plan_stream(ready, view, TOPICS["ingress.world_stream_producer"].event_types)
+    assert isinstance(plan, StreamPlan), plan
+    assert plan.total_rows == 300
+    verdict = EvidenceReader(open_artifacts(wiring), open_oracle(wiring)).judge(ready)
+    assert (verdict.verdict, verdict.reasons) == ("PASS", ()), verdict  # type: ignore[union-attr]
 
 
 async def test_the_same_key_is_the_same_answer_and_another_body_is_refused(

@@ -32,11 +32,12 @@ from sluice_kit.workflow import (
 )
 from sluice_kit.workflow.testing import InMemoryLanes
 from sluice_kit.workflow.testing_link import CuttableLink
+from sluice_substrate import LocalStack
 
 pytestmark = pytest.mark.integration
 
 
-async def eventually(condition: Callable[[], bool], *, seconds: float = 30) -> None:
+async def eventually(condition: Callable[[], bool], *, seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while True:
             if condition():
@@ -202,6 +203,44 @@ async def test_a_stop_does_not_wait_for_postgres(wiring: Wiring, topic: str, sch
                 await publish(wiring, topic, b"a")
                 await eventually(lambda: reader.degraded("database"))
     assert reader.calls == []
+
+
+@pytest.mark.fault
+async def test_a_broker_that_was_killed_is_read_on_when_it_is_back(
+    stack: LocalStack, wiring: Wiring, topic: str, schema: str
+) -> None:
+    reader = Reader(wiring, topic, schema)
+    async with reader.workflow.running():
+        await publish(wiring, topic, b"a")
+        await eventually(lambda: reader.values == [b"a"])
+        await asyncio.to_thread(stack.kill_broker)
+        try:
+            await eventually(lambda: reader.degraded("broker"))
+            assert not reader.health.report().ready
+        finally:
+            await asyncio.to_thread(stack.up, ("kafka",))
+        await publish(wiring, topic, b"b")
+        await eventually(lambda: reader.values == [b"a", b"b"])
+        await eventually(lambda: reader.health.report().ready)
+
+
+@pytest.mark.fault
+async def test_a_postgres_that_was_stopped_is_used_on_when_it_is_back(
+    stack: LocalStack, wiring: Wiring, topic: str, schema: str
+) -> None:
+    reader = Reader(wiring, topic, schema)
+    async with reader.workflow.running():
+        await publish(wiring, topic, b"a")
+        await eventually(lambda: reader.values == [b"a"])
+        await asyncio.to_thread(stack.stop_postgres)
+        try:
+            await publish(wiring, topic, b"b")
+            await eventually(lambda: reader.degraded("database"))
+        finally:
+            await asyncio.to_thread(stack.start_postgres)
+        await eventually(lambda: reader.values == [b"a", b"b"])
+        await eventually(lambda: reader.health.report().ready)
+        assert (await reader.workflow.inbox.positions(topic))[0] == 2
 
 
 async def test_aborted_transactions_are_never_seen(wiring: Wiring, topic: str, schema: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Sequence
 from typing import Any, Final
@@ -12,9 +13,11 @@ from aiokafka.errors import KafkaError
 
 from sluice_kit.config import Wiring
 from sluice_kit.telemetry import register_secret
+from sluice_kit.workflow.isolation import answered
 from sluice_kit.workflow.outbox import LaneNotReachedError, OutboxEvent
 
 _ACK_SECONDS: Final = 15
+_STOP_SECONDS: Final = 2
 
 
 def aiokafka_options(wiring: Wiring, principal: str) -> dict[str, Any]:
@@ -49,10 +52,7 @@ class KafkaLaneWriter:
     async def write(self, events: Sequence[OutboxEvent]) -> None:
         """Send all and wait for all acknowledgements."""
         try:
-            async with asyncio.timeout(_ACK_SECONDS):
-                producer = await self._connected()
-                sent = [await producer.send(event.lane, event.value, key=event.key) for event in events]
-                await asyncio.gather(*sent)
+            await answered(self._send(events), _ACK_SECONDS)
         except (KafkaError, TimeoutError, OSError) as error:
             await self.close()
             raise LaneNotReachedError(f"{type(error).__name__}: {error}") from error
@@ -61,10 +61,13 @@ class KafkaLaneWriter:
         """Stop the producer; what it has not delivered stays in the outbox."""
         if self._producer is not None:
             producer, self._producer = self._producer, None
-            try:
-                await asyncio.wait_for(producer.stop(), 2)
-            except (KafkaError, TimeoutError, OSError):
-                return
+            with contextlib.suppress(Exception):  # it is given up in any case
+                await answered(producer.stop(), _STOP_SECONDS)
+
+    async def _send(self, events: Sequence[OutboxEvent]) -> None:
+        producer = await self._connected()
+        sent = [await producer.send(event.lane, event.value, key=event.key) for event in events]
+        await asyncio.gather(*sent)
 
     async def _connected(self) -> AIOKafkaProducer:
         if self._producer is None:

@@ -17,11 +17,14 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from sluice_kit.telemetry import Health, ServiceMetrics, get_logger
 from sluice_kit.workflow.backoff import Backoff
 from sluice_kit.workflow.database import DatabaseAwayError
+from sluice_kit.workflow.isolation import answered
 
 _log = get_logger("consumer")
 CHECK: Final = "broker"
 POSITION_GONE: Final = "POSITION_GONE"
-_LOOK_SECONDS: Final = 10  # how long the broker may take to answer a question
+_CONNECT_SECONDS: Final = 30
+_LOOK_SECONDS: Final = 8  # how long the broker may take to answer a question
+_STOP_SECONDS: Final = 2
 _LAG_EVERY_SECONDS: Final = 5.0
 
 Positions = Callable[[str], Awaitable[dict[int, int]]]
@@ -89,8 +92,8 @@ class PositionedConsumer:
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
             try:
-                await asyncio.wait_for(consumer.stop(), 2)
-            except (KafkaError, TimeoutError, OSError) as error:
+                await answered(consumer.stop(), _STOP_SECONDS)
+            except Exception as error:  # noqa: BLE001 - it is given up in any case
                 _log.info("consumer did not stop cleanly", error=type(error).__name__)
 
     async def getmany(self, *, timeout_ms: int = 0, max_records: int | None = None) -> Batches:
@@ -98,11 +101,12 @@ class PositionedConsumer:
         self._health.beat("consumer", limit_seconds=60)
         try:
             if self._consumer is None:
-                await self._connect()
+                await answered(self._connect(), _CONNECT_SECONDS)
             assert self._consumer is not None
             if time.monotonic() >= self._lag_due:
-                await self._look_at_lag(self._consumer)
-            batches: Batches = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+                await answered(self._look_at_lag(self._consumer), _LOOK_SECONDS)
+            asked = self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+            batches: Batches = await answered(asked, timeout_ms / 1000 + _LOOK_SECONDS)
         except (PositionGoneError, OffsetOutOfRangeError) as error:
             detail = (
                 str(error)
@@ -114,6 +118,9 @@ class PositionedConsumer:
             await self._failed(None, "")
         except (KafkaError, TimeoutError, OSError) as error:
             await self._failed(CHECK, f"the broker does not answer ({type(error).__name__}: {error})")
+        except Exception as error:  # noqa: BLE001 - the loop that polls must outlive it
+            _log.exception("cannot read")
+            await self._failed(CHECK, f"{type(error).__name__} while reading: {error}")
         else:
             return batches
         return {}
@@ -135,11 +142,10 @@ class PositionedConsumer:
             fetch_max_wait_ms=100,
         )
         self._consumer = consumer
-        async with asyncio.timeout(3 * _LOOK_SECONDS):
-            await consumer.start()
-            starts = {}
-            for topic in self._topics:
-                starts.update(await self._starts(consumer, topic))
+        await consumer.start()
+        starts = {}
+        for topic in self._topics:
+            starts.update(await self._starts(consumer, topic))
         consumer.assign(list(starts))
         for partition, offset in starts.items():
             consumer.seek(partition, offset)
@@ -151,13 +157,12 @@ class PositionedConsumer:
         )
 
     async def _starts(self, consumer: AIOKafkaConsumer, topic: str) -> dict[TopicPartition, int]:
-        async with asyncio.timeout(_LOOK_SECONDS):
-            await consumer.beginning_offsets([TopicPartition(topic, 0)])  # makes the client learn the topic
-            partitions = [
-                TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())
-            ]
-            low = await consumer.beginning_offsets(partitions)
-            end = await consumer.end_offsets(partitions)
+        await consumer.beginning_offsets([TopicPartition(topic, 0)])  # makes the client learn the topic
+        partitions = [
+            TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())
+        ]
+        low = await consumer.beginning_offsets(partitions)
+        end = await consumer.end_offsets(partitions)
         stored = await self._positions(topic)
         return {
             tp: start_offset(f"{topic}/{tp.partition}", stored.get(tp.partition), low[tp], end[tp])
@@ -167,9 +172,8 @@ class PositionedConsumer:
     async def _look_at_lag(self, consumer: AIOKafkaConsumer) -> None:
         self._lag_due = time.monotonic() + _LAG_EVERY_SECONDS
         partitions = list(consumer.assignment())
-        async with asyncio.timeout(_LOOK_SECONDS):
-            ends = await consumer.end_offsets(partitions)
-            for partition, end in ends.items():
-                behind = end - await consumer.position(partition)
-                self._metrics.lag_records(partition.topic, partition.partition).set(max(0, behind))
+        ends = await consumer.end_offsets(partitions)
+        for partition, end in ends.items():
+            behind = end - await consumer.position(partition)
+            self._metrics.lag_records(partition.topic, partition.partition).set(max(0, behind))
         self._health.ok(CHECK)
