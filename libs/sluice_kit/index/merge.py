@@ -76,7 +76,7 @@ def merge_segments(
     `after_chunk` is called between chunks: it may rest, and it may raise to give up.
     """
     empty = True
-    for starts, stops in _chunks(segments, settings.merge_chunk_rows):
+    for starts, stops in merge_chunks(segments, settings.merge_chunk_rows):
         rows = np.concatenate(
             [
                 segment.read_range(start, stop)
@@ -96,7 +96,7 @@ def merge_segments(
     return writer.finish()
 
 
-def _chunks(segments: Sequence[Segment], chunk_rows: int) -> Iterator[tuple[list[int], list[int]]]:
+def merge_chunks(segments: Sequence[Segment], chunk_rows: int) -> Iterator[tuple[list[int], list[int]]]:
     """Row ranges, one a segment, that cover everything once and never split rows of one prefix."""
     # Every segment proposes a cut each `stride` rows; every len(segments)-th proposal is taken. Between two
     # of those lie at most 2 * chunk_rows rows, ties of one prefix aside.

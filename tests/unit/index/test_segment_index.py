@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,9 @@ from sluice_kit.index import (
     SegmentMissing,
     SegmentWriteFailed,
 )
-from sluice_kit.index.merge import choose_merge
+from sluice_kit.index.merge import choose_merge, merge_chunks
 from sluice_kit.index.prefix_filter import PrefixFilter
+from sluice_kit.index.segment import Segment
 from sluice_kit.index.testing import StoppableFiles
 
 LAYOUT = RowLayout([("key", "V16"), ("hash", "V32"), ("ts_utc", "<i8"), ("offset", "<i8")])
@@ -306,6 +308,23 @@ def test_merging_ends_with_few_segments_and_respects_the_largest(
     else:
         pytest.fail("merging never came to rest")
     assert sum(counts) == total
+
+
+@pytest.mark.parametrize(("segments", "chunk_rows"), [(1, 20), (7, 20), (40, 20), (40, 100), (40, 10_000)])
+def test_a_merge_holds_few_rows_at_a_time_however_many_segments(
+    tmp_path: Path, segments: int, chunk_rows: int
+) -> None:
+    tables = by_hand(memtable_rows=50)
+    with SegmentIndex.open(tmp_path, LAYOUT, settings=replace(tables, fan_in=100)) as index:
+        for batch_no in range(segments):
+            index.apply(random_rows(50, batch_no), batch_no)
+        manifest = sealed(index)
+    opened = [Segment.open(tmp_path, ref, LAYOUT) for ref in manifest.segments]
+    assert len(opened) == segments
+    sizes = [sum(stops) - sum(starts) for starts, stops in merge_chunks(opened, chunk_rows)]
+    assert sum(sizes) == 50 * segments
+    assert max(sizes) <= 2 * max(chunk_rows, segments)
+    assert len(sizes) <= 2 + 50 * segments / (chunk_rows / 2)
 
 
 @given(
