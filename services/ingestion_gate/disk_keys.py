@@ -12,6 +12,7 @@ import orjson
 from services.ingestion_gate.model import Admission, Known
 from sluice_kit.index import IndexSettings, Manifest, RowLayout, Rows, SegmentIndex
 from sluice_kit.stage import Coordinate, FrozenState, StageError
+from sluice_kit.stage.snapshot_file import write_snapshot_file
 
 LAYOUT = RowLayout(
     [
@@ -39,8 +40,8 @@ class _Frozen:
 
     def write(self, folder: Path) -> list[Path]:
         manifest = self.promise.result(SEAL_SECONDS)
-        path = folder / f"{MANIFEST_PREFIX}{manifest.batch_no}-{len(manifest.segments)}.json"
-        path.write_bytes(orjson.dumps({"topics": self.topics, "index": manifest.to_bytes().decode()}))
+        content = orjson.dumps({"topics": self.topics, "index": manifest.to_bytes().decode()})
+        path = write_snapshot_file(folder, f"{MANIFEST_PREFIX}{manifest.batch_no}", content, ".json")
         return [path, *(self.folder / segment.name for segment in manifest.segments)]
 
 

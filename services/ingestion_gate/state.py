@@ -12,6 +12,7 @@ from services.ingestion_gate.model import Admission, HeldReady, KnownKeys, Run, 
 from services.ingestion_gate.overlay import GateOverlay, GateView
 from services.ingestion_gate.policy import BUILT_IN, GatePolicy, PolicyProblem
 from sluice_kit.stage import Coordinate, FrozenState, Record, StageError
+from sluice_kit.stage.snapshot_file import write_snapshot_file
 
 SNAPSHOT_PREFIX = "gate-state-"
 
@@ -40,9 +41,7 @@ class _Snapshot:
     keys: FrozenState
 
     def write(self, folder: Path) -> list[Path]:
-        path = folder / f"{SNAPSHOT_PREFIX}{self.batch_no}.json"
-        if not path.exists():
-            path.write_bytes(self.content)
+        path = write_snapshot_file(folder, f"{SNAPSHOT_PREFIX}{self.batch_no}", self.content, ".json")
         return [path, *self.keys.write(folder)]
 
 

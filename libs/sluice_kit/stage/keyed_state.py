@@ -13,6 +13,7 @@ import orjson
 
 from sluice_kit.stage.errors import StageError
 from sluice_kit.stage.model import Coordinate, FrozenState
+from sluice_kit.stage.snapshot_file import write_snapshot_file
 
 MAX_DELTAS = 8
 Value = Any
@@ -109,16 +110,18 @@ class KeyedState:
         merged: dict[str, Value] = {}
         for delta in deltas:
             merged.update(delta)
-        path = folder / f"{self._name}-{batch_no}-delta.json"
-        path.write_bytes(orjson.dumps(merged))
-        files = [*self._files, path]
+        files = self._files
+        if merged or not files:
+            path = write_snapshot_file(
+                folder, f"{self._name}-{batch_no}-delta", orjson.dumps(merged), ".json"
+            )
+            files = [*files, path]
         if len(files) > MAX_DELTAS:
             values: dict[str, Value] = {}
             for part in files:
                 _fold(values, part)
-            base = folder / f"{self._name}-{batch_no}-base.json"
-            base.write_bytes(orjson.dumps(values))
-            files = [base]
+            content = orjson.dumps(values)
+            files = [write_snapshot_file(folder, f"{self._name}-{batch_no}-base", content, ".json")]
         self._files = files
         self._unsealed = self._unsealed[len(deltas) :]
         return files
