@@ -1,0 +1,59 @@
+"""One broker and one database for all fault tests, apart from those of other tests: here they get killed."""
+
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sluice_contracts import TOPICS
+from sluice_fleet import Deployment
+from sluice_fleet.tokens import ensure_tokens
+from sluice_kit.kafka import admin
+from tests.faults.proving_ground import ProvingGround
+
+PACE = 2_400
+"""Domain seconds a second: a world of one day streams for about 36 s."""
+
+
+@pytest.fixture(scope="session")
+def fault_home() -> Iterator[Path]:
+    """Broker, database, topics, access and tokens under one folder; no service runs yet."""
+    home = Path(tempfile.mkdtemp(prefix="sluice-faults-"))
+    deployment = Deployment(home, bound=True)
+    try:
+        stack = deployment.stack
+        stack.up(("kafka", "postgres"))
+        client = stack.admin()
+        admin.apply(client, admin.plan(client, TOPICS))
+        ensure_tokens(home / "secrets")
+        yield home
+    finally:
+        deployment.down()
+        if "SLUICE_KEEP_TEST_STACK" not in os.environ:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def ground(fault_home: Path) -> Iterator[ProvingGround]:
+    """All services run, the repository's policy is in force; drained (not killed) at the end."""
+    deployment = Deployment(fault_home, bound=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLUICE_WSP_SPEED", str(PACE))
+        deployment.stack.up(("kafka", "postgres"))
+        deployment.fleet.start()
+        place = ProvingGround(deployment)
+        place.steps.use_policy()
+        yield place
+        assert deployment.fleet.stop() == []
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """Random moments; the seed is printed, `SLUICE_FAULT_SEED` repeats a run."""
+    seed = int(os.environ.get("SLUICE_FAULT_SEED") or random.SystemRandom().randrange(10**6))
+    print(f"{request.node.name}: SLUICE_FAULT_SEED={seed}")  # noqa: T201 - shown when a test fails
+    return random.Random(seed)

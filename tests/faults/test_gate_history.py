@@ -1,0 +1,277 @@
+"""Starts against a history: none at all, other code, poison, a clock that jumps, input that is gone."""
+
+import os
+import shutil
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from services.ingestion_gate.disk_keys import DiskKeys
+from services.ingestion_gate.stage import GateStage, gate_chain
+from services.ingestion_gate.state import GateState
+from sluice_checker import CheckReport, CheckSettings, check, read_wiring, table
+from sluice_cli.demo_traffic import payment_fields
+from sluice_contracts import TOPICS, Decoded, decode, encode
+from sluice_fleet import Deployment
+from sluice_fleet.tokens import ensure_tokens
+from sluice_kit.artifacts import open_artifacts
+from sluice_kit.config import Wiring, load_wiring
+from sluice_kit.kafka import admin, idempotent_producer_config, reader_config
+from sluice_kit.stage.observer import StageObserver
+from sluice_kit.stage.runner import StageRunner, wall_clock
+from sluice_kit.telemetry import Health, MetricFamilies
+from tests.faults.gate_process import StageProcess, altered_code
+from tests.faults.proving_ground import read_all
+from tests.faults.waiting import until
+
+pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(300)]
+LANE = "ingress.partner_acme"
+HOUR = 3_600_000_000
+SAME_OUTPUTS = {"ingestion_gate/core.py": ('"""The gate\'s step', '"""Said otherwise. The gate\'s step')}
+OTHER_OUTPUTS = {
+    "ingestion_gate/receipts.py": ("identity = receipt_id(", 'identity = "0" * 64 or receipt_id(')
+}
+POISON_MARK = "raise-on-this"
+RAISING = {
+    "ingestion_gate/screening.py": (
+        "        value = record.value\n",
+        f"""        value = record.value
+        if value and b"{POISON_MARK}" in value:
+            raise LookupError("a bug of this release")
+""",
+    )
+}
+
+
+class OneGate:
+    """A broker of its own and a gate process at a time: what happens here cannot be undone elsewhere."""
+
+    def __init__(self, home: Path) -> None:
+        self.deployment = Deployment(home, bound=True)
+        self.home = home
+        self.sent = 0
+        self._numbers = 0
+
+    @property
+    def wiring(self) -> Wiring:
+        return load_wiring(self.deployment.wiring_file)
+
+    def gate(self, *arguments: str, **options: Any) -> StageProcess:
+        self._numbers += 1
+        log = self.home / "logs" / f"gate-{self._numbers}.log"
+        return StageProcess(self.deployment.wiring_file, log, *arguments, **options)
+
+    def send(self, count: int, stem: str = "e") -> list[str]:
+        ids = [f"{stem}-{uuid.uuid4().hex}" for _ in range(count)]
+        producer = Producer(idempotent_producer_config(self.wiring, "partner_acme"))
+        for event_id in ids:
+            producer.produce(LANE, encode("payment", 1, payment_fields(event_id, 5)), event_id.encode())
+        assert producer.flush(30) == 0
+        self.sent += count
+        return ids
+
+    def receipts(self) -> list[dict[str, Any]]:
+        """Payloads of all receipts, in the order of the bus (its one partition a time)."""
+        consumer = Consumer(reader_config(self.wiring, "auditor", group="auditor-faults"))
+        try:
+            return [
+                found.fields["payload"]
+                for value in read_all(consumer, "audit.receipt")
+                if isinstance(found := decode(value), Decoded)
+            ]
+        finally:
+            consumer.close()
+
+    def basis(self) -> list[dict[str, Any]]:
+        """All basis records of the gate."""
+        consumer = Consumer(reader_config(self.wiring, "auditor", group="auditor-faults"))
+        try:
+            return [
+                found.fields
+                for value in read_all(consumer, "basis.ingestion_gate")
+                if isinstance(found := decode(value), Decoded)
+            ]
+        finally:
+            consumer.close()
+
+    def settled(self) -> None:
+        """Everything sent has its receipt."""
+        until(lambda: len(self.receipts()) >= self.sent, "receipts of everything sent")
+
+    def verdict(self) -> CheckReport:
+        wiring = read_wiring(self.deployment.wiring_file)
+        report = check(wiring.connection, wiring.evidence, CheckSettings(until_sent=self.sent))
+        assert report.ok, table(report)
+        assert report.lane_records == self.sent
+        return report
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[OneGate]:
+    home = Path(tempfile.mkdtemp(prefix="sluice-history-"))
+    one = OneGate(home)
+    try:
+        stack = one.deployment.stack
+        stack.up(("kafka",))
+        client = stack.admin()
+        admin.apply(client, admin.plan(client, TOPICS))
+        ensure_tokens(home / "secrets")
+        yield one
+    finally:
+        one.deployment.down()
+        if "SLUICE_KEEP_TEST_STACK" not in os.environ:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def test_a_fresh_stack_without_any_offsets_starts_cleanly(alone: OneGate) -> None:
+    gate = alone.gate()
+    assert (gate.restored()["batches"], gate.restored()["events"]) == (0, 0)
+    alone.send(300)
+    alone.settled()
+    assert gate.drain() == 0
+    assert alone.verdict().admitted == 300
+
+
+def test_other_code_replays_nothing_after_a_drain(alone: OneGate, tmp_path: Path) -> None:
+    gate = alone.gate(code=altered_code(tmp_path, OTHER_OUTPUTS))
+    assert gate.restored()["batches"] == 0
+    assert gate.drain() == 0
+
+
+def test_other_code_with_the_same_outputs_starts_after_a_kill(alone: OneGate, tmp_path: Path) -> None:
+    killed = alone.gate().started()
+    alone.send(200)
+    alone.settled()
+    killed.kill()
+    gate = alone.gate(code=altered_code(tmp_path, SAME_OUTPUTS))
+    report = gate.restored()
+    assert report["events"] >= 200
+    assert report["uncompared"] == 0
+    revisions = {record["code_rev"] for record in alone.basis()[-2:]}
+    assert len(revisions) == 2, "the code was meant to have another revision"
+    assert gate.drain() == 0
+    alone.verdict()
+
+
+def test_other_code_with_other_outputs_is_refused_until_it_is_accepted(
+    alone: OneGate, tmp_path: Path
+) -> None:
+    killed = alone.gate().started()
+    alone.send(200)
+    alone.settled()
+    killed.kill()
+    before = len(alone.receipts())
+    code = altered_code(tmp_path, OTHER_OUTPUTS)
+    refused = alone.gate(code=code)
+    assert refused.ended() == 71
+    assert "REPLAY_DIVERGENCE" in refused.text()
+    assert "--accept-code-change" in refused.text()
+    accepted = alone.gate("--accept-code-change", code=code)
+    assert accepted.restored()["uncompared"] > 0
+    assert accepted.drain() == 0
+    assert len(alone.receipts()) == before
+    alone.verdict()
+
+
+def test_one_poisonous_record_is_quarantined_and_a_restart_agrees(alone: OneGate, tmp_path: Path) -> None:
+    code = altered_code(tmp_path, RAISING)
+    gate = alone.gate(code=code).started()
+    good, bad = alone.send(20), alone.send(1, POISON_MARK)
+    good += alone.send(20)
+    alone.settled()
+    gate.kill()
+    again = alone.gate(code=code)
+    assert again.restored()["uncompared"] == 0
+    assert again.drain() == 0
+    by_id = {payload["subject_event_id"]: payload for payload in alone.receipts()}
+    assert {by_id[event_id]["decision"] for event_id in good} == {"ADMIT"}
+    poisoned = [p for p in alone.receipts() if p["reason_codes"] == ["POISON"]]
+    assert len(poisoned) == len(bad) == 1
+    assert "a bug of this release" in poisoned[0]["detail"]
+    alone.verdict()
+
+
+def test_a_bad_release_stops_and_writes_nothing(alone: OneGate, tmp_path: Path) -> None:
+    before = len(alone.receipts())
+    bad = alone.gate(code=altered_code(tmp_path, RAISING)).started()
+    ids = alone.send(60, POISON_MARK)
+    assert bad.ended() == 73
+    assert "bad deployment" in bad.text()
+    refused_before_the_limit = len(alone.receipts()) - before
+    assert refused_before_the_limit <= 10
+    good = alone.gate().started()
+    alone.settled()
+    assert good.drain() == 0
+    by_id = {p["subject_event_id"]: p["decision"] for p in alone.receipts()}
+    assert sum(by_id.get(event_id) == "ADMIT" for event_id in ids) == 60 - refused_before_the_limit
+    alone.verdict()
+
+
+def test_a_clock_that_jumps_never_takes_time_back(alone: OneGate) -> None:
+    offset = [0]
+    gate = GateStage(GateState(DiskKeys(alone.wiring.state_dir / "ingestion_gate" / "0")))
+    health = Health("ingestion_gate")
+    metrics = [MetricFamilies().service("ingestion_gate", "0")]
+    runner = StageRunner(
+        gate_chain(gate),
+        alone.wiring,
+        open_artifacts(alone.wiring),
+        StageObserver(metrics, health),
+        clock=lambda: wall_clock() + offset[0],
+    )
+    failures: list[BaseException] = []
+    thread = threading.Thread(target=_run, args=(runner, failures))
+    thread.start()
+    try:
+        until(lambda: runner.restored or failures, "the runner to have started")
+        assert failures == []
+        for jump in (0, -HOUR, 24 * HOUR, -HOUR):
+            offset[0] = jump
+            alone.send(10)
+            alone.settled()
+    finally:
+        runner.stop()
+        thread.join(60)
+    assert failures == []
+    nows = [record["now"] for record in alone.basis()]
+    assert nows == sorted(nows)
+    assert nows[-1] >= wall_clock() + 23 * HOUR
+    by_lane: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for payload in alone.receipts():
+        lane = by_lane.setdefault((payload["lane_topic"], payload["lane_partition"]), [])
+        lane.append((payload["lane_offset"], payload["admitted_at"]))
+    for lane in by_lane.values():
+        admitted_at = [moment for _, moment in sorted(lane)]
+        assert admitted_at == sorted(admitted_at)
+    alone.verdict()
+
+
+def _run(runner: StageRunner, failures: list[BaseException]) -> None:
+    try:
+        runner.run()
+    except BaseException as error:  # noqa: BLE001 - told to the test
+        failures.append(error)
+
+
+def test_input_that_is_gone_is_an_incident_never_a_gap(alone: OneGate) -> None:
+    """Last of its module: what is deleted here cannot be brought back."""
+    before = len(alone.receipts())
+    alone.send(400)
+    client = alone.deployment.stack.admin()
+    gone = TopicPartition(LANE, 0, -1)  # the end of the partition
+    low = client.delete_records([gone])[gone].result().low_watermark
+    refused = alone.gate()
+    assert refused.ended() == 72
+    text = refused.text()
+    for part in ("REPLAY_INPUT_GONE", f"{LANE}/0", str(low), "docs/runbooks/input-gone.md"):
+        assert part in text
+    assert len(alone.receipts()) == before
+    again = alone.gate()
+    assert again.ended() == 72, "it must not skip what is gone at a second try either"
+    assert len(alone.receipts()) == before
