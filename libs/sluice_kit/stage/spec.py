@@ -43,6 +43,8 @@ class StageSettings:
     checkpoint_events: int = 500_000
     max_checkpoint_age_seconds: float = 600.0
     start_deadline_seconds: float = 120.0
+    transaction_timeout_seconds: float = 10.0
+    """How long the broker lets a transaction of a silent process hold readers up."""
     retry_backoff_seconds: float = 0.1
     accept_code_change: bool = False
     """Step batches of another code revision without holding their outputs against the log (audited)."""

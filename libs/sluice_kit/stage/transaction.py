@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -127,8 +128,9 @@ class TransactionalWriter:
 
     def close(self) -> None:
         """Throw the producer away; an open transaction is aborted by the next `init_transactions`."""
-        self._producer.purge()
-        self._producer.flush(0)
+        with suppress(KafkaException):  # a fatal error, raised once more
+            self._producer.purge()
+            self._producer.flush(0)
 
     def _checked(self, error: KafkaError | None, _message: KafkaMessage) -> None:
         if error is not None:
@@ -144,12 +146,12 @@ class TransactionalWriter:
                     produce(*arguments)
                     done += 1
             except BufferError:
-                self._producer.poll(0.05)
+                self._served(lambda: self._producer.poll(0.05))
             except KafkaException as error:
                 self._classify(error)
 
     def _flush(self) -> None:
-        left = self._producer.flush(FLUSH_SECONDS)
+        left = self._served(lambda: self._producer.flush(FLUSH_SECONDS))
         if self._failure is not None:
             if self._failure.code() in FENCED_CODES:
                 raise FencedError(f"{self.transactional_id}: {self._failure.str()}")
@@ -158,6 +160,14 @@ class TransactionalWriter:
             raise TransactionAbortedError(
                 f"{self.transactional_id}: {left} records undelivered after {FLUSH_SECONDS} s"
             )
+
+    def _served(self, serve: Callable[[], int]) -> int:
+        """Serve callbacks: a fatal error of the client (fenced) is raised by whatever call serves it."""
+        try:
+            return serve()
+        except KafkaException as error:
+            self._classify(error)
+            raise
 
     def _classify(self, error: KafkaException) -> None:
         cause: KafkaError = error.args[0]

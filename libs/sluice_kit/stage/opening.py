@@ -1,0 +1,165 @@
+"""The start of a shard: fence what came before, load, replay, and only then read on."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer
+
+from sluice_kit.artifacts import ArtifactStore
+from sluice_kit.config import Wiring
+from sluice_kit.kafka import reader_config, transactional_producer_config
+from sluice_kit.stage.basis import BasisLog
+from sluice_kit.stage.checkpoint import Checkpointer
+from sluice_kit.stage.errors import ChainNotDrainedError
+from sluice_kit.stage.poison import describe
+from sluice_kit.stage.restore import (
+    LoggedPlaces,
+    MemberHistory,
+    RestoreReport,
+    load_history,
+    replay_pending,
+    starts_of,
+)
+from sluice_kit.stage.source import InputReader, RangeReader, partition_counts
+from sluice_kit.stage.spec import ChainSpec, StageSettings
+from sluice_kit.stage.transaction import TransactionalWriter
+
+METADATA_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPlace:
+    """Which shard of which chain a process runs, and against what."""
+
+    spec: ChainSpec
+    wiring: Wiring
+    store: ArtifactStore
+    settings: StageSettings
+    shard: int
+
+    @property
+    def principal(self) -> str:
+        """Who the process is to the broker: the head's service."""
+        return self.spec.head.name
+
+    @property
+    def transactional_id(self) -> str:
+        """One a shard: its newest owner fences the others."""
+        return f"{self.spec.head.name}-{self.shard}"
+
+    def consumer(self, purpose: str) -> Consumer:
+        """A consumer that assigns explicit offsets."""
+        group = f"{self.principal}-{purpose}-{self.shard}"
+        return Consumer(reader_config(self.wiring, self.principal, group=group))
+
+
+@dataclass(slots=True)
+class OpenShard:
+    """A shard that is up to the end of its log."""
+
+    members: list[MemberHistory]
+    reader: InputReader
+    partitions: dict[str, int]
+    writer: TransactionalWriter
+    restored: RestoreReport
+
+
+def open_writer(
+    place: ShardPlace, transactional_id: str, partitions: dict[str, int], waiting: Callable[[str], None]
+) -> TransactionalWriter:
+    """A writer whose older instances are fenced; waits for the broker. Raises StageError."""
+    config = transactional_producer_config(
+        place.wiring,
+        place.principal,
+        transactional_id=transactional_id,
+        timeout_ms=round(place.settings.transaction_timeout_seconds * 1_000),
+    )
+    writer = TransactionalWriter(config, partitions)
+    writer.open(deadline_seconds=place.settings.start_deadline_seconds, waiting=waiting)
+    return writer
+
+
+def open_shard(place: ShardPlace, waiting: Callable[[str], None]) -> OpenShard:
+    """Fence, read the basis logs, load checkpoints, replay what follows. Raises StageError."""
+    partitions = _partitions(place)
+    writer = open_writer(place, place.transactional_id, partitions, waiting)
+    members = [_member(place, index) for index in range(len(place.spec.members))]
+    for member in members:
+        found = member.basis.last()
+        if found is not None and found[1].transactional_id != place.transactional_id:
+            open_writer(place, found[1].transactional_id, partitions, waiting).close()
+    for member in members:
+        load_history(member)
+    restored = _replay(place, members, partitions)
+    for member in members[1:]:
+        _check_caught_up(place, member, partitions)
+    head = members[0]
+    positions = {
+        (topic, partition): head.positions.get((topic, partition), 0)
+        for topic in place.spec.head.inputs
+        for partition in range(partitions[topic])
+    }
+    reader = InputReader(place.consumer("input"), positions, with_headers=place.spec.with_headers)
+    head.positions = reader.positions
+    return OpenShard(members, reader, partitions, writer, restored)
+
+
+def _partitions(place: ShardPlace) -> dict[str, int]:
+    consumer = place.consumer("metadata")
+    try:
+        partition_counts(consumer, sorted({topic for stage in place.spec.members for topic in stage.inputs}))
+        topics = consumer.list_topics(timeout=METADATA_SECONDS).topics
+    finally:
+        consumer.close()
+    return {name: len(topic.partitions) for name, topic in topics.items() if topic.partitions}
+
+
+def _member(place: ShardPlace, index: int) -> MemberHistory:
+    stage = place.spec.members[index]
+    checkpointer = Checkpointer(
+        place.store,
+        place.wiring.state_dir / stage.name / str(place.shard),
+        service=stage.name,
+        shard=place.shard,
+        code_rev=place.spec.code_rev,
+    )
+    basis = BasisLog(place.consumer("basis"), f"basis.{stage.name}", place.shard)
+    return MemberHistory(stage, place.shard, basis, checkpointer)
+
+
+def _replay(place: ShardPlace, members: list[MemberHistory], partitions: dict[str, int]) -> RestoreReport:
+    started = time.monotonic()
+    starts = starts_of(members[0].pending)
+    consumer = place.consumer("replay")
+    try:
+        ranges = RangeReader(consumer, starts, with_headers=place.spec.with_headers) if starts else None
+        report = replay_pending(
+            place.spec,
+            members,
+            lambda record: [] if ranges is None else ranges.read(record.inputs),
+            LoggedPlaces(partitions),
+            accept_code_change=place.settings.accept_code_change,
+        )
+    finally:
+        consumer.close()
+    return RestoreReport(report.batches, report.events, report.uncompared, time.monotonic() - started)
+
+
+def _check_caught_up(place: ShardPlace, member: MemberHistory, partitions: dict[str, int]) -> None:
+    """A chained member is fed in memory, so nothing may wait for it on the bus when the chain starts."""
+    positions = {
+        (topic, partition): member.positions.get((topic, partition), 0)
+        for topic in member.stage.inputs
+        for partition in range(partitions[topic])
+    }
+    consumer = place.consumer(f"check-{member.stage.name}")
+    try:
+        waiting = InputReader(consumer, positions, with_headers=frozenset()).waiting()
+    finally:
+        consumer.close()
+    if waiting is not None:
+        raise ChainNotDrainedError(
+            f"{member.stage.name} has not read {describe(waiting)}: let it catch up in the old topology and "
+            "drain it (SIGTERM) before the chain starts"
+        )
