@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
+from typer.testing import CliRunner
 
 from sluice_checker import CheckSettings, Fault, check, read_wiring
 from sluice_checker.bus_reader import BusReader
 from sluice_checker.logs import Recorded
+from sluice_cli.bus_commands import lag
 from sluice_contracts import LANES, TOPICS, encode
 from sluice_fleet.fleet import Fleet
 from sluice_fleet.topology import Topology, services
@@ -256,6 +259,19 @@ def test_the_gate_of_the_project_is_found_right(
     assert (report.lane_records, report.admitted, report.duplicates) == (545, 501, 40)
     assert (report.quarantined, report.evidence) == (4, 4)
     assert (report.missing, report.twice) == (0, 0)
+    assert lag_of_the_gate(wiring_file) == dict.fromkeys(range(4), 0)
+
+
+def lag_of_the_gate(wiring_file: Path) -> dict[int, int]:
+    """What `sluice lag` says about the partitions of our lane."""
+    app = typer.Typer()
+    app.command("lag")(lag)
+    answer = CliRunner().invoke(app, ["--wiring", str(wiring_file), "--json"])
+    assert answer.exit_code == 0, answer.output
+    readers = json.loads(answer.stdout)["readers"]
+    ours = [item for item in readers if (item["reader"], item["topic"]) == ("ingestion_gate", LANE)]
+    assert {item["source"] for item in ours} == {"basis"}
+    return dict.fromkeys(range(4), 0) | {item["partition"]: item["lag"] for item in ours}
 
 
 def test_the_reader_hands_over_each_committed_record_once(wiring_file: Path, topics_applied: None) -> None:

@@ -1,0 +1,99 @@
+"""The examples as a newcomer runs them, against a real deployment."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sluice_cli.contracts_commands import contracts_app
+from sluice_cli.policy_commands import policy_app
+from sluice_fleet.fleet import Fleet
+from sluice_fleet.tokens import ensure_tokens
+from sluice_fleet.topology import Topology, services
+from sluice_kit.config import load_wiring
+from sluice_substrate import LocalStack
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+MEMBERS = Topology(name="gate-and-edge", members=services("ingestion_gate", "ingest_edge"))
+
+
+@pytest.fixture(scope="module")
+def deployment(stack: LocalStack, wiring_file: Path, topics_applied: None) -> Iterator[Path]:
+    ensure_tokens(stack.home / "secrets")
+    fleet = Fleet(stack.home, MEMBERS)
+    fleet.start()
+    policy = str(ROOT / "deploy" / "policy" / "ingestion_gate.yaml")
+    registry = load_wiring(wiring_file).registry.url
+    assert registry is not None
+    for app, arguments in (
+        (policy_app, ["apply", policy, "--wiring", str(wiring_file)]),
+        (contracts_app, ["publish", "--registry", registry]),
+    ):
+        done = CliRunner().invoke(app, [*arguments, "--json"])
+        assert done.exit_code == 0, done.output
+    yield wiring_file
+    assert fleet.stop() == []
+
+
+def run(name: str, wiring_file: Path, *arguments: str) -> tuple[int, str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("SLUICE_", "KAFKA_"))}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), "--wiring", str(wiring_file), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        env=clean,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_publisher_sees_its_receipt_and_a_repeat_sees_the_first_place(
+    deployment: Path, unique: Callable[[str], str]
+) -> None:
+    same = ("--event-id", unique("acme"), "--ts-utc", str(time.time_ns() // 1_000))
+    code, first = run("publish_payment.py", deployment, *same)
+    assert code == 0, first
+    decision, place = first.splitlines()[-1].split()
+    assert decision == "ADMIT"
+    code, again = run("publish_payment.py", deployment, *same)
+    assert (code, again.splitlines()[-1]) == (0, f"DUPLICATE {place}")
+    code, altered = run("publish_payment.py", deployment, *same, "--amount", "1")
+    assert code == 1
+    assert "PAYLOAD_HASH_MISMATCH" in altered
+
+
+def test_over_http_a_retry_shows_the_first_receipt(deployment: Path) -> None:
+    code, output = run("publish_http.py", deployment)
+    assert code == 0, output
+    first, again = (line.split(" ", 2) for line in output.splitlines())
+    assert (first[0], again[0]) == ("ADMITTED", "REPEATED")
+    assert first[1] == again[1]
+    assert json.loads(first[2]) == json.loads(again[2])
+
+
+def test_a_stock_deserializer_reads_what_was_admitted(deployment: Path, unique: Callable[[str], str]) -> None:
+    code, sent = run("publish_payment.py", deployment, "--amount", "4321")
+    assert code == 0, sent
+    place = sent.splitlines()[-1].split()[1].removeprefix("traffic.payment[").replace("]@", "@")
+    group = unique("example_consumer-test")
+    code, seen = run("consume_payments.py", deployment, "--group", group, "--seconds", "30")
+    assert code == 0, seen
+    (line,) = (line for line in seen.splitlines() if line.startswith(f"{place} "))
+    assert line.endswith("C-1042  43.21 EUR")
+
+
+def test_the_examples_are_short_and_import_nothing_of_the_platform() -> None:
+    for program in ("publish_payment.py", "publish_http.py", "consume_payments.py"):
+        text = (EXAMPLES / program).read_text(encoding="utf-8")
+        assert text.count("\n") < 80, program
+        assert not any(word in text for word in ("sluice_kit", "sluice_fleet", "from services")), program
+    assert "sluice_contracts" not in (EXAMPLES / "consume_payments.py").read_text(encoding="utf-8")
