@@ -12,6 +12,8 @@ from sluice_kit.stage import Record
 
 EDGE_LANE = "ingress.edge"
 PRINCIPAL_HEADER = "sluice-principal"
+OPERATOR = "operator"
+"""Who answers for a released record: its publisher was refused, the operator let it in."""
 DETAIL_LIMIT = 500
 
 
@@ -59,7 +61,9 @@ class Screen:
         """A candidate for admission, or the reason why it is none."""
         lane = self._lanes[record.topic]
         principal = lane.lane_principal or lane.owner
-        if record.topic == EDGE_LANE and origin == Origin.LANE:
+        if origin == Origin.RELEASED:
+            principal = OPERATOR
+        elif record.topic == EDGE_LANE and origin == Origin.LANE:
             principal = edge_principal(record) or principal
         value = record.value
         if value is not None and len(value) > self._limit:
@@ -97,7 +101,7 @@ class Screen:
             return f"tenant {tenant} is not known to this policy"
         publisher = self._policy.publishers.get(principal)
         if publisher is None:
-            if lane.name == EDGE_LANE:
+            if lane.name == EDGE_LANE and principal != OPERATOR:
                 return f"principal {principal} has no entry under publishers in this policy"
             return None
         if tenant not in publisher.tenants:

@@ -21,7 +21,26 @@ from sluice_kit.stage import (
 )
 
 NAME: Final = "ingestion_gate"
-CODE_PACKAGES: Final = ("services.ingestion_gate", "sluice_kit.stage", "sluice_contracts")
+STEP_MODULES: Final = (
+    "admission",
+    "control",
+    "core",
+    "evidence",
+    "model",
+    "overlay",
+    "policy",
+    "reasons",
+    "receipt_template",
+    "receipts",
+    "screening",
+)
+"""What decides about outputs; REST and tools beside the step may change without a new code revision."""
+
+CODE: Final = (
+    *(f"services.ingestion_gate.{name}" for name in STEP_MODULES),
+    "sluice_kit.stage",
+    "sluice_contracts",
+)
 
 
 class GateStage:
@@ -49,11 +68,11 @@ def control_lanes_first(records: Sequence[Record]) -> list[Record]:
 
 def gate_chain(gate: GateStage, *chained: Stage) -> ChainSpec:
     """The gate alone, or with stages chained behind it."""
-    packages = [*CODE_PACKAGES, *(f"services.{stage.name}" for stage in chained)]
+    code = [*CODE, *(f"services.{stage.name}" for stage in chained)]
     return ChainSpec(
         members=(gate, *chained),
         order=control_lanes_first,
-        code_rev=code_revision(packages),
+        code_rev=code_revision(code),
         with_headers=frozenset({EDGE_LANE}),
         prepare=prepare,
     )

@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def code_revision(packages: Sequence[str]) -> str:
-    """sha256 (first 16 hex digits) over name and bytes of every Python file of `packages`.
+def code_revision(names: Sequence[str]) -> str:
+    """sha256 (first 16 hex digits) over name and bytes of modules, and of every file of packages.
 
-    Raises ModuleNotFoundError for a package that is not there.
+    Raises ModuleNotFoundError for a name that is not there.
     """
     digest = hashlib.sha256()
-    for package in sorted(packages):
-        spec = importlib.util.find_spec(package)
+    for name in sorted(names):
+        spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(f"package {package} has no source to take a revision of")
-        folder = Path(spec.origin).parent
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(f"{package}/{path.relative_to(folder).as_posix()}\0".encode())
+            raise ModuleNotFoundError(f"{name} has no source to take a revision of")
+        origin = Path(spec.origin)
+        files = [origin] if spec.submodule_search_locations is None else sorted(origin.parent.rglob("*.py"))
+        for path in files:
+            digest.update(f"{name}/{path.relative_to(origin.parent).as_posix()}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

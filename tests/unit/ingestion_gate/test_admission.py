@@ -55,6 +55,26 @@ def policy_event(event_id: str = "policy-1", **changes: Any) -> Fields:
     return envelope("gate_policy", event_id, payload)
 
 
+def release(original: bytes, lane: str) -> Fields:
+    payload = {
+        "action_id": "a1",
+        "subject": "e1",
+        "actor": {"type": "human", "id": "ops", "roles": [], "on_behalf_of": None},
+        "scope": {"tenant": "default", "environment": "local", "region": "local"},
+        "outcome": "allowed",
+        "reason": "the run is ready now",
+        "latency_ms": None,
+        "inputs_digest": None,
+        "policy_decisions": [],
+        "evidence_refs": [],
+        "kind": "quarantine_release",
+        "target": "q1",
+        "original": original,
+        "original_lane": lane,
+    }
+    return envelope("governance_action", "g1", payload)
+
+
 def test_an_event_of_an_open_run_is_admitted_with_its_bytes_untouched(
     gate: TopologyDriver, receipts: Receipts
 ) -> None:
@@ -333,29 +353,26 @@ def test_a_released_event_goes_through_admission_again(gate: TopologyDriver, rec
     gate.pipe(WSP, early)
     gate.step()
     open_run(gate)
-    payload = {
-        "action_id": "a1",
-        "subject": "e1",
-        "actor": {"type": "human", "id": "ops", "roles": [], "on_behalf_of": None},
-        "scope": {"tenant": "default", "environment": "local", "region": "local"},
-        "outcome": "allowed",
-        "reason": "the run is ready now",
-        "latency_ms": None,
-        "inputs_digest": None,
-        "policy_decisions": [],
-        "evidence_refs": [],
-        "kind": "quarantine_release",
-        "target": "q1",
-        "original": early,
-        "original_lane": WSP,
-    }
-    gate.pipe(OPERATOR, framed(envelope("governance_action", "g1", payload)))
+    gate.pipe(OPERATOR, framed(release(early, WSP)))
     gate.step()
 
     released = [receipt for receipt in of(receipts, "e1") if receipt["origin"] == "released"]
     assert [receipt["decision"] for receipt in released] == ["ADMIT"]
     assert released[0]["lane_topic"] is None
     assert only(receipts, "g1")["decision"] == "ADMIT"
+
+
+def test_a_released_edge_event_stands_on_the_operators_authority(
+    gate: TopologyDriver, receipts: Receipts
+) -> None:
+    value = framed(standing_payment("e1"))
+    gate.pipe(EDGE, value, headers=[("sluice-principal", b"stranger")])
+    gate.step()
+    assert only(receipts, "e1")["reason_codes"] == ["NOT_AUTHORISED"]
+    gate.pipe(OPERATOR, framed(release(value, EDGE)))
+    gate.step()
+    (released,) = [receipt for receipt in of(receipts, "e1") if receipt["origin"] == "released"]
+    assert (released["decision"], released["principal"]) == ("ADMIT", "operator")
 
 
 def test_a_record_on_which_the_step_raised_is_quarantined_as_poison(
