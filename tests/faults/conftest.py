@@ -13,6 +13,7 @@ from sluice_contracts import TOPICS
 from sluice_fleet import Deployment
 from sluice_fleet.tokens import ensure_tokens
 from sluice_kit.kafka import admin
+from tests.faults.gate_process import StageProcess
 from tests.faults.proving_ground import ProvingGround
 
 PACE = 2_400
@@ -49,6 +50,13 @@ def ground(fault_home: Path) -> Iterator[ProvingGround]:
         place.steps.use_policy()
         yield place
         assert deployment.fleet.stop() == []
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """What a test started by itself ends with it."""
+    yield
+    StageProcess.kill_all()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import yaml
@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 
 class StageProcess:
     """`python -m services.<service>`; `code` is a folder whose `services` package is run instead of ours."""
+
+    living: ClassVar[list["StageProcess"]] = []
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class StageProcess:
                 cwd=code,
                 env=os.environ | {"PYTHONPATH": str(code)},
             )
+        self.living.append(self)
 
     @property
     def pid(self) -> int:
@@ -120,6 +123,12 @@ class StageProcess:
         if self._child.poll() is None:
             self.send(signal.SIGKILL)
         self._child.wait(30)
+
+    @classmethod
+    def kill_all(cls) -> None:
+        """End what a test that failed has left behind."""
+        while cls.living:
+            cls.living.pop().kill()
 
 
 def altered_code(folder: Path, changes: Mapping[str, tuple[str, str]]) -> Path:
