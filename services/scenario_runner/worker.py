@@ -11,7 +11,7 @@ from services.scenario_runner.runs import Runs
 from services.scenario_runner.store import IndexedRun
 from sluice_kit.artifacts import StoreUnavailable
 from sluice_kit.telemetry import Health, bind_context, clear_context, get_logger
-from sluice_kit.workflow import Backoff, DatabaseAwayError
+from sluice_kit.workflow import Backoff, DatabaseAwayError, answered
 
 _log = get_logger("verification")
 _POLL_SECONDS: Final = 0.5
@@ -37,7 +37,7 @@ class Worker:
         while not stopping.is_set():
             self._wake.clear()
             try:
-                busy = await self._next()
+                busy = await answered(self._next())
             except DatabaseAwayError:
                 await backoff.wait(stopping)
             except StoreUnavailable as error:

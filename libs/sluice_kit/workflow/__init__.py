@@ -3,6 +3,7 @@
 from sluice_kit.workflow.backoff import Backoff
 from sluice_kit.workflow.database import Database, DatabaseAddress, DatabaseAwayError
 from sluice_kit.workflow.inbox import Handler, Inbound, Inbox, inbound_of
+from sluice_kit.workflow.isolation import answered
 from sluice_kit.workflow.kafka_access import KafkaLaneWriter, aiokafka_options
 from sluice_kit.workflow.outbox import LaneNotReachedError, LaneWriter, OutboxEvent, Relay, put
 from sluice_kit.workflow.positioned_consumer import POSITION_GONE, PositionGoneError, start_offset
@@ -27,6 +28,7 @@ __all__ = [
     "Relay",
     "Workflow",
     "aiokafka_options",
+    "answered",
     "inbound_of",
     "migrate",
     "migrations_of",

@@ -13,6 +13,7 @@ from sluice_contracts import Decoded, DecodeFailure, decode
 from sluice_kit.telemetry import Health, ServiceMetrics, get_logger
 from sluice_kit.workflow.backoff import Backoff
 from sluice_kit.workflow.database import CONTENTION, Database, DatabaseAwayError
+from sluice_kit.workflow.isolation import answered
 
 if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
@@ -95,7 +96,7 @@ class Inbox:
         backoff = Backoff()
         while not stopping.is_set():
             try:
-                await self._once(topic, partition, records, handler)
+                await answered(self._once(topic, partition, records, handler))
             except DatabaseAwayError:
                 pass  # the database check says it
             except CONTENTION:

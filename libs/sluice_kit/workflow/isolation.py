@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 Answer = TypeVar("Answer")
 
 
-async def answered(question: Coroutine[Any, Any, Answer], seconds: float) -> Answer:
-    """Await ``question`` in a task of its own, at most ``seconds``. Raises TimeoutError, or what it raises.
+async def answered(question: Coroutine[Any, Any, Answer], seconds: float | None = None) -> Answer:
+    """Await ``question`` in a task of its own, at most ``seconds``. Raises TimeoutError or what it raises.
 
     aiokafka lets CancelledError escape from its inner tasks when a broker dies: awaited directly, that would
     end the loop that asks.
@@ -23,7 +23,7 @@ async def answered(question: Coroutine[Any, Any, Answer], seconds: float) -> Ans
         if not task.done():
             task.cancel()
     if not task.done() or task.cancelled():
-        raise TimeoutError(f"no answer within {seconds:g} s")
+        raise TimeoutError("the question was cancelled" if task.done() else f"no answer within {seconds} s")
     return task.result()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sluice_kit.telemetry import Health, ServiceMetrics, get_logger
 from sluice_kit.workflow.backoff import Backoff
 from sluice_kit.workflow.database import Database, DatabaseAwayError
+from sluice_kit.workflow.isolation import answered
 
 if TYPE_CHECKING:
     from sluice_kit.workflow.database import Transaction
@@ -83,7 +84,8 @@ class Relay:
             last_round = stopping.is_set()
             self._wake.clear()
             try:
-                sent = await self.relay_once()
+                self._health.beat("relay", limit_seconds=120)
+                sent = await answered(self.relay_once())
             except DatabaseAwayError:
                 sent = 0
                 await backoff.wait(stopping)
@@ -93,6 +95,11 @@ class Relay:
                 self._health.degraded(
                     CHECK, f"the broker does not take events ({error}); they wait in Postgres"
                 )
+                await backoff.wait(stopping)
+            except Exception as error:  # noqa: BLE001 - the relay outlives what it does not understand
+                sent = 0
+                _log.exception("cannot relay")
+                self._health.degraded(CHECK, f"cannot relay: {type(error).__name__}: {error}; events wait")
                 await backoff.wait(stopping)
             else:
                 backoff.reset()
