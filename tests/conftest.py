@@ -36,13 +36,14 @@ def stack() -> Iterator[LocalStack]:
     A test that stops or kills a part must leave it running. Secrets, ports: see `wiring`.
     """
     home = Path(tempfile.mkdtemp(prefix="sluice-tests-"))
-    local = LocalStack(home, bound=True)
+    keep = "SLUICE_KEEP_TEST_STACK" in os.environ
+    local = LocalStack(home, bound=True, temporary=not keep)
     try:
         local.up()
         yield local
     finally:
         local.down()
-        if "SLUICE_KEEP_TEST_STACK" not in os.environ:
+        if not keep:
             shutil.rmtree(home, ignore_errors=True)
 
 

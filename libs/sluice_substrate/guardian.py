@@ -2,6 +2,7 @@
 
 import os
 import select
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,11 @@ from sluice_substrate.processes import ProcessRecord
 _guarded: set[Path] = set()
 
 
-def watch_this_process(home: Home) -> None:
-    """Start one guardian for `home` (once a process): it waits for our end, then takes the stack down."""
+def watch_this_process(home: Home, *, remove: bool = False) -> None:
+    """Start one guardian for `home` (once a process): it waits for our end, then takes the stack down.
+
+    With `remove` it deletes the home then, if we did not.
+    """
     if home.root in _guarded:
         return
     _guarded.add(home.root)
@@ -29,6 +33,7 @@ def watch_this_process(home: Home) -> None:
                 str(home.root),
                 str(own.pid),
                 str(own.create_time()),
+                "remove" if remove else "keep",
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -55,13 +60,15 @@ def _wait_for_end(pid: int, started: float) -> None:
 
 
 def main() -> None:
-    """`python -m sluice_substrate.guardian HOME PID STARTED`."""
+    """`python -m sluice_substrate.guardian HOME PID STARTED keep|remove`."""
     home, pid, started = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     _wait_for_end(pid, started)
     if home.exists():
         from sluice_substrate.stack import LocalStack  # noqa: PLC0415  # waiting needs no Kafka client in memory
 
         LocalStack(home).down()
+    if sys.argv[4] == "remove":
+        shutil.rmtree(home, ignore_errors=True)
 
 
 if __name__ == "__main__":

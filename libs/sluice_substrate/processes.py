@@ -29,15 +29,14 @@ class ProcessRecord:
         """The live process, None when it has gone (or its pid now is somebody else's)."""
         try:
             candidate = psutil.Process(self.pid)
-            if _collected(candidate):
+            if abs(candidate.create_time() - self.started) >= 2.0 or _collected(candidate):
                 return None
             arguments = candidate.cmdline()  # empty for a moment while a new program is being loaded
-            same = abs(candidate.create_time() - self.started) < 2.0 and self.mark in (
-                arguments or [self.mark]
-            )
+        except psutil.ZombieProcess:
+            return None if _collected(candidate) else candidate
         except psutil.Error:
             return None
-        return candidate if same else None
+        return candidate if self.mark in (arguments or [self.mark]) else None
 
 
 def spawn(
@@ -136,9 +135,13 @@ def is_program(pid: int, name: str) -> bool:
 
 
 def _collected(process: psutil.Process) -> bool:
-    """Whether it has ended; a child of ours is collected, so that its pid does not look alive."""
+    """Whether it has ended; a child of ours is collected, so that its pid does not look alive.
+
+    A killed JVM shows as a zombie while its threads still hold ports and files: that is not the end.
+    """
     if process.status() != psutil.STATUS_ZOMBIE:
         return False
-    with contextlib.suppress(psutil.Error):
-        process.wait(0)
-    return True
+    try:
+        return os.waitpid(process.pid, os.WNOHANG)[0] == process.pid
+    except ChildProcessError:  # somebody else's child, or collected by another thread
+        return True

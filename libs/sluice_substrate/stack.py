@@ -94,12 +94,16 @@ class LocalStack:
         principals: SCRAM users beside those of the contracts.
         bound: the stack ends with this process, even when that is killed (for tests and demos);
             otherwise it runs on until `down`.
+        temporary: a bound stack's home is deleted too when this process ends.
     """
 
-    def __init__(self, home: Path, *, principals: Iterable[str] = (), bound: bool = False) -> None:
+    def __init__(
+        self, home: Path, *, principals: Iterable[str] = (), bound: bool = False, temporary: bool = False
+    ) -> None:
         self._home = Home(home.expanduser().resolve())
         self._principals = {*PRINCIPALS, READER, *principals}
         self._bound = bound
+        self._temporary = temporary
         self._record_lock = threading.Lock()
 
     @property
@@ -126,7 +130,7 @@ class LocalStack:
         self._home.create()
         with self._exclusive():
             if self._bound:
-                guardian.watch_this_process(self._home)
+                guardian.watch_this_process(self._home, remove=self._temporary)
             missing = [name for name in components if self._process(name) is None]
             with ThreadPoolExecutor(len(COMPONENTS)) as pool:
                 futures = [pool.submit(self._start, name, report) for name in missing]
