@@ -4,6 +4,7 @@ from services.ingestion_gate.disk_keys import DiskKeys
 from services.ingestion_gate.face import open_face
 from services.ingestion_gate.stage import NAME, GateStage, gate_chain
 from services.ingestion_gate.state import GateState
+from services.ingestion_gate.tracing import traced_events
 from sluice_kit.artifacts import ArtifactStore
 from sluice_kit.stage.process import StageApp, StageArguments, load_chained, run_stage
 from sluice_kit.telemetry import Health
@@ -19,6 +20,7 @@ def build(given: StageArguments, store: ArtifactStore, health: Health) -> StageA
         routers=face.routers,
         after_commit=face.after_commit,
         background=face.background,
+        traced=traced_events,
     )
 
 

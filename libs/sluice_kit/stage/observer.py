@@ -7,6 +7,7 @@ import structlog
 
 from sluice_kit.stage.chain import MemberRun
 from sluice_kit.stage.restore import RestoreReport
+from sluice_kit.stage.tracing import BatchTracer
 from sluice_kit.telemetry import Health, ServiceMetrics
 
 log = structlog.get_logger(__name__)
@@ -29,10 +30,12 @@ class StageObserver:
         metrics: Sequence[ServiceMetrics],
         health: Health,
         after_commit: Sequence[Callable[[Sequence[MemberRun]], None]] = (),
+        tracer: BatchTracer | None = None,
     ) -> None:
         self._metrics = metrics
         self._health = health
         self._after_commit = after_commit
+        self._tracer = tracer
 
     def restored(self, report: RestoreReport) -> None:
         """State is up to the end of the log."""
@@ -58,6 +61,8 @@ class StageObserver:
                 metrics.consumed("all").inc(run.events)
                 metrics.produced("all").inc(len(run.facts) + len(run.written))
                 metrics.quarantined("all").inc(run.quarantined)
+        if self._tracer is not None:
+            self._tracer.committed(runs, times.total)
         for hook in self._after_commit:
             hook(runs)
 

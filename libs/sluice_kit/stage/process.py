@@ -19,7 +19,16 @@ from sluice_kit.stage.model import Stage
 from sluice_kit.stage.observer import StageObserver
 from sluice_kit.stage.runner import StageRunner
 from sluice_kit.stage.spec import ChainSpec, StageSettings
-from sluice_kit.telemetry import Health, MetricFamilies, configure_logging, get_logger
+from sluice_kit.stage.tracing import BatchTracer, TracedEvents
+from sluice_kit.telemetry import (
+    EventSampler,
+    Health,
+    MetricFamilies,
+    StageTracing,
+    configure_logging,
+    get_logger,
+    sink_from,
+)
 
 log = get_logger("stage.process")
 
@@ -43,6 +52,7 @@ class StageApp:
     routers: Sequence[APIRouter] = ()
     after_commit: Sequence[Callable[[Sequence[MemberRun]], None]] = ()
     background: Sequence[Callable[[threading.Event], None]] = ()
+    traced: TracedEvents | None = None
 
 
 def load_chained(names: Sequence[str]) -> list[Stage]:
@@ -95,7 +105,12 @@ def run_stage(service: str, build: BuildStage, arguments: Sequence[str] | None =
     store = open_artifacts(wiring)
     app = build(given, store, health)
     metrics = [families.service(stage.name, str(given.shard)) for stage in app.spec.members]
-    observer = StageObserver(metrics, health, app.after_commit)
+    sink = sink_from(wiring.telemetry.otlp_endpoint)
+    sampler = EventSampler(wiring.telemetry.trace_ratio)
+    tracings = [
+        StageTracing(stage.name, str(given.shard), sink=sink, sampler=sampler) for stage in app.spec.members
+    ]
+    observer = StageObserver(metrics, health, app.after_commit, BatchTracer(tracings, app.traced))
     runner = StageRunner(app.spec, wiring, store, observer, shard=given.shard, settings=given.settings)
 
     def work(stop: threading.Event) -> None:
