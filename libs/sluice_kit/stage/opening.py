@@ -9,6 +9,7 @@ from confluent_kafka import Consumer
 from sluice_kit.artifacts import ArtifactStore
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config, transactional_producer_config
+from sluice_kit.stage.announcing import announcement
 from sluice_kit.stage.basis import BasisLog
 from sluice_kit.stage.checkpoint import Checkpointer
 from sluice_kit.stage.errors import ChainNotDrainedError
@@ -37,6 +38,7 @@ class ShardPlace:
     store: ArtifactStore
     settings: StageSettings
     shard: int
+    instance: str
 
     @property
     def principal(self) -> str:
@@ -89,6 +91,7 @@ def open_shard(place: ShardPlace, waiting: Callable[[str], None]) -> OpenShard:
         found = member.basis.last()
         if found is not None and found[1].transactional_id != place.transactional_id:
             open_writer(place, found[1].transactional_id, partitions, waiting).close()
+    _take_over(place, members, writer)
     for member in members:
         load_history(member)
     restored = _replay(place, members, partitions)
@@ -103,6 +106,27 @@ def open_shard(place: ShardPlace, waiting: Callable[[str], None]) -> OpenShard:
     reader = InputReader(place.consumer("input"), positions, with_headers=place.spec.with_headers)
     head.positions = reader.positions
     return OpenShard(members, reader, partitions, writer, restored)
+
+
+def _take_over(place: ShardPlace, members: list[MemberHistory], writer: TransactionalWriter) -> None:
+    """Tell at once, before a replay that may take long, whom a fenced instance has to yield to."""
+    writer.begin()
+    for member in members:
+        found = member.basis.last()
+        last = None if found is None else found[1]
+        record = announcement(
+            service=member.stage.name,
+            shard=place.shard,
+            instance=place.instance,
+            code_rev=place.spec.code_rev,
+            transactional_id=place.transactional_id,
+            batch_no=member.batch_no if last is None else last.batch_no,
+            now=member.now if last is None else last.now,
+            checkpoint=None if last is None else last.checkpoint,
+            chain=place.spec.name,
+        )
+        writer.write_to(f"basis.{member.stage.name}", place.shard, record.encode(), member.wrote)
+    writer.commit()
 
 
 def _partitions(place: ShardPlace) -> dict[str, int]:

@@ -15,6 +15,7 @@ import structlog
 
 from sluice_kit.artifacts import ArtifactStore, StoreUnavailable
 from sluice_kit.config import Wiring
+from sluice_kit.stage.announcing import INSTANCE, announcement
 from sluice_kit.stage.basis import BasisRecord, coordinate_runs
 from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
 from sluice_kit.stage.collector import quiet_collector
@@ -36,7 +37,6 @@ from sluice_kit.stage.spec import ChainSpec, StageSettings
 log = structlog.get_logger(__name__)
 
 EVIDENCE = "evidence"
-INSTANCE = "instance"
 
 
 def wall_clock() -> int:
@@ -60,11 +60,11 @@ class StageRunner:
     ) -> None:
         self.spec = spec
         self.settings = settings or StageSettings()
-        self._place = ShardPlace(spec, wiring, store, self.settings, shard)
+        self._instance = uuid.uuid4().hex
+        self._place = ShardPlace(spec, wiring, store, self.settings, shard, self._instance)
         self._store = store
         self._observer = observer
         self._clock = clock
-        self._instance = uuid.uuid4().hex
         self._stop = threading.Event()
         self._poison = PoisonWatch(self.settings.poison)
         self._open: OpenShard | None = None
@@ -239,13 +239,21 @@ class StageRunner:
         shard = self._shard
         shard.writer.close()
         if isinstance(error, FencedError):
-            self._raise_if_replaced(error)
+            self._look_for_successor(error)
         identity = self._place.transactional_id
         shard.writer = open_writer(self._place, identity, shard.partitions, self._observer.waiting)
         self._raise_if_replaced(error)
         head = shard.members[0]
         found = head.basis.last()
         return found is not None and found[1].batch_no > head.batch_no
+
+    def _look_for_successor(self, error: FencedError) -> None:
+        """A younger instance announces itself right after it fenced this one: give it the time to."""
+        deadline = time.monotonic() + self.settings.takeover_seconds
+        while True:
+            self._raise_if_replaced(error)
+            if time.monotonic() > deadline or self._stop.wait(self.settings.retry_backoff_seconds):
+                return
 
     def _raise_if_replaced(self, error: StageError) -> None:
         """A transaction that timed out is fenced by the broker, a younger instance by announcing itself."""
@@ -261,16 +269,14 @@ class StageRunner:
         writer = shard.writer
         writer.begin()
         for member in shard.members:
-            record = BasisRecord(
+            record = announcement(
                 service=member.stage.name,
                 shard=self._place.shard,
-                batch_no=member.batch_no,
-                inputs=[],
-                now=member.now,
+                instance=self._instance,
                 code_rev=self.spec.code_rev,
                 transactional_id=self._place.transactional_id,
-                outputs_digest="",
-                environment={INSTANCE: self._instance},
+                batch_no=member.batch_no,
+                now=member.now,
                 checkpoint=member.checkpointer.latest,
                 chain=self.spec.name,
             )

@@ -45,6 +45,8 @@ class StageSettings:
     start_deadline_seconds: float = 120.0
     transaction_timeout_seconds: float = 10.0
     """How long the broker lets a transaction of a silent process hold readers up."""
+    takeover_seconds: float = 5.0
+    """How long a fenced process looks for the instance that took over before it takes the shard back."""
     retry_backoff_seconds: float = 0.1
     accept_code_change: bool = False
     """Step batches of another code revision without holding their outputs against the log (audited)."""
