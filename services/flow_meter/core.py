@@ -1,10 +1,11 @@
-"""The flow meter's step: pure. Tallies payments per run and event minute, reports each minute once it closed.
+"""The flow meter's step: pure. Tallies payments per run and event minute; reports each hour once it closed.
 
-A minute closes when the run's watermark has passed its end, so a report does not depend on how records fell
-into batches. What comes for a closed minute is late: it goes into the run's late count and changes no report.
+An hour closes when the run's watermark has passed its end, so what is written does not depend on how records
+fell into batches. What comes for a closed hour is late: it is counted as such and changes no report.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sluice_contracts import TOPICS, Decoded, contract_for, decode, derived_id
@@ -17,6 +18,8 @@ TRAFFIC = "traffic.payment"
 LANE = "ingress.flow_meter"
 TALLY = "state.flow_meter.tally"
 MINUTE = 60_000_000
+HOUR = 60 * MINUTE
+"""Microseconds of event time that a tally and a report cover."""
 IDLE_AFTER = 5_000_000
 """Microseconds of `now` after which a silent partition no longer holds a run's time back."""
 
@@ -40,7 +43,7 @@ def scope_of(fields: Fields) -> str:
 
 
 def step(overlay: KeyedOverlay, batch: Batch) -> StepResult:
-    """Count the payments of a batch and report the minutes that closed."""
+    """Count the payments of a batch and report the hours that closed."""
     seen: dict[str, dict[int, int]] = {}
     for record in batch.records:
         found = decode(record.value)
@@ -60,7 +63,7 @@ def step(overlay: KeyedOverlay, batch: Batch) -> StepResult:
             now=batch.now,
             idle_after=IDLE_AFTER,
         )
-        _close_minutes(overlay, scope, low, result)
+        _close_hours(overlay, scope, low, result)
     return result
 
 
@@ -90,43 +93,51 @@ def _count(overlay: KeyedOverlay, scope: str, fields: Fields) -> None:
     )
 
 
-def _close_minutes(overlay: KeyedOverlay, scope: str, low: int, result: StepResult) -> None:
+def _close_hours(overlay: KeyedOverlay, scope: str, low: int, result: StepResult) -> None:
     run = overlay.get(f"run|{scope}")
     if run is None:
         return
-    closing = [minute for minute in run["open"] if minute + MINUTE <= low]
+    hours = sorted({minute // HOUR * HOUR for minute in run["open"]})
+    closing = [hour for hour in hours if hour + HOUR <= low]
     if not closing:
         return
-    for minute in closing:
-        key = f"minute|{scope}|{minute:020d}"
-        tally = overlay.get(key)
-        overlay.remove(key)
-        result.trailing.append(_report(run["pins"], minute, tally))
-        result.trailing.append(_tally(run["pins"], minute, tally))
-    rest = [minute for minute in run["open"] if minute not in closing]
-    overlay.put(f"run|{scope}", {**run, "open": rest, "closed_to": closing[-1] + MINUTE})
+    for hour in closing:
+        tallies = []
+        for minute in [minute for minute in run["open"] if minute // HOUR * HOUR == hour]:
+            key = f"minute|{scope}|{minute:020d}"
+            tally = overlay.get(key)
+            overlay.remove(key)
+            tallies.append(tally)
+            result.trailing.append(_tally(run["pins"], minute, tally))
+        result.trailing.append(_report(run["pins"], hour, tallies))
+    closed_to = closing[-1] + HOUR
+    rest = [minute for minute in run["open"] if minute >= closed_to]
+    overlay.put(f"run|{scope}", {**run, "open": rest, "closed_to": closed_to})
 
 
-def _report(pins: Fields, minute: int, tally: Fields) -> TrailingOutput:
-    event_id = derived_id("sluice.flow_report.v1", pins["tenant"], pins["run_id"], minute)
+def _report(pins: Fields, hour: int, tallies: Sequence[Fields]) -> TrailingOutput:
+    event_id = derived_id("sluice.flow_report.v1", pins["tenant"], pins["run_id"], hour)
+    currencies: Counter[str] = Counter()
+    for tally in tallies:
+        currencies.update(tally["currencies"])
     value = _REPORT.encode(
         {
             **pins,
             "event_id": event_id,
             "event_type": "flow_report",
-            "ts_utc": minute + MINUTE,
+            "ts_utc": hour + HOUR,
             "schema_version": 1,
             "emitted_at_utc": None,
             "producer": SERVICE,
             "parent_event_id": None,
             "traceparent": None,
             "payload": {
-                "window_start": minute,
-                "window_end": minute + MINUTE,
-                "events": tally["events"],
-                "amount_minor_total": tally["amount"],
-                "currencies": dict(sorted(tally["currencies"].items())),
-                "watermark": minute + MINUTE,
+                "window_start": hour,
+                "window_end": hour + HOUR,
+                "events": sum(tally["events"] for tally in tallies),
+                "amount_minor_total": sum(tally["amount"] for tally in tallies),
+                "currencies": dict(sorted(currencies.items())),
+                "watermark": hour + HOUR,
                 "service": SERVICE,
             },
         }

@@ -19,7 +19,7 @@ CODE_PACKAGES: Final = ("services.flow_meter", "sluice_kit.stage", "sluice_contr
 
 
 class FlowMeterStage:
-    """Reads admitted payments; writes its projection and, once a minute closed, a report."""
+    """Reads admitted payments; writes its projection and a report of every hour that closed."""
 
     name = SERVICE
     inputs: Sequence[str] = (TRAFFIC,)

@@ -1,4 +1,4 @@
-"""Minutes close by watermark, so reports do not depend on how records fell into batches."""
+"""Hours close by watermark, so reports do not depend on how records fell into batches."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.flow_meter.core import IDLE_AFTER, LANE, MINUTE, TALLY, TRAFFIC
+from services.flow_meter.core import HOUR, IDLE_AFTER, LANE, TALLY, TRAFFIC
 from services.flow_meter.stage import flow_meter_chain
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import NOW, framed, payment
 
-START = NOW // MINUTE * MINUTE
+START = NOW // HOUR * HOUR
+HOUR_SECONDS = 3_600
 SECOND = 1_000_000
 
 
@@ -30,26 +31,26 @@ def reports(meter: TopologyDriver) -> list[dict[str, Any]]:
     return [event["payload"] for event in meter.events(LANE)]  # type: ignore[misc]
 
 
-def test_a_minute_is_reported_once_every_partition_has_passed_its_end() -> None:
+def test_an_hour_is_reported_once_every_partition_has_passed_its_end() -> None:
     meter = driver()
     pay(meter, 1, 10, amount=5)
     pay(meter, 2, 20, amount=7, partition=1)
-    pay(meter, 3, 70, partition=0)
+    pay(meter, 3, HOUR_SECONDS + 10, partition=0)
     meter.step()
     assert reports(meter) == []
     for number, partition in enumerate((1, 2, 3)):
-        pay(meter, 10 + number, 61, partition=partition)
+        pay(meter, 10 + number, HOUR_SECONDS + 1, partition=partition)
     meter.step()
 
     (report,) = reports(meter)
-    assert (report["window_start"], report["window_end"]) == (START, START + MINUTE)
+    assert (report["window_start"], report["window_end"]) == (START, START + HOUR)
     assert (report["events"], report["amount_minor_total"], report["currencies"]) == (2, 12, {"EUR": 12})
 
 
 def test_a_silent_partition_holds_time_back_only_until_it_is_idle() -> None:
     meter = driver()
     pay(meter, 1, 10)
-    pay(meter, 2, 70)
+    pay(meter, 2, HOUR_SECONDS + 10)
     meter.step()
     meter.advance(IDLE_AFTER / SECOND - 1)
     assert reports(meter) == []
@@ -57,10 +58,26 @@ def test_a_silent_partition_holds_time_back_only_until_it_is_idle() -> None:
     assert [report["events"] for report in reports(meter)] == [1]
 
 
+def test_every_minute_of_a_closed_hour_has_its_tally() -> None:
+    meter = driver()
+    for number, second in enumerate((10, 20, 70, 3_599)):
+        pay(meter, number, second, amount=second)
+    pay(meter, 9, HOUR_SECONDS + 10)
+    meter.step()
+    meter.advance(IDLE_AFTER / SECOND + 1)
+
+    tallies = [record.decoded().fields for record in meter.read(TALLY)]
+    assert sorted((t["minute"] - START, t["events"], t["amount_minor_total"]) for t in tallies) == [
+        (0, 2, 30),
+        (60 * SECOND, 1, 70),
+        (3_540 * SECOND, 1, 3_599),
+    ]
+
+
 def test_a_late_event_changes_no_report_and_is_counted() -> None:
     meter = driver()
     pay(meter, 1, 10)
-    pay(meter, 2, 70)
+    pay(meter, 2, HOUR_SECONDS + 10)
     meter.step()
     meter.advance(IDLE_AFTER / SECOND + 1)
     pay(meter, 3, 15)
@@ -73,7 +90,7 @@ def test_a_late_event_changes_no_report_and_is_counted() -> None:
 
 
 @given(
-    seconds=st.lists(st.integers(0, 600), min_size=1, max_size=40),
+    seconds=st.lists(st.integers(0, 20_000), min_size=1, max_size=40),
     cuts=st.lists(st.integers(0, 40), max_size=6),
 )
 def test_reports_and_tallies_are_the_same_however_records_fall_into_batches(
