@@ -1,8 +1,8 @@
-"""A one-probe membership filter over sorted 64-bit prefixes: about one byte a key, no false negatives.
+"""A one-probe membership filter over sorted 64-bit prefixes: two to four bytes a key, no false negatives.
 
-The bit of a prefix is its top bits, eight to sixteen times as many bits as keys, so an absent key passes
+The bit of a prefix is its top bits, 16 to 32 times as many bits as keys, so an absent key passes
 with
-probability 6 to 12 %. One independent memory access decides most look-ups; a binary search in 20 M sorted
+probability 3 to 6 %. One independent memory access decides most look-ups; a binary search in 20 M sorted
 prefixes
 takes a dozen dependent cache misses instead. Because digests are evenly spread, no hash function is needed.
 """
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sluice_kit.index.large_arrays import large_octets
 from sluice_kit.index.layout import Numbers, Words
 
-_SPARE_BITS = 3
+_SPARE_BITS = 4
 _SMALLEST = 10
 _CHUNK_BITS = 18
 

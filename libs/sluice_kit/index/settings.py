@@ -1,4 +1,4 @@
-"""The knobs of an index; the defaults keep 20 million dedupe keys within 300 MiB of memory."""
+"""The knobs of an index; the defaults keep a process with 20 million dedupe keys within 350 MiB."""
 
 from __future__ import annotations
 

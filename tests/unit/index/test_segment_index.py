@@ -344,4 +344,4 @@ def test_the_filter_turns_most_absent_digests_away() -> None:
     for count in (100_000, 131_072, 140_000):
         held = np.sort(generator.integers(0, 2**64, count, dtype=np.uint64))
         absent = generator.integers(0, 2**64, 20_000, dtype=np.uint64)
-        assert len(PrefixFilter(held).may_hold(absent)) < 0.13 * len(absent)
+        assert len(PrefixFilter(held).may_hold(absent)) < 0.07 * len(absent)
