@@ -51,7 +51,8 @@ class PartitionDigest:
             key_lengths, joined_keys = _lengths(keys)
             value_lengths, joined_values = _lengths(values)
             self.bytes += len(joined_keys) + len(joined_values)
-            self._hash.update(b"".join((key_lengths, value_lengths, joined_keys, joined_values)))
+            for part in (key_lengths, value_lengths, joined_keys, joined_values):
+                self._hash.update(part)
 
 
 def combined(digests: Mapping[tuple[str, int], tuple[int, str]]) -> str:

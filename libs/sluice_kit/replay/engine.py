@@ -1,15 +1,20 @@
 """A replay: ranges in, records to a sink, digests out."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from confluent_kafka import Consumer
 
 from sluice_kit.replay.digest import PartitionDigest, combined
 from sluice_kit.replay.ranges import OffsetRange, by_partition, merged
 from sluice_kit.replay.reading import ReplayBatch, check_retained, read_ranges_back
+
+BATCHES_UNDER_WAY = 16
+"""Bounds the memory that waits for its digest: batches of at most 2,000 records."""
 
 
 class Sink(Protocol):
@@ -76,6 +81,29 @@ class _Nowhere:
 DIGEST_ONLY: Sink = _Nowhere()
 
 
+class _Hashing:
+    """Digests on a thread beside the reading: sha256 lets other threads run meanwhile."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="replay-digest")
+        self._waiting: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for all of it."""
+        self._thread.shutdown()
+        for done in self._waiting:
+            done.result()
+
+    def update(self, digest: PartitionDigest, batch: ReplayBatch) -> None:
+        """Take a batch in behind those before it; waits while too many are under way."""
+        self._waiting.append(self._thread.submit(digest.update, batch.keys, batch.values))
+        while len(self._waiting) > BATCHES_UNDER_WAY:
+            self._waiting.popleft().result()
+
+
 def replay(
     consumer: Consumer,
     ranges: Iterable[OffsetRange],
@@ -94,14 +122,15 @@ def replay(
 
     def take(batch: ReplayBatch) -> None:
         nonlocal count
-        digests[batch.topic, batch.partition].update(batch.keys, batch.values)
+        hashing.update(digests[batch.topic, batch.partition], batch)
         sink.take(batch)
         count += len(batch.values)
         progress(count)
 
     try:
-        check_retained(consumer, wanted)
-        read_ranges_back(consumer, wanted, take, interleaved=sink is DIGEST_ONLY)
+        with _Hashing() as hashing:
+            check_retained(consumer, wanted)
+            read_ranges_back(consumer, wanted, take, interleaved=sink is DIGEST_ONLY)
     finally:
         sink.close()
     parts = tuple(_part(*where, digest) for where, digest in sorted(digests.items()))

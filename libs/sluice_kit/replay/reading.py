@@ -19,7 +19,7 @@ from sluice_kit.kafka.messages import KafkaMessage
 from sluice_kit.replay.ranges import OffsetRange, ReplayError, by_partition
 
 PRINCIPAL = "auditor"
-BATCH = 5_000
+BATCH = 2_000
 SKIP = 100_000
 """A gap between two ranges that is jumped over; a smaller one is read through."""
 STALL_SECONDS = 30.0
