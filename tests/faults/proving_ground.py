@@ -228,6 +228,18 @@ class ProvingGround:
         finally:
             consumer.close()
 
+    def consumed(self) -> int:
+        """Lane records that the gate's committed batches have read."""
+        consumer = Consumer(reader_config(self.wiring, "auditor", group="auditor-faults"))
+        try:
+            return sum(
+                end
+                for (topic, _), end in positions(consumer, "basis.ingestion_gate").items()
+                if topic in LANES
+            )
+        finally:
+            consumer.close()
+
     def facts(self, topic: str = "traffic.payment") -> Counter[tuple[str, str]]:
         """How often each (run, event id) stands on a topic, read committed."""
         consumer = Consumer(reader_config(self.wiring, "auditor", group="auditor-faults"))
@@ -262,18 +274,24 @@ def read_all(consumer: Consumer, topic: str) -> Iterator[bytes | None]:
         consumer.unassign()
 
 
-def _behind(consumer: Consumer, basis: str, topics: list[str]) -> dict[tuple[str, int], int]:
-    positions: dict[tuple[str, int], int] = {}
+def positions(consumer: Consumer, basis: str) -> dict[tuple[str, int], int]:
+    """Where each input partition of a stage stands, by its basis log."""
+    found: dict[tuple[str, int], int] = {}
     for value in read_all(consumer, basis):
-        found = decode(value)
-        assert isinstance(found, Decoded), found
-        for item in found.fields["inputs"]:
-            positions[item["topic"], item["partition"]] = item["end"]
+        record = decode(value)
+        assert isinstance(record, Decoded), record
+        for item in record.fields["inputs"]:
+            found[item["topic"], item["partition"]] = item["end"]
+    return found
+
+
+def _behind(consumer: Consumer, basis: str, topics: list[str]) -> dict[tuple[str, int], int]:
+    reached = positions(consumer, basis)
     behind: dict[tuple[str, int], int] = {}
     for topic in topics:
         for partition in consumer.list_topics(topic, timeout=30).topics[topic].partitions:
             _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
-            position = positions.get((topic, partition), 0)
+            position = reached.get((topic, partition), 0)
             if position < end and _holds_records(consumer, topic, partition, position, end):
                 behind[topic, partition] = end - position
     return behind

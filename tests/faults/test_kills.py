@@ -87,6 +87,17 @@ def test_of_two_gates_at_once_the_older_is_fenced_and_stays_down(
     ground.fleet.start(["ingestion_gate"])
 
 
+def test_a_second_gate_on_the_same_folder_is_refused_and_changes_nothing(
+    ground: ProvingGround, tmp_path: Path
+) -> None:
+    with ground.outside_load() as sent:
+        until(lambda: sent.lane > 100, "load")
+        second = StageProcess(ground.deployment.wiring_file, tmp_path / "second.log")
+        assert second.ended() == 70
+        assert "is open in another process" in second.text()
+    ground.assert_nothing_lost(sent.lane)
+
+
 def test_a_transaction_that_timed_out_is_stepped_again(ground: ProvingGround) -> None:
     consumer = Consumer(reader_config(ground.wiring, "auditor", group="auditor-lso"))
     with ground.outside_load(per_second=500) as sent:

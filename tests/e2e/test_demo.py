@@ -1,0 +1,59 @@
+"""The demo as a stranger runs it: one command, one JSON object on the last line, nothing left behind."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.timeout(600)]
+EVENTS = 5_000
+ROOT = Path(__file__).parents[2]
+COUNTS = ("sent", "admitted", "duplicates", "quarantined", "missing", "receipts")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "home"
+
+
+@pytest.fixture(scope="module")
+def finished(home: Path) -> subprocess.CompletedProcess[str]:
+    sluice = "from sluice_cli.main import main; main()"
+    command = [sys.executable, "-c", sluice, "demo", "--json", "--events", str(EVENTS), "--home", str(home)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=570, check=False)
+
+
+@pytest.fixture(scope="module")
+def outcome(finished: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-3000:]
+    content = json.loads(finished.stdout.splitlines()[-1])
+    assert isinstance(content, dict)
+    return content
+
+
+def test_the_last_line_has_the_promised_shape(outcome: dict[str, Any]) -> None:
+    assert all(type(outcome[name]) is int and outcome[name] >= 0 for name in COUNTS), outcome
+    assert isinstance(outcome["seconds"], float)
+    assert set(outcome["replay"]) == {"events", "digest", "identical"}
+    assert re.fullmatch(r"(sha256:)?[0-9a-f]{64}", outcome["replay"]["digest"])
+
+
+def test_nothing_is_lost_and_nothing_is_twice(outcome: dict[str, Any]) -> None:
+    assert outcome["missing"] == 0
+    assert outcome["sent"] == outcome["admitted"] + outcome["duplicates"] + outcome["quarantined"]
+    assert outcome["admitted"] > EVENTS
+    assert outcome["duplicates"] >= EVENTS
+    assert outcome["receipts"] >= outcome["sent"]
+    assert outcome["replay"]["identical"] is True
+    assert outcome["replay"]["events"] >= EVENTS
+
+
+@pytest.mark.usefixtures("outcome")
+def test_no_process_is_left_behind(home: Path) -> None:
+    running = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    assert [arguments for arguments in running if any(str(home) in argument for argument in arguments)] == []
