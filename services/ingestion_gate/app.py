@@ -6,8 +6,12 @@ from services.ingestion_gate.stage import NAME, GateStage, gate_chain
 from services.ingestion_gate.state import GateState
 from services.ingestion_gate.tracing import traced_events
 from sluice_kit.artifacts import ArtifactStore
+from sluice_kit.index import IndexInUse
+from sluice_kit.stage import StageError
 from sluice_kit.stage.process import StageApp, StageArguments, load_chained, run_stage
-from sluice_kit.telemetry import Health
+from sluice_kit.telemetry import Health, get_logger
+
+log = get_logger("ingestion_gate")
 
 
 def build(given: StageArguments, store: ArtifactStore, health: Health) -> StageApp:
@@ -26,4 +30,8 @@ def build(given: StageArguments, store: ArtifactStore, health: Health) -> StageA
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the gate until it is told to stop."""
-    return run_stage(NAME, build, arguments)
+    try:
+        return run_stage(NAME, build, arguments)
+    except IndexInUse as error:
+        log.error("stage.stopped", reason="IndexInUse", error=str(error), exit_code=StageError.exit_code)  # noqa: TRY400
+        return StageError.exit_code
