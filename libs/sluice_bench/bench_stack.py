@@ -1,0 +1,75 @@
+"""The stack of a bench run: a broker with SASL and access control, scratch topics, work processes."""
+
+import multiprocessing
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from sluice_bench.copy_loop import PARTITIONS, PRINCIPAL, Starts
+from sluice_bench.payments import LANE, preload
+from sluice_bench.watching import committed_ends
+from sluice_kit.config import Wiring, load_wiring
+from sluice_kit.kafka import client_config
+
+RECEIPTS = "audit.receipt"
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Payments that stand on the lane: their mark, where they begin, how many bytes their values have."""
+
+    mark: str
+    starts: Starts
+    records: int
+    size: int
+
+
+class BenchStack:
+    """A running substrate, seen by the parts. Work goes to processes of its own (spawned)."""
+
+    def __init__(self, home: Path, tell: Tell) -> None:
+        self.home = home
+        self.tell = tell
+        self.wiring: Wiring = load_wiring(home / "wiring.yaml")
+        self.plain: dict[str, Any] = self.wiring.model_dump(mode="json")
+        self.admin = AdminClient(client_config(self.wiring, PRINCIPAL))
+        self._pool = ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn"))
+
+    def close(self) -> None:
+        """End the work processes."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def submit(self, work: Callable[..., Any], *arguments: Any, **named: Any) -> "Future[Any]":
+        """Run `work` in a process of its own, beside what goes on here."""
+        return self._pool.submit(work, *arguments, **named)
+
+    def ends(self, topic: str) -> Starts:
+        """Committed ends of a topic's partitions now."""
+        return committed_ends(self.admin, topic)
+
+    def load(self, records: int) -> Loaded:
+        """Put payments on the lane in a generator process and wait until they stand there."""
+        mark = uuid.uuid4().hex[:16]
+        starts = self.ends(LANE)
+        size: int = self.submit(preload, self.plain, mark, records).result(600)
+        return Loaded(mark, starts, records, size)
+
+    def scratch_topics(self) -> tuple[str, str]:
+        """Two fresh topics with the partition count of traffic.payment and audit.receipt, for a floor."""
+        stem = f"bench-{uuid.uuid4().hex[:12]}"
+        names = (f"{stem}.fact", f"{stem}.receipt")
+        made = self.admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names])
+        for future in made.values():
+            future.result(30)
+        return names
+
+    def drop(self, topics: tuple[str, ...]) -> None:
+        """Delete scratch topics."""
+        for future in self.admin.delete_topics(list(topics)).values():
+            future.result(30)

@@ -1,0 +1,113 @@
+"""The generator of the ingress benches: framed payments on the producer's lane, paced or as fast as it goes.
+
+The payments belong to the standing run of the default tenant, which is open on every stack; all optional
+fields that a world fills are filled, so that sizes are those of a streamed world.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from confluent_kafka import Producer
+
+from sluice_contracts import derived_id, encode
+from sluice_kit.config import Wiring
+from sluice_kit.kafka import idempotent_producer_config
+
+LANE: Final = "ingress.world_stream_producer"
+PRINCIPAL: Final = "world_stream_producer"
+RUN_ID: Final = "standing"
+_NO_PINS: Final = "0" * 64
+_POLL_EVERY: Final = 2_000
+_FLUSH_SECONDS: Final = 120
+
+
+def bench_event_id(mark: str, number: int) -> str:
+    """The id of a bench's event: anyone who knows the mark can name them all."""
+    return derived_id("sluice.bench.v1", mark, number)
+
+
+def payment_values(mark: str, count: int) -> Iterator[bytes]:
+    """`count` framed payments with distinct ids."""
+    now = time.time_ns() // 1_000
+    for number in range(count):
+        yield encode("payment", 1, _payment(mark, number, now))
+
+
+def preload(wiring: dict[str, Any], mark: str, count: int) -> int:
+    """Write `count` payments to the lane as fast as it goes; returns the bytes of all values."""
+    producer, size = _producer(wiring), 0
+    for number, value in enumerate(payment_values(mark, count)):
+        size += len(value)
+        producer.produce(LANE, value, RUN_ID)
+        if number % _POLL_EVERY == 0:
+            while len(producer) > 50_000:
+                producer.poll(0.01)
+    _flush(producer)
+    return size
+
+
+def paced(wiring: dict[str, Any], mark: str, count: int, per_second: int, start_at: float) -> float:
+    """Send event n at `start_at` + n / `per_second` (monotonic seconds), late ones at once.
+
+    Returns by how many seconds the generator itself was late at most.
+    """
+    values = list(payment_values(mark, count))
+    producer = _producer(wiring)
+    producer.list_topics(LANE, timeout=30)
+    sent, latest = 0, 0.0
+    while sent < count:
+        now = time.monotonic()
+        due = min(count, int((now - start_at) * per_second) + 1)
+        if due > sent:
+            latest = max(latest, now - start_at - sent / per_second)
+            for value in values[sent:due]:
+                producer.produce(LANE, value, RUN_ID)
+            sent = due
+        producer.poll(0)
+        time.sleep(0.001)
+    _flush(producer)
+    return latest
+
+
+def _producer(wiring: dict[str, Any]) -> Producer:
+    config = idempotent_producer_config(Wiring(**wiring), PRINCIPAL)
+    return Producer(config | {"queue.buffering.max.messages": 200_000})
+
+
+def _flush(producer: Producer) -> None:
+    left = producer.flush(_FLUSH_SECONDS)
+    if left:
+        raise RuntimeError(f"{left} payments were not acknowledged within {_FLUSH_SECONDS} s")
+
+
+def _payment(mark: str, number: int, now: int) -> dict[str, Any]:
+    return {
+        "event_id": bench_event_id(mark, number),
+        "event_type": "payment",
+        "ts_utc": now + number,
+        "schema_version": 1,
+        "manifest_fingerprint": _NO_PINS,
+        "tenant": "default",
+        "parameter_hash": _NO_PINS,
+        "scenario_id": "standing",
+        "run_id": RUN_ID,
+        "seed": 7,
+        "emitted_at_utc": now,
+        "producer": PRINCIPAL,
+        "parent_event_id": None,
+        "traceparent": None,
+        "payload": {
+            "payment_id": f"P-{number:012d}",
+            "customer_id": f"C-{number * 7919 % 5_000:07d}",
+            "terminal_id": f"T-{number % 900:06d}",
+            "amount_minor": 100 + number % 50_000,
+            "currency": "EUR",
+            "account_id": f"A-{number * 7919 % 5_000:07d}",
+            "card_id": f"K-{number * 7919 % 5_000:07d}",
+            "merchant_id": f"M-{number % 900:06d}",
+            "merchant_category": "5411",
+            "channel": "pos",
+            "country": "DE",
+        },
+    }

@@ -1,0 +1,108 @@
+"""`sluice bench`: benchmarks, each with its floor in the same run."""
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sluice_bench.ingress import PARTS, effort, run_parts
+from sluice_cli.progress import bring_up_progress
+from sluice_cli.stack_commands import AsJson, fail, print_json
+from sluice_fleet import Deployment
+from sluice_substrate import SubstrateError
+
+bench_app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@bench_app.callback()
+def _benches() -> None:
+    """Benchmarks, each with its floor in the same run. They start a stack of their own."""
+
+
+@bench_app.command("ingress")
+def ingress(
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="PART", help=f"One of {', '.join(PARTS)}; repeat.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small amounts: shows that it works.")] = False,
+    repetitions: Annotated[int, typer.Option(min=1, max=20, help="Runs of each variant.")] = 3,
+    home: Annotated[
+        Path | None, typer.Option(help="Folder for the stack; a temporary one that is removed if none.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Admission, latency, streaming, replay, memory and restart, from a sealed world to receipts.
+
+    Exit code 1 when a part could not run. A missed target is part of the report, not a failure.
+    """
+    names = only or list(PARTS)
+    unknown = sorted(set(names) - set(PARTS))
+    if unknown:
+        fail(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}", as_json=as_json, code=2)
+    folder = home or Path(tempfile.mkdtemp(prefix="sluice-bench-"))
+    deployment = Deployment(folder, bound=True)
+    try:
+        with bring_up_progress() as tell:
+            deployment.substrate_up(tell)
+        found = run_parts(folder, names, effort(quick=quick, repetitions=repetitions), _say(time.monotonic()))
+    except SubstrateError as error:
+        fail(str(error), as_json=as_json)
+        return
+    finally:
+        deployment.down()
+        if home is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    _show(found)
+    if as_json:
+        print_json(found)
+    if found["failed"]:
+        raise typer.Exit(1)
+
+
+def _say(started: float) -> Any:
+    def say(text: str) -> None:
+        sys.stderr.write(f"  {time.monotonic() - started:6.0f} s  {text}\n")
+        sys.stderr.flush()
+
+    return say
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    table = Table("part", "floor", "ours", "ratio", "target", "verdict", "load")
+    for name, part in found["parts"].items():
+        table.add_row(name, *row(name, part), str(part["load_average"]["after"]))
+    Console(stderr=True).print(table)
+
+
+def row(name: str, part: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    """Floor, ours, ratio, target and verdict of one part, as text."""
+    if "error" in part:
+        return "", part["error"][:60], "", "", "could not run"
+    word = "met" if part["passed"] else "MISSED"
+    if name == "latency":
+        floor, ours = part["floor"]["p99_ms"]["median"], part["ours"]["p99_ms"]["median"]
+        return f"p99 {floor} ms", f"p99 {ours} ms", "", f"≤ {part['target_p99_ms']} ms", word
+    if name == "checkpoint":
+        return "", f"stop ≤ {part['stop_ms']['max']} ms", "", f"≤ {part['target_ms']} ms", word
+    if name == "restart":
+        return "", f"{part['seconds']['median']} s", "", f"≤ {part['target_seconds']} s", word
+    if name == "memory":
+        mib = part["gate_rss_mib"]["peak_while_admitting"]
+        return "", f"{mib} MiB, cost x{part['cost_growth_cpu']}", "", f"≤ {part['target_mib']} MiB", word
+    return _rate(part, "floor"), _rate(part, "ours"), str(part["ratio"]), f"≥ {part['target']}", word
+
+
+def _rate(part: Mapping[str, Any], side: str) -> str:
+    if f"{side}_mib_per_second" in part:
+        return f"{part[f'{side}_mib_per_second']['median']:,.0f} MiB/s"
+    found = part[side]
+    rate = found.get("events_per_second", found)
+    median = rate["median"] if isinstance(rate, Mapping) else rate
+    return f"{median:,.0f}/s"
