@@ -279,6 +279,26 @@ def test_segments_that_no_manifest_named_go_as_soon_as_they_are_merged(tmp_path:
         assert sealed(index).rows == manifest.rows + 6400
 
 
+def test_the_newest_row_of_a_key_answers_wherever_the_older_one_is(tmp_path: Path) -> None:
+    older, newer, filler = random_rows(20, 1), random_rows(20, 1), random_rows(64, 2)
+    newer["offset"] += 500
+    keys = LAYOUT.keys(older)
+    settings = IndexSettings(memtable_rows=64, fan_in=2, background=False)
+    for folder, between in (("one memtable", None), ("two segments", filler)):
+        with SegmentIndex.open(tmp_path / folder, LAYOUT, settings=settings) as index:
+            index.apply(older, 1)
+            if between is not None:
+                index.apply(between, 2)
+            index.apply(newer, 3)
+            assert index.lookup(keys) == newer.tolist()
+            sealed(index)
+            assert index.lookup(keys) == newer.tolist()
+            manifest = sealed(index)
+        with SegmentIndex.open(tmp_path / folder, LAYOUT, manifest, settings) as index:
+            assert index.lookup(keys) == newer.tolist()
+            assert index.status().rows == 20 + (0 if between is None else 64)
+
+
 def test_a_rebuilt_index_answers_as_the_one_before(tmp_path: Path) -> None:
     _, applied = filled(tmp_path)
     with SegmentIndex.rebuild(tmp_path, LAYOUT, enumerate(applied), by_hand()) as index:
