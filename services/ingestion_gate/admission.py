@@ -25,6 +25,7 @@ class Desk:
     def __init__(self, overlay: GateOverlay, now: int, environment: Mapping[str, str]) -> None:
         self.overlay = overlay
         self.now = now
+        overlay.now = now
         self.result = StepResult()
         self._inline = environment.get("evidence") == "inline"
         self._known: dict[bytes, Known | None] = {}

@@ -24,7 +24,7 @@ def run_ready(desk: Desk, candidate: Candidate) -> None:
             desk.admit(candidate, CONTROL_RUN_NO)  # a retry of what was admitted
         return
     waiting = desk.overlay.held_for(key)
-    held = HeldReady(candidate.record, fields["event_id"], desk.now)
+    held = HeldReady(candidate.record, fields["event_id"], desk.now, candidate.origin)
     desk.overlay.held[key] = (*waiting, held)
 
 
@@ -36,7 +36,7 @@ def run_evidence(desk: Desk, screen: Screen, candidate: Candidate) -> None:
     waiting = desk.overlay.held_for(key)
     rest: list[HeldReady] = []
     for held in waiting:
-        ready = screen.examine(held.record, Origin.LANE)
+        ready = screen.examine(held.record, held.origin)
         if isinstance(ready, Refusal):  # the policy changed while it waited
             desk.quarantine(ready)
         elif ready.fields["payload"]["facts_view"]["digest"]["hash"] != payload["facts_view_digest"]:
@@ -143,7 +143,7 @@ def expire_held(desk: Desk, screen: Screen) -> None:
         desk.overlay.held[key] = kept
         for held in waiting:
             if held.since < oldest:
-                ready = screen.examine(held.record, Origin.LANE)
+                ready = screen.examine(held.record, held.origin)
                 if isinstance(ready, Refusal):
                     desk.quarantine(ready)
                 else:

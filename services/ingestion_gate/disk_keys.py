@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from services.ingestion_gate.model import Admission, Known
+from services.ingestion_gate.model import Admission, Expired, Known
 from sluice_kit.index import IndexSettings, Manifest, RowLayout, Rows, SegmentIndex
 from sluice_kit.stage import Coordinate, FrozenState, StageError
 from sluice_kit.stage.snapshot_file import write_snapshot_file
@@ -43,22 +43,6 @@ class _Frozen:
         content = orjson.dumps({"topics": self.topics, "index": manifest.to_bytes().decode()})
         path = write_snapshot_file(folder, f"{MANIFEST_PREFIX}{manifest.batch_no}", content, ".json")
         return [path, *(self.folder / segment.name for segment in manifest.segments)]
-
-
-@dataclass(frozen=True, slots=True)
-class Expiry:
-    """Rows that no answer depends on any more: of closed runs, or older than a standing run's horizon."""
-
-    closed_runs: npt.NDArray[np.uint32]
-    standing_runs: npt.NDArray[np.uint32]
-    oldest_ts_utc: int
-
-    def __call__(self, rows: Rows) -> Flags:
-        """Which rows may go."""
-        run_no = rows["run_no"]
-        closed = np.isin(run_no, self.closed_runs)
-        old: Flags = np.isin(run_no, self.standing_runs) & (rows["ts_utc"] < self.oldest_ts_utc)
-        return closed | old
 
 
 class DiskKeys:
@@ -128,9 +112,17 @@ class DiskKeys:
         self._index = SegmentIndex.open(self._folder, LAYOUT, manifest, self._settings)
         self._index.collect_garbage([manifest])
 
-    def expire(self, expiry: Expiry | None) -> None:
-        """Tell the index which rows merges may leave out."""
-        self._index.drop_expired(expiry)
+    def expire(self, expired: Expired) -> None:
+        """Let merges leave out rows that no answer depends on any more."""
+        closed = np.array(expired.closed_runs, dtype=np.uint32)
+        standing = np.array(expired.standing_runs, dtype=np.uint32)
+
+        def gone(rows: Rows) -> Flags:
+            run_no = rows["run_no"]
+            old = np.isin(run_no, standing) & (rows["ts_utc"] < expired.oldest_ts_utc)
+            return np.isin(run_no, closed) | old
+
+        self._index.drop_expired(gone)
 
     def _topic_number(self, topic: str) -> int:
         if topic not in self._topics:

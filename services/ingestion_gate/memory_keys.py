@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from services.ingestion_gate.model import Admission, Known
+from services.ingestion_gate.model import Admission, Expired, Known
 from sluice_kit.stage import Coordinate, FrozenState
 
 
@@ -43,6 +43,9 @@ class MemoryKeys:
     def freeze(self) -> FrozenState:
         """A copy."""
         return _Frozen(dict(self._rows))
+
+    def expire(self, expired: Expired) -> None:
+        """Keep everything: nothing depends on when expired keys go."""
 
     def load(self, files: Sequence[Path]) -> None:
         """Replace the content by a snapshot."""

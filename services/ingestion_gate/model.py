@@ -42,6 +42,7 @@ class HeldReady:
     record: Record
     event_id: str
     since: int
+    origin: str = "lane"
 
 
 class Known(NamedTuple):
@@ -67,6 +68,15 @@ class Admission:
     payload_hash: bytes
     ts_utc: int
     run_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """Which admitted keys may go, by run number and, for standing runs, by `ts_utc` (microseconds)."""
+
+    closed_runs: tuple[int, ...]
+    standing_runs: tuple[int, ...]
+    oldest_ts_utc: int
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ class GateOverlay:
     held: dict[RunKey, tuple[HeldReady, ...]] = field(default_factory=dict)
     admitted: dict[bytes, Admission] = field(default_factory=dict)
     facts: int = 0
+    now: int = 0
 
     @property
     def active_policy(self) -> GatePolicy:

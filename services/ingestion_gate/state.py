@@ -8,13 +8,14 @@ from typing import Any, Protocol
 
 import orjson
 
-from services.ingestion_gate.model import Admission, HeldReady, KnownKeys, Run, RunKey, RunStatus
+from services.ingestion_gate.model import Admission, Expired, HeldReady, KnownKeys, Run, RunKey, RunStatus
 from services.ingestion_gate.overlay import GateOverlay, GateView
-from services.ingestion_gate.policy import BUILT_IN, GatePolicy, PolicyProblem
+from services.ingestion_gate.policy import BUILT_IN, MICROSECONDS, GatePolicy, PolicyProblem
 from sluice_kit.stage import Coordinate, FrozenState, Record, StageError
 from sluice_kit.stage.snapshot_file import write_snapshot_file
 
 SNAPSHOT_PREFIX = "gate-state-"
+EXPIRE_EVERY = 3_600 * MICROSECONDS
 
 
 class KeyIndex(KnownKeys, Protocol):
@@ -30,6 +31,9 @@ class KeyIndex(KnownKeys, Protocol):
 
     def load(self, files: Sequence[Path]) -> None:
         """Replace the content by a sealed snapshot."""
+
+    def expire(self, expired: Expired) -> None:
+        """Keys that no answer depends on any more may be dropped, at any later time or never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class GateState:
         self._keys = keys
         self._view = GateView(BUILT_IN, {}, {}, keys)
         self._batch_no = -1
+        self._expired_at = 0
 
     @property
     def view(self) -> GateView:
@@ -72,6 +77,9 @@ class GateState:
             self._view = GateView(
                 overlay.policy or view.policy, {**view.runs, **overlay.runs}, held, self._keys
             )
+            self._expire(overlay.now)
+        elif overlay.now - self._expired_at > EXPIRE_EVERY:
+            self._expire(overlay.now)
         self._batch_no = batch_no
 
     def freeze(self) -> FrozenState:
@@ -83,6 +91,21 @@ class GateState:
         own = [path for path in files if path.name.startswith(SNAPSHOT_PREFIX)]
         self._keys.load([path for path in files if path not in own])
         self._view = _decode(own[0].read_bytes(), self._keys)
+
+    def _expire(self, now: int) -> None:
+        """Tell the index what may go: keys of closed runs, and of standing runs beyond their horizon.
+
+        Both are refused before the index is asked (RUN_CLOSED, BEYOND_DEDUPE_HORIZON), so it decides nothing.
+        """
+        self._expired_at = now
+        runs = self._view.runs.values()
+        self._keys.expire(
+            Expired(
+                closed_runs=tuple(run.run_no for run in runs if run.status is RunStatus.CLOSED),
+                standing_runs=tuple(run.run_no for run in runs if run.standing),
+                oldest_ts_utc=now - self._view.policy.limits.standing_horizon_seconds * MICROSECONDS,
+            )
+        )
 
 
 def _encode(view: GateView) -> bytes:
@@ -128,6 +151,7 @@ def _held_fields(held: HeldReady) -> dict[str, Any]:
         "value": None if record.value is None else base64.b64encode(record.value).decode(),
         "event_id": held.event_id,
         "since": held.since,
+        "origin": held.origin,
     }
 
 
@@ -140,4 +164,4 @@ def _held(fields: Mapping[str, Any]) -> HeldReady:
         None if key is None else base64.b64decode(key),
         None if value is None else base64.b64decode(value),
     )
-    return HeldReady(record, fields["event_id"], fields["since"])
+    return HeldReady(record, fields["event_id"], fields["since"], fields["origin"])

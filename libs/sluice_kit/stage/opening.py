@@ -9,7 +9,7 @@ from confluent_kafka import Consumer
 from sluice_kit.artifacts import ArtifactStore
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config, transactional_producer_config
-from sluice_kit.stage.announcing import announcement
+from sluice_kit.stage.announcing import DRAINED, announcement
 from sluice_kit.stage.basis import BasisLog
 from sluice_kit.stage.checkpoint import Checkpointer
 from sluice_kit.stage.errors import ChainNotDrainedError
@@ -88,10 +88,8 @@ def open_shard(place: ShardPlace, waiting: Callable[[str], None]) -> OpenShard:
     writer = open_writer(place, place.transactional_id, partitions, waiting)
     members = [_member(place, index) for index in range(len(place.spec.members))]
     for member in members:
-        found = member.basis.last()
-        if found is not None and found[1].transactional_id != place.transactional_id:
-            open_writer(place, found[1].transactional_id, partitions, waiting).close()
-    _take_over(place, members, writer)
+        _check_drained(place, member)
+    _take_over(place, members[0], writer)
     for member in members:
         load_history(member)
     restored = _replay(place, members, partitions)
@@ -108,24 +106,37 @@ def open_shard(place: ShardPlace, waiting: Callable[[str], None]) -> OpenShard:
     return OpenShard(members, reader, partitions, writer, restored)
 
 
-def _take_over(place: ShardPlace, members: list[MemberHistory], writer: TransactionalWriter) -> None:
-    """Tell at once, before a replay that may take long, whom a fenced instance has to yield to."""
-    writer.begin()
-    for member in members:
-        found = member.basis.last()
-        last = None if found is None else found[1]
-        record = announcement(
-            service=member.stage.name,
-            shard=place.shard,
-            instance=place.instance,
-            code_rev=place.spec.code_rev,
-            transactional_id=place.transactional_id,
-            batch_no=member.batch_no if last is None else last.batch_no,
-            now=member.now if last is None else last.now,
-            checkpoint=None if last is None else last.checkpoint,
-            chain=place.spec.name,
+def _check_drained(place: ShardPlace, member: MemberHistory) -> None:
+    """What wrote last under another transactional id (another topology) cannot be fenced from here."""
+    found = member.basis.last()
+    if found is None or found[1].transactional_id == place.transactional_id:
+        return
+    last = found[1]
+    if DRAINED not in last.environment:
+        raise ChainNotDrainedError(
+            f"{member.stage.name} was last run as {last.transactional_id} (code {last.code_rev}) and was not "
+            "drained: start that topology again and drain it (SIGTERM, exit code 0), then start this one; see "
+            "docs/runbooks/chain-not-drained.md"
         )
-        writer.write_to(f"basis.{member.stage.name}", place.shard, record.encode(), member.wrote)
+
+
+def _take_over(place: ShardPlace, head: MemberHistory, writer: TransactionalWriter) -> None:
+    """Tell at once, before a replay that may take long, whom a fenced instance has to yield to."""
+    found = head.basis.last()
+    last = None if found is None else found[1]
+    record = announcement(
+        service=head.stage.name,
+        shard=place.shard,
+        instance=place.instance,
+        code_rev=place.spec.code_rev,
+        transactional_id=place.transactional_id,
+        batch_no=head.batch_no if last is None else last.batch_no,
+        now=head.now if last is None else last.now,
+        checkpoint=None if last is None else last.checkpoint,
+        chain=place.spec.name,
+    )
+    writer.begin()
+    writer.write_to(f"basis.{head.stage.name}", place.shard, record.encode(), head.wrote)
     writer.commit()
 
 
@@ -185,5 +196,5 @@ def _check_caught_up(place: ShardPlace, member: MemberHistory, partitions: dict[
     if waiting is not None:
         raise ChainNotDrainedError(
             f"{member.stage.name} has not read {describe(waiting)}: let it catch up in the old topology and "
-            "drain it (SIGTERM) before the chain starts"
+            "drain it (SIGTERM) before the chain starts; see docs/runbooks/chain-not-drained.md"
         )

@@ -84,7 +84,7 @@ class StageRunner:
         self._step_until_stopped(shard, checkpoints)
         self._observer.draining()
         checkpoints.drain()
-        self._announce(shard)
+        self._announce(shard, drained=True)
         shard.writer.close()
 
     def _step_until_stopped(self, shard: OpenShard, checkpoints: ChainCheckpoints) -> None:
@@ -131,6 +131,7 @@ class StageRunner:
             except TransactionAbortedError as error:
                 self._observer.waiting(str(error))
                 self._abort()
+                batch = replace(batch, environment={EVIDENCE: "object"})
             except StoreUnavailable as error:
                 self._observer.waiting(f"evidence goes inline: {error}")
                 self._abort()
@@ -139,6 +140,7 @@ class StageRunner:
                 self._observer.waiting(str(error))
                 if self._settle(error) and attempt.done is not None:
                     return attempt.done
+                batch = replace(batch, environment={EVIDENCE: "object"})
             except StageError:
                 raise
             except Exception as error:  # noqa: BLE001 - the step raised: find the record on which
@@ -264,7 +266,7 @@ class StageRunner:
                 identity = self._place.transactional_id
                 raise FencedError(f"another instance of {identity} took over: {error}") from error
 
-    def _announce(self, shard: OpenShard) -> None:
+    def _announce(self, shard: OpenShard, *, drained: bool = False) -> None:
         """Write a basis record that is no batch: it names this instance and the newest checkpoint."""
         writer = shard.writer
         writer.begin()
@@ -279,6 +281,7 @@ class StageRunner:
                 now=member.now,
                 checkpoint=member.checkpointer.latest,
                 chain=self.spec.name,
+                drained=drained,
             )
             topic = f"basis.{member.stage.name}"
             writer.write_to(topic, self._place.shard, record.encode(), member.wrote)

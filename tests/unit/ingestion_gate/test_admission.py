@@ -387,3 +387,19 @@ def test_a_record_on_which_the_step_raised_is_quarantined_as_poison(
         ["POISON"]
     ]
     assert only(receipts, "e2")["decision"] == "ADMIT"
+
+
+def test_a_released_ready_waits_for_its_evidence_as_released(
+    gate: TopologyDriver, receipts: Receipts
+) -> None:
+    ready = framed(run_ready())
+    gate.pipe(SR, ready)
+    gate.step()
+    gate.advance(BUILT_IN.limits.evidence_wait_seconds + 1)
+    gate.pipe(OPERATOR, framed(release(ready, SR)))
+    gate.step()
+    gate.pipe(OWN, framed(evidence()))
+    gate.step()
+
+    outcomes = [(r["decision"], r["origin"], r["lane_topic"]) for r in of(receipts, "ready-1")]
+    assert sorted(outcomes) == [("ADMIT", "released", None), ("QUARANTINE", "lane", SR)]
