@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from sluice_cli.progress import bring_up_progress
+from sluice_contracts.registry import RegistryError
 from sluice_fleet import SEPARATE, Deployment, FleetError, TopologyError, load_topology
 from sluice_fleet.tokens import PUBLISHER, token_file
+from sluice_kit.config import WiringError
 from sluice_substrate import SubstrateError
 
 DEFAULT_HOME = Path(".sluice")
@@ -28,6 +30,10 @@ def up(
         Path | None,
         typer.Option(help="Topology file (deploy/topologies/*.yaml); all services apart if none."),
     ] = None,
+    external: Annotated[
+        Path | None,
+        typer.Option(help="Wiring file of a cluster of yours: only the services are started, against it."),
+    ] = None,
     substrate_only: Annotated[
         bool, typer.Option("--substrate-only", help="Broker, database and registry, no services.")
     ] = False,
@@ -37,11 +43,14 @@ def up(
     try:
         deployment = Deployment(home, load_topology(topology) if topology else SEPARATE)
         with bring_up_progress(quiet=as_json) as report:
-            if substrate_only:
+            if external is not None:
+                deployment.adopt(external)
+                deployment.fleet.start(report=lambda service, state: report(service, state, None, None))
+            elif substrate_only:
                 deployment.substrate_up(report)
             else:
                 deployment.up(report)
-    except (SubstrateError, FleetError, TopologyError) as error:
+    except (SubstrateError, FleetError, TopologyError, WiringError, RegistryError) as error:
         fail(str(error), as_json=as_json)
     _show(deployment, as_json=as_json)
     if not as_json:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sluice_contracts import TOPICS
+from sluice_contracts.registry import Registry, publish
 from sluice_fleet.fleet import Fleet
 from sluice_fleet.tokens import ensure_tokens
 from sluice_fleet.topology import SEPARATE, Topology
+from sluice_kit.config import load_wiring
 from sluice_kit.kafka import admin
-from sluice_substrate import LocalStack, Progress
+from sluice_substrate import LocalStack, Progress, external
 
 Report = Callable[[str, str, int | None, int | None], None]
 """Called with what is being worked on, its state, and bytes done and wanted where it is a download."""
@@ -62,6 +64,24 @@ class Deployment:
         admin.apply(client, admin.plan(client, TOPICS))
         ensure_tokens(self.home / "secrets")
         report("topics", "ready", None, None)
+        self._publish_schemas(report)
+
+    def adopt(self, wiring_file: Path) -> None:
+        """Run the services against somebody's cluster: check that it answers and take its wiring over.
+
+        Topics and access are theirs to apply (`sluice topics plan`). Raises WiringError, Unreachable.
+        """
+        external.require(load_wiring(wiring_file))
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.wiring_file.write_bytes(wiring_file.read_bytes())
+
+    def _publish_schemas(self, report: Report) -> None:
+        """Put the schemas where outside consumers look them up; the registry forgets them with its memory."""
+        url = load_wiring(self.wiring_file).registry.url
+        if url is not None:
+            report("schemas", "publishing", None, None)
+            publish(Registry(url))
+            report("schemas", "ready", None, None)
 
     def down(self) -> list[str]:
         """Drain the services, then stop the substrate; returns the services that had to be killed."""
