@@ -127,13 +127,18 @@ def alone() -> Iterator[OneGate]:
             shutil.rmtree(home, ignore_errors=True)
 
 
-def test_a_fresh_stack_without_any_offsets_starts_cleanly(alone: OneGate) -> None:
+def test_a_fresh_stack_without_any_offsets_starts_and_restarts(alone: OneGate) -> None:
     gate = alone.gate()
     assert (gate.restored()["batches"], gate.restored()["events"]) == (0, 0)
     alone.send(300)
     alone.settled()
-    assert gate.drain() == 0
-    assert alone.verdict().admitted == 300
+    gate.kill()  # before its first checkpoint: the next start has the basis log alone
+    again = alone.gate()
+    assert again.restored()["events"] == 300
+    alone.send(100)
+    alone.settled()
+    assert again.drain() == 0
+    assert alone.verdict().admitted == 400
 
 
 def test_other_code_replays_nothing_after_a_drain(alone: OneGate, tmp_path: Path) -> None:

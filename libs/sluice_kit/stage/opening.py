@@ -115,8 +115,8 @@ def _check_drained(place: ShardPlace, member: MemberHistory) -> None:
     if DRAINED not in last.environment:
         raise ChainNotDrainedError(
             f"{member.stage.name} was last run as {last.transactional_id} (code {last.code_rev}) and was not "
-            "drained: start that topology again and drain it (SIGTERM, exit code 0), then start this one; see "
-            "docs/runbooks/chain-not-drained.md"
+            "drained: start that topology again and drain it (SIGTERM, exit code 0), then start this one: "
+            "see docs/runbooks/chain-not-drained.md"
         )
 
 
@@ -136,7 +136,8 @@ def _take_over(place: ShardPlace, head: MemberHistory, writer: TransactionalWrit
         chain=place.spec.name,
     )
     writer.begin()
-    writer.write_to(f"basis.{head.stage.name}", place.shard, record.encode(), head.wrote)
+    # Not `head.wrote`: what stands before this record is still to be replayed.
+    writer.write_to(f"basis.{head.stage.name}", place.shard, record.encode(), lambda _offset: None)
     writer.commit()
 
 
