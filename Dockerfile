@@ -1,0 +1,18 @@
+# One image for all services and the command line: the service is named by the command, the environment by its wiring.
+FROM python:3.11-slim AS packages
+WORKDIR /app
+COPY requirements.lock requirements-uv.lock ./
+RUN python -m venv venv && venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+
+FROM python:3.11-slim
+WORKDIR /app
+COPY --from=packages /app/venv venv
+COPY contracts contracts
+COPY libs libs
+COPY services services
+COPY deploy/policy deploy/policy
+ENV PATH=/app/venv/bin:$PATH PYTHONPATH=/app:/app/contracts:/app/libs PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+RUN printf '#!/app/venv/bin/python\nfrom sluice_cli.main import main\n\nmain()\n' > venv/bin/sluice \
+    && chmod +x venv/bin/sluice && python -m compileall -q contracts libs services && useradd --uid 10001 sluice
+USER 10001
+CMD ["sluice", "--help"]
