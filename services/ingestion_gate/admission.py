@@ -54,14 +54,20 @@ class Desk:
             self.refuse(candidate, *problem)
             return
         assert run is not None
-        self.admit(candidate, run.run_no)
+        self.admit(candidate, run.run_no, horizon=self._oldest if run.standing else None)
 
-    def admit(self, candidate: Candidate, run_no: int) -> bool:
-        """Dedupe and admit. True for a first admission."""
+    def admit(self, candidate: Candidate, run_no: int, *, horizon: int | None = None) -> bool:
+        """Dedupe and admit. True for a first admission.
+
+        A key older than `horizon` (microseconds UTC) counts as unknown: when the index drops it depends on
+        background merges, which must never decide an answer.
+        """
         fields = candidate.fields
         digest = candidate.payload_hash
         pending = self.overlay.admitted.get(candidate.key)
         known = None if pending is not None else self._lookup(candidate.key)
+        if known is not None and horizon is not None and known.ts_utc < horizon:
+            known = None
         profile, key_of = self._key_of(candidate.contract.event_type)
         partition_key = key_of(fields)
         admitted = known if pending is None else pending

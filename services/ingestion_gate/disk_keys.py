@@ -10,7 +10,7 @@ import numpy.typing as npt
 import orjson
 
 from services.ingestion_gate.model import Admission, Expired, Known
-from sluice_kit.index import IndexSettings, Manifest, RowLayout, Rows, SegmentIndex
+from sluice_kit.index import IndexSettings, Manifest, RowLayout, Rows, SegmentIndex, SegmentWriteFailed
 from sluice_kit.stage import Coordinate, FrozenState, StageError
 from sluice_kit.stage.snapshot_file import write_snapshot_file
 
@@ -34,22 +34,24 @@ Flags = npt.NDArray[np.bool_]
 class _Frozen:
     """A promise of the index's manifest, and the topic numbers its rows use."""
 
-    folder: Path
+    keys: "DiskKeys"
     promise: Future[Manifest]
     topics: tuple[str, ...]
 
     def write(self, folder: Path) -> list[Path]:
         manifest = self.promise.result(SEAL_SECONDS)
+        self.keys.sealed(manifest)
         content = orjson.dumps({"topics": self.topics, "index": manifest.to_bytes().decode()})
         path = write_snapshot_file(folder, f"{MANIFEST_PREFIX}{manifest.batch_no}", content, ".json")
-        return [path, *(self.folder / segment.name for segment in manifest.segments)]
+        return [path, *(self.keys.folder / segment.name for segment in manifest.segments)]
 
 
 class DiskKeys:
     """Implements the gate's KeyIndex; segments live in `folder`, which is the checkpointer's as well."""
 
     def __init__(self, folder: Path, settings: IndexSettings | None = None) -> None:
-        self._folder = folder
+        self.folder = folder
+        self._manifests: list[Manifest] = []
         self._settings = settings or IndexSettings()
         self._topics: list[str] = []
         self._index = SegmentIndex.open(folder, LAYOUT, None, self._settings)
@@ -68,15 +70,17 @@ class DiskKeys:
         if len(hits):
             topics = self._topics
             rows = hits.rows
-            for position, payload_hash, topic, partition, offset in zip(
+            for position, payload_hash, topic, partition, offset, ts_utc in zip(
                 hits.positions.tolist(),
                 rows["payload_hash"].tolist(),
                 rows["topic"].tolist(),
                 rows["partition"].tolist(),
                 rows["offset"].tolist(),
+                rows["ts_utc"].tolist(),
                 strict=True,
             ):
-                answers[position] = Known(bytes(payload_hash), Coordinate(topics[topic], partition, offset))
+                where = Coordinate(topics[topic], partition, offset)
+                answers[position] = Known(bytes(payload_hash), where, ts_utc)
         return answers
 
     def add(
@@ -94,11 +98,16 @@ class DiskKeys:
         rows["offset"] = [w.offset for w in where]
         rows["partition"] = [w.partition for w in where]
         rows["topic"] = [self._topic_number(w.topic) for w in where]
-        self._index.apply(rows, batch_no, keys)
+        try:
+            self._index.apply(rows, batch_no, keys)
+        except SegmentWriteFailed as error:
+            raise StageError(
+                f"the dedupe index cannot be written: {error}; free space and restart"
+            ) from error
 
     def freeze(self) -> FrozenState:
         """A snapshot; the index freezes its newest rows and writes them behind the step."""
-        return _Frozen(self._folder, self._index.seal(), tuple(self._topics))
+        return _Frozen(self, self._index.seal(), tuple(self._topics))
 
     def load(self, files: Sequence[Path]) -> None:
         """Open the index exactly as a sealed snapshot names it; every segment's digest is verified."""
@@ -109,8 +118,16 @@ class DiskKeys:
         manifest = Manifest.from_bytes(content["index"].encode())
         self._index.close()
         self._topics = list(content["topics"])
-        self._index = SegmentIndex.open(self._folder, LAYOUT, manifest, self._settings)
-        self._index.collect_garbage([manifest])
+        self._index = SegmentIndex.open(self.folder, LAYOUT, manifest, self._settings)
+        self._manifests = [manifest]
+
+    def sealed(self, manifest: Manifest) -> None:
+        """Another snapshot is on its way: segments that only older ones than the last two need may go.
+
+        The artifact store holds its own links, so a checkpoint of before is fetched from there.
+        """
+        self._manifests = [*self._manifests[-2:], manifest]
+        self._index.collect_garbage(self._manifests)
 
     def expire(self, expired: Expired) -> None:
         """Let merges leave out rows that no answer depends on any more."""

@@ -16,7 +16,10 @@ class _Frozen:
 
     def write(self, folder: Path) -> list[Path]:
         path = folder / f"keys-{len(self.rows)}.json"
-        rows = [[key.hex(), known.payload_hash.hex(), *known.coordinate] for key, known in self.rows.items()]
+        rows = [
+            [key.hex(), known.payload_hash.hex(), *known.coordinate, known.ts_utc]
+            for key, known in self.rows.items()
+        ]
         path.write_bytes(orjson.dumps(rows))
         return [path]
 
@@ -38,7 +41,7 @@ class MemoryKeys:
         """Take the admissions of a committed batch in."""
         del batch_no
         for key, admission in admitted.items():
-            self._rows[key] = Known(admission.payload_hash, coordinates[admission.fact])
+            self._rows[key] = Known(admission.payload_hash, coordinates[admission.fact], admission.ts_utc)
 
     def freeze(self) -> FrozenState:
         """A copy."""
@@ -50,7 +53,7 @@ class MemoryKeys:
     def load(self, files: Sequence[Path]) -> None:
         """Replace the content by a snapshot."""
         self._rows = {
-            bytes.fromhex(key): Known(bytes.fromhex(payload_hash), Coordinate(topic, partition, offset))
+            bytes.fromhex(key): Known(bytes.fromhex(payload_hash), Coordinate(*where), ts_utc)
             for path in files
-            for key, payload_hash, topic, partition, offset in orjson.loads(path.read_bytes())
+            for key, payload_hash, *where, ts_utc in orjson.loads(path.read_bytes())
         }

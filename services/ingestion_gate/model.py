@@ -46,10 +46,11 @@ class HeldReady:
 
 
 class Known(NamedTuple):
-    """A key that was admitted before: its payload hash (32 bytes) and where the first admission stands."""
+    """A key that was admitted before: payload hash (32 bytes), where the first admission stands, its time."""
 
     payload_hash: bytes
     coordinate: Coordinate
+    ts_utc: int
 
 
 class KnownKeys(Protocol):

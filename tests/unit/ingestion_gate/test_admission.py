@@ -403,3 +403,14 @@ def test_a_released_ready_waits_for_its_evidence_as_released(
 
     outcomes = [(r["decision"], r["origin"], r["lane_topic"]) for r in of(receipts, "ready-1")]
     assert sorted(outcomes) == [("ADMIT", "released", None), ("QUARANTINE", "lane", SR)]
+
+
+def test_a_key_beyond_the_horizon_counts_as_unknown(gate: TopologyDriver, receipts: Receipts) -> None:
+    """Whether the index still holds it depends on merges, so it may decide nothing."""
+    lane = "ingress.partner_acme"
+    gate.pipe(lane, framed(standing_payment("e1", ts_utc=gate.now)))
+    gate.step()
+    gate.now += (BUILT_IN.limits.standing_horizon_seconds + 1) * 1_000_000
+    gate.pipe(lane, framed(standing_payment("e1", ts_utc=gate.now)))
+    gate.step()
+    assert [receipt["decision"] for receipt in of(receipts, "e1")] == ["ADMIT", "ADMIT"]

@@ -31,7 +31,7 @@ def admit(index: KeyIndex, batch_no: int, numbers: list[int], run_no: int = 1) -
 
 
 def known(number: int) -> Known:
-    return Known(bytes([number % 256]) * 32, Coordinate("traffic.payment", number % 4, number * 10))
+    return Known(bytes([number % 256]) * 32, Coordinate("traffic.payment", number % 4, number * 10), number)
 
 
 @pytest.fixture(
