@@ -12,7 +12,7 @@ from sluice_kit.kafka import reader_config, transactional_producer_config
 from sluice_kit.stage.announcing import DRAINED, announcement
 from sluice_kit.stage.basis import BasisLog
 from sluice_kit.stage.checkpoint import Checkpointer
-from sluice_kit.stage.errors import ChainNotDrainedError
+from sluice_kit.stage.errors import ChainNotDrainedError, StageError
 from sluice_kit.stage.poison import describe
 from sluice_kit.stage.restore import (
     LoggedPlaces,
@@ -93,6 +93,8 @@ def open_shard(place: ShardPlace, waiting: Callable[[str], None]) -> OpenShard:
     for member in members:
         load_history(member)
     restored = _replay(place, members, partitions)
+    for member in members:
+        _check_complete(member)
     for member in members[1:]:
         _check_caught_up(place, member, partitions)
     head = members[0]
@@ -104,6 +106,15 @@ def open_shard(place: ShardPlace, waiting: Callable[[str], None]) -> OpenShard:
     reader = InputReader(place.consumer("input"), positions, with_headers=place.spec.with_headers)
     head.positions = reader.positions
     return OpenShard(members, reader, partitions, writer, restored)
+
+
+def _check_complete(member: MemberHistory) -> None:
+    """Whatever went wrong on the way: a start never goes on from elsewhere than the end of its log."""
+    if member.last is not None and member.batch_no != member.last.batch_no:
+        raise StageError(
+            f"{member.stage.name}: the replay ended at batch {member.batch_no}, the basis log ends at "
+            f"{member.last.batch_no}; it would step batches a second time"
+        )
 
 
 def _check_drained(place: ShardPlace, member: MemberHistory) -> None:
