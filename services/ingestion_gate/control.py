@@ -83,19 +83,7 @@ def run_closed(desk: Desk, candidate: Candidate) -> None:
         return
     desk.admit(candidate, CONTROL_RUN_NO)
     if run.status is RunStatus.OPEN:
-        desk.overlay.open_run(
-            Run(
-                run.tenant,
-                run.run_id,
-                run.run_no,
-                RunStatus.CLOSED,
-                manifest_fingerprint=run.manifest_fingerprint,
-                parameter_hash=run.parameter_hash,
-                scenario_id=run.scenario_id,
-                delivery_mode=run.delivery_mode,
-                ready_event_id=run.ready_event_id,
-            )
-        )
+        desk.overlay.open_run(run.closed())
 
 
 def gate_policy(desk: Desk, candidate: Candidate) -> Screen | None:

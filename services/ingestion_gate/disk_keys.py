@@ -121,6 +121,13 @@ class DiskKeys:
         self._index = SegmentIndex.open(self.folder, LAYOUT, manifest, self._settings)
         self._manifests = [manifest]
 
+    def clear(self) -> None:
+        """Forget everything; files that sealed snapshots link to stay in the artifact store."""
+        self._index.close()
+        self._topics, self._manifests = [], []
+        self._index = SegmentIndex.open(self.folder, LAYOUT, None, self._settings)
+        self._index.collect_garbage([])
+
     def sealed(self, manifest: Manifest) -> None:
         """Another snapshot is on its way: segments that only older ones than the last two need may go.
 

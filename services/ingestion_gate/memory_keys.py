@@ -47,6 +47,10 @@ class MemoryKeys:
         """A copy."""
         return _Frozen(dict(self._rows))
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._rows = {}
+
     def expire(self, expired: Expired) -> None:
         """Keep everything: nothing depends on when expired keys go."""
 

@@ -1,7 +1,7 @@
 """What the gate knows and decides: runs, known keys, candidates and the three outcomes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -33,6 +33,10 @@ class Run:
     scenario_id: str = ""
     delivery_mode: str = ""
     ready_event_id: str = ""
+
+    def closed(self) -> "Run":
+        """The same run, closed."""
+        return replace(self, status=RunStatus.CLOSED)
 
 
 @dataclass(frozen=True, slots=True)

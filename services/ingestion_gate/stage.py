@@ -1,10 +1,12 @@
 """The gate as the kit sees it."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from services.ingestion_gate.core import CONTROL_LANES, step
 from services.ingestion_gate.overlay import GateOverlay
+from services.ingestion_gate.rebuild import rebuild
 from services.ingestion_gate.receipts import coordinate_tail
 from services.ingestion_gate.screening import EDGE_LANE, prepare
 from services.ingestion_gate.state import GateState
@@ -75,4 +77,5 @@ def gate_chain(gate: GateStage, *chained: Stage) -> ChainSpec:
         code_rev=code_revision(code),
         with_headers=frozenset({EDGE_LANE}),
         prepare=prepare,
+        rebuild=partial(rebuild, gate.state),
     )

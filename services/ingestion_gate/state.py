@@ -32,6 +32,9 @@ class KeyIndex(KnownKeys, Protocol):
     def load(self, files: Sequence[Path]) -> None:
         """Replace the content by a sealed snapshot."""
 
+    def clear(self) -> None:
+        """Forget everything (before a rebuild)."""
+
     def expire(self, expired: Expired) -> None:
         """Keys that no answer depends on any more may be dropped, at any later time or never."""
 
@@ -57,6 +60,15 @@ class GateState:
         self._view = GateView(BUILT_IN, {}, {}, keys)
         self._batch_no = -1
         self._expired_at = 0
+
+    @property
+    def keys(self) -> KeyIndex:
+        """The dedupe index."""
+        return self._keys
+
+    def replace(self, view: GateView) -> None:
+        """Take a rebuilt state in."""
+        self._view = view
 
     @property
     def view(self) -> GateView:

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 import sluice_contracts as contracts
 from sluice_kit.artifacts import Locator
-from sluice_kit.kafka.messages import KafkaMessage
 from sluice_kit.stage.errors import StageError
 from sluice_kit.stage.model import Coordinate, InputRange
+from sluice_kit.stage.source import read_to_end
 
 BASIS_EVENT_TYPE = "basis_record"
 READ_TIMEOUT_SECONDS = 30.0
@@ -161,19 +161,7 @@ class BasisLog:
         return low, high
 
     def _read(self, start: int, end: int) -> Iterator[tuple[int, BasisRecord]]:
-        """Records in [start, end); commit markers take offsets, so the end is known by the position."""
-        where = TopicPartition(self._topic, self._shard, start)
-        self._consumer.assign([where])
-        try:
-            while True:
-                messages = cast("list[KafkaMessage]", self._consumer.consume(500, timeout=0.2))
-                for message in messages:
-                    if message.error() is not None:
-                        raise StageError(f"basis log {self._topic}: {message.error()}")
-                    if message.offset() < end:
-                        yield message.offset(), BasisRecord.decode(message.value())
-                position = self._consumer.position([where])[0].offset
-                if position >= end:
-                    return
-        finally:
-            self._consumer.unassign()
+        for records in read_to_end(self._consumer, {(self._topic, self._shard): start}):
+            for record in records:
+                if record.offset < end:
+                    yield record.offset, BasisRecord.decode(record.value)

@@ -12,8 +12,9 @@ from sluice_kit.kafka import reader_config, transactional_producer_config
 from sluice_kit.stage.announcing import DRAINED, announcement
 from sluice_kit.stage.basis import BasisLog
 from sluice_kit.stage.checkpoint import Checkpointer
-from sluice_kit.stage.errors import ChainNotDrainedError, StageError
+from sluice_kit.stage.errors import ChainNotDrainedError, ReplayInputGoneError, StageError
 from sluice_kit.stage.poison import describe
+from sluice_kit.stage.rebuilding import rebuild_from_bus
 from sluice_kit.stage.restore import (
     LoggedPlaces,
     MemberHistory,
@@ -22,7 +23,7 @@ from sluice_kit.stage.restore import (
     replay_pending,
     starts_of,
 )
-from sluice_kit.stage.source import InputReader, RangeReader, partition_counts
+from sluice_kit.stage.source import InputReader, RangeReader, partition_counts, read_to_end
 from sluice_kit.stage.spec import ChainSpec, StageSettings
 from sluice_kit.stage.transaction import TransactionalWriter
 
@@ -50,10 +51,11 @@ class ShardPlace:
         """One a shard: its newest owner fences the others."""
         return f"{self.spec.head.name}-{self.shard}"
 
-    def consumer(self, purpose: str) -> Consumer:
-        """A consumer that assigns explicit offsets."""
+    def consumer(self, purpose: str, *, tells_ends: bool = False) -> Consumer:
+        """A consumer that assigns explicit offsets; `tells_ends` as `read_to_end` needs it."""
         group = f"{self.principal}-{purpose}-{self.shard}"
-        return Consumer(reader_config(self.wiring, self.principal, group=group))
+        config = reader_config(self.wiring, self.principal, group=group)
+        return Consumer(config | {"enable.partition.eof": tells_ends})
 
 
 @dataclass(slots=True)
@@ -171,7 +173,7 @@ def _member(place: ShardPlace, index: int) -> MemberHistory:
         shard=place.shard,
         code_rev=place.spec.code_rev,
     )
-    basis = BasisLog(place.consumer("basis"), f"basis.{stage.name}", place.shard)
+    basis = BasisLog(place.consumer("basis", tells_ends=True), f"basis.{stage.name}", place.shard)
     return MemberHistory(stage, place.shard, basis, checkpointer)
 
 
@@ -188,6 +190,15 @@ def _replay(place: ShardPlace, members: list[MemberHistory], partitions: dict[st
             LoggedPlaces(partitions),
             accept_code_change=place.settings.accept_code_change,
         )
+    except ReplayInputGoneError:
+        if place.spec.rebuild is None or len(members) > 1:
+            raise
+        bus = place.consumer("rebuild", tells_ends=True)
+        try:
+            seal_after = place.settings.checkpoint_events
+            return rebuild_from_bus(place.spec, members[0], bus, partitions, seal_after=seal_after)
+        finally:
+            bus.close()
     finally:
         consumer.close()
     return RestoreReport(report.batches, report.events, report.uncompared, time.monotonic() - started)
@@ -200,13 +211,13 @@ def _check_caught_up(place: ShardPlace, member: MemberHistory, partitions: dict[
         for topic in member.stage.inputs
         for partition in range(partitions[topic])
     }
-    consumer = place.consumer(f"check-{member.stage.name}")
+    consumer = place.consumer(f"check-{member.stage.name}", tells_ends=True)
     try:
-        waiting = InputReader(consumer, positions, with_headers=frozenset()).waiting()
+        unread = next(read_to_end(consumer, positions), None)
     finally:
         consumer.close()
-    if waiting is not None:
+    if unread is not None:
         raise ChainNotDrainedError(
-            f"{member.stage.name} has not read {describe(waiting)}: let it catch up in the old topology and "
-            "drain it (SIGTERM) before the chain starts; see docs/runbooks/chain-not-drained.md"
+            f"{member.stage.name} has not read {describe(unread[0])}: let it catch up in the old topology "
+            "and drain it (SIGTERM) before the chain starts; see docs/runbooks/chain-not-drained.md"
         )

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import structlog
@@ -92,29 +92,6 @@ class InputReader:
             for (topic, partition), end in sorted(ends.items())
         ]
 
-    def waiting(self) -> Record | None:
-        """The first record between the positions and the end of the log, None when there is none.
-
-        Commit markers take offsets, so the end of a partition is known by reaching it, not by counting.
-        """
-        ends = {
-            where: self._consumer.get_watermark_offsets(TopicPartition(*where), timeout=METADATA_SECONDS)[1]
-            for where in self.positions
-        }
-        while True:
-            records = self.read(1, 0.1)
-            if records:
-                return records[0]
-            reached = self._consumer.position([TopicPartition(*where) for where in self.positions])
-            behind = [p for p in reached if 0 <= p.offset < ends[p.topic, p.partition]]
-            unread = [
-                p
-                for p in reached
-                if p.offset < 0 and self.positions[p.topic, p.partition] < ends[p.topic, p.partition]
-            ]
-            if not behind and not unread:
-                return None
-
     def advance(self, ranges: Sequence[InputRange]) -> None:
         """The batch is committed: the positions go behind it."""
         for item in ranges:
@@ -141,6 +118,38 @@ class InputReader:
                 f"REPLAY_INPUT_GONE: {message.topic()}/{message.partition()}: {error.str()}"
             )
         raise StageError(f"reading {message.topic()}/{message.partition()}: {error.str()}")
+
+
+def read_to_end(
+    consumer: Consumer, starts: Positions, silence_seconds: float = 30.0
+) -> Iterator[list[Record]]:
+    """Committed records from `starts` to the end of each partition.
+
+    `consumer` reports partition ends (`enable.partition.eof`): markers and aborted records take offsets, so
+    an end is known by being told, not by counting. Raises StageError after `silence_seconds` of nothing.
+    """
+    consumer.assign([TopicPartition(*where, offset) for where, offset in starts.items()])
+    open_ends = set(starts)
+    heard = time.monotonic()
+    try:
+        while open_ends:
+            records = []
+            for message in cast("list[KafkaMessage]", consumer.consume(2_000, timeout=0.2)):
+                heard = time.monotonic()
+                error = message.error()
+                where = (message.topic(), message.partition())
+                if error is None:
+                    records.append(Record(*where, message.offset(), message.key(), message.value()))
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public home
+                    open_ends.discard(where)
+                elif error.code() not in PASSING and not error.retriable():
+                    raise StageError(f"reading {where[0]}/{where[1]}: {error.str()}")
+            if records:
+                yield records
+            if time.monotonic() - heard > silence_seconds:
+                raise StageError(f"nothing comes from {sorted(open_ends)}: is the broker away?")
+    finally:
+        consumer.unassign()
 
 
 class ReadAhead:

@@ -1,11 +1,24 @@
 """What a process runs: which stages, chained in which order, and how their input is ordered and tuned."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sluice_kit.stage.model import Record, Stage
 from sluice_kit.stage.poison import PoisonLimits
+
+
+@dataclass(frozen=True, slots=True)
+class BusReading:
+    """What a rebuild may look at.
+
+    `read` gives the committed records of topics, first to last; `positions` (next offset by partition) and
+    `now` (microseconds UTC) are the end of the stage's own history, which the state has to fit.
+    """
+
+    read: Callable[[Sequence[str]], Iterator[list[Record]]]
+    positions: Mapping[tuple[str, int], int]
+    now: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +34,9 @@ class ChainSpec:
     with_headers: frozenset[str] = frozenset()
     prepare: Callable[[Record], Any] | None = None
     """Pure work on one record that needs no state (decoding, hashing): done ahead, in another thread."""
+    rebuild: Callable[[BusReading], None] | None = None
+    """Makes the head's state anew from the Event Bus when neither checkpoint nor inputs are left; only the
+    gate can, since what it admitted is what the bus holds."""
 
     @property
     def head(self) -> Stage:
