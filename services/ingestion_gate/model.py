@@ -65,8 +65,7 @@ class KnownKeys(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """A key admitted in this batch: which fact it is, and what the index keeps of it."""
 
     fact: int

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.ingestion_gate.model import Candidate, Origin, Refusal
 from services.ingestion_gate.policy import GatePolicy
@@ -23,8 +23,7 @@ def dedupe_key(tenant: str, run_id: str, event_class: str, event_id: str) -> byt
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """What follows from a record's bytes alone: its event, what is wrong with it, its key and hash."""
 
     decoded: Decoded

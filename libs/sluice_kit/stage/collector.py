@@ -8,15 +8,15 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-YOUNG_EVERY = 20_000
-"""Records between two collections of young objects, which take well under a millisecond."""
+YOUNG_EVERY = 100_000
+"""Records between two collections of young objects: a few milliseconds, for what is alive at the time."""
 
 
 @contextmanager
 def quiet_collector() -> Iterator[Callable[[int], None]]:
     """Switch automatic collection off; the yielded function is told how many records a batch had.
 
-    Young objects are collected every 20,000 records and when the stage is idle, so that cycles (exceptions
+    Young objects are collected every 100,000 records and when the stage is idle, so that cycles (exceptions
     with tracebacks) do not pile up.
     """
     gc.collect()

@@ -11,9 +11,10 @@ from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.stage.basis import BasisLog, BasisRecord, offsets_by_partition
 from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
 from sluice_kit.stage.checkpoint import Checkpointer
+from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.stage.errors import ChainNotDrainedError, ReplayDivergenceError
 from sluice_kit.stage.model import Batch, Coordinate, Output, Record, Stage
-from sluice_kit.stage.source import Positions, prepared_or_none
+from sluice_kit.stage.source import Positions, with_prepared
 from sluice_kit.stage.spec import ChainSpec
 
 log = structlog.get_logger(__name__)
@@ -118,7 +119,7 @@ def logged_batch(spec: ChainSpec, record: BasisRecord, inputs: Sequence[Record])
     """The batch as it was stepped: same order, same `now`, same environment, same poison."""
     records = spec.order(inputs)
     if spec.prepare is not None:
-        records = [record._replace(prepared=prepared_or_none(spec.prepare, record)) for record in records]
+        records = [with_prepared(spec.prepare, record) for record in records]
     poison: dict[int, str] = {}
     if record.poison:
         errors = {(topic, partition, offset): error for topic, partition, offset, error in record.poison}
@@ -175,20 +176,22 @@ def replay_pending(
     check_members_agree(members)
     head = members[0]
     events = uncompared = 0
-    for position, (_, record) in enumerate(head.pending):
-        logged = [member.pending[position] for member in members]
-        records = [item for _, item in logged]
-        places.batch(records)
-        batch = logged_batch(spec, record, read_inputs(record))
-        runs = run_chain(spec.members, batch, record.inputs, places)
-        for run, member, (offset, item) in zip(runs, members, logged, strict=True):
-            if not compare(run, item, spec.code_rev, accept_code_change=accept_code_change):
-                uncompared += 1
-            member.stage.state.apply(run.overlay, run.coordinates, item.batch_no)
-            member.batch_no, member.now, member.basis_next = item.batch_no, item.now, offset + 1
-            member.positions = positions_after(member.positions, item.inputs)
-            member.events_since_checkpoint += item.events
-        events += record.events
+    with quiet_collector() as tidy:
+        for position, (_, record) in enumerate(head.pending):
+            logged = [member.pending[position] for member in members]
+            records = [item for _, item in logged]
+            places.batch(records)
+            batch = logged_batch(spec, record, read_inputs(record))
+            runs = run_chain(spec.members, batch, record.inputs, places)
+            for run, member, (offset, item) in zip(runs, members, logged, strict=True):
+                if not compare(run, item, spec.code_rev, accept_code_change=accept_code_change):
+                    uncompared += 1
+                member.stage.state.apply(run.overlay, run.coordinates, item.batch_no)
+                member.batch_no, member.now, member.basis_next = item.batch_no, item.now, offset + 1
+                member.positions = positions_after(member.positions, item.inputs)
+                member.events_since_checkpoint += item.events
+            events += record.events
+            tidy(record.events)
     batches = len(head.pending)
     for member in members:
         member.pending = []

@@ -206,7 +206,7 @@ class ReadAhead:
     def _keep(self, records: list[Record]) -> None:
         prepare = self._prepare
         if prepare is not None:
-            records = [record._replace(prepared=prepared_or_none(prepare, record)) for record in records]
+            records = [with_prepared(prepare, record) for record in records]
         with self._changed:
             self._waiting.extend(records)
             self._changed.notify_all()
@@ -214,12 +214,17 @@ class ReadAhead:
                 self._changed.wait(0.5)
 
 
-def prepared_or_none(prepare: Callable[[Record], Any], record: Record) -> Any:
-    """A record that cannot be prepared is left to the step, whose failures are counted and isolated."""
+def with_prepared(prepare: Callable[[Record], Any], record: Record) -> Record:
+    """The record with what `prepare` makes of it.
+
+    A record that cannot be prepared is left to the step, whose failures are counted and isolated.
+    """
+    topic, partition, offset, key, value, headers, _ = record
     try:
-        return prepare(record)
+        prepared = prepare(record)
     except Exception:  # noqa: BLE001 - the step will raise it again, where poison is handled
-        return None
+        prepared = None
+    return Record(topic, partition, offset, key, value, headers, prepared)
 
 
 class RangeReader:
