@@ -6,7 +6,6 @@ sees the first and the last batch appear, so that starting up is in neither.
 
 import json
 import statistics
-import time
 from typing import Any, Final
 
 from sluice_bench.arithmetic import compared, visible_rate
@@ -20,8 +19,6 @@ BATCHES: Final = (500, 2_000, 5_000)
 DEFAULT_BATCH: Final = 2_000
 _WARM_UP: Final = 20_000
 _WATCH_SECONDS: Final = 240.0
-_METADATA_SECONDS: Final = 1.0
-"""A new topic's metadata settles."""
 
 
 def admission(stack: BenchStack, records: int, repetitions: int, batches: tuple[int, ...]) -> dict[str, Any]:
@@ -73,7 +70,6 @@ def floor(stack: BenchStack, loaded: Loaded, batch: int, receipt_bytes: int) -> 
     """Events a second of the copy loop over the same records."""
     topics = stack.scratch_topics()
     try:
-        time.sleep(_METADATA_SECONDS)
         watching = stack.submit(watch_growth, stack.plain, topics[1], 0, loaded.records, _WATCH_SECONDS)
         copying = stack.submit(
             copy_loop,

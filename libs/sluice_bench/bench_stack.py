@@ -1,6 +1,7 @@
 """The stack of a bench run: a broker with SASL and access control, scratch topics, work processes."""
 
 import multiprocessing
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,6 +18,8 @@ from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import client_config
 
 RECEIPTS = "audit.receipt"
+_SETTLE_SECONDS = 1.5
+"""A new topic's leaders become known to everyone."""
 Tell = Callable[[str], None]
 
 
@@ -67,6 +70,7 @@ class BenchStack:
         made = self.admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names])
         for future in made.values():
             future.result(30)
+        time.sleep(_SETTLE_SECONDS)
         return names
 
     def drop(self, topics: tuple[str, ...]) -> None:
