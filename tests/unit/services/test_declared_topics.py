@@ -1,0 +1,98 @@
+"""What services register is what the topic files declare, in both directions."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from services.flow_meter import core as flow_meter
+from services.flow_meter.stage import FlowMeterStage
+from services.ingest_edge import app as edge
+from services.ingestion_gate import operator_desk, receipt_index, verifier
+from services.ingestion_gate.stage import GateStage
+from services.scenario_runner import settings as scenario_runner
+from services.world_stream_producer import backfill
+from services.world_stream_producer import settings as world_stream_producer
+from sluice_contracts import LANES, TOPICS
+
+SERVICES = Path(__file__).parents[3] / "services"
+ADMITTED = {TOPICS[topic].name for topic in TOPICS if TOPICS[topic].cls in {"traffic", "control", "audit"}}
+
+CONSUMES = {
+    "ingestion_gate": {*GateStage.inputs, *receipt_index.TOPICS, *ADMITTED, "basis.ingestion_gate"},
+    "flow_meter": {*FlowMeterStage.inputs, "basis.flow_meter"},
+    "scenario_runner": {scenario_runner.CONTROL},
+    "world_stream_producer": {world_stream_producer.CONTROL_TOPIC},
+    "edge": set(edge.CONSUMES),
+    "backfill": {"control.run"},
+}
+EMITS = {
+    "ingestion_gate": {*ADMITTED, verifier.LANE, "basis.ingestion_gate"},
+    "flow_meter": {flow_meter.LANE, flow_meter.TALLY, "basis.flow_meter"},
+    "scenario_runner": {scenario_runner.LANE},
+    "world_stream_producer": {world_stream_producer.LANE},
+    "edge": set(edge.EMITS),
+    "backfill": {backfill.LANE},
+    "operator": {operator_desk.LANE},
+}
+CHAINED = {
+    ("ingestion_gate", "basis.flow_meter"),
+    ("ingestion_gate", "state.flow_meter.tally"),
+}
+"""What the gate's process writes and reads for a flow meter that is chained behind it."""
+READ_BY_NOBODY_YET = {
+    ("scenario_runner", "audit.receipt"),
+    ("world_stream_producer", "audit.receipt"),
+    ("backfill", "audit.receipt"),
+    ("flow_meter", "control.run"),
+    ("edge", "control.run"),
+    ("flow_meter", "state.flow_meter.tally"),
+}
+"""Rights to read that the contracts give and no code uses. Shorter is better; longer needs a reason."""
+PRINCIPALS_OF = {
+    "flow_meter": {"flow_meter"},
+    "ingest_edge": {"edge"},
+    "ingestion_gate": {"ingestion_gate", "operator"},
+    "scenario_runner": {"scenario_runner"},
+    "world_stream_producer": {"world_stream_producer", "backfill"},
+}
+NAMED_ONLY = {("scenario_runner", "ingress.world_stream_producer"), ("scenario_runner", "ingress.backfill")}
+"""The Scenario Runner looks up which event types these lanes carry; it does not touch them."""
+
+
+def declared(role: str, principals: set[str]) -> set[tuple[str, str]]:
+    return {
+        (who, name) for name, topic in TOPICS.items() for who in getattr(topic, role) if who in principals
+    }
+
+
+def test_every_service_is_looked_at() -> None:
+    assert set(PRINCIPALS_OF) == {path.parent.name for path in SERVICES.glob("*/__main__.py")}
+
+
+def test_what_services_write_is_what_is_declared() -> None:
+    registered = {(who, topic) for who, topics in EMITS.items() for topic in topics}
+    assert registered | CHAINED == declared("producers", set(EMITS))
+
+
+def test_what_services_read_is_declared_and_little_else_is() -> None:
+    registered = {(who, topic) for who, topics in CONSUMES.items() for topic in topics}
+    assert registered | CHAINED | READ_BY_NOBODY_YET == declared("consumers", set(CONSUMES))
+    assert not registered & READ_BY_NOBODY_YET
+
+
+def test_the_gate_reads_every_lane() -> None:
+    assert set(GateStage.inputs) == set(LANES)
+
+
+@pytest.mark.parametrize("service", sorted(PRINCIPALS_OF))
+def test_a_service_names_no_topic_that_it_may_not_touch(service: str) -> None:
+    principals = PRINCIPALS_OF[service]
+    touchable = {name for role in ("producers", "consumers") for _, name in declared(role, principals)}
+    for path in SERVICES.glob(f"{service}/*.py"):
+        if path.name.startswith("testing"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and node.value in TOPICS:
+                allowed = node.value in touchable or (service, node.value) in NAMED_ONLY
+                assert allowed, f"{path.name}:{node.lineno} names {node.value}"
