@@ -15,9 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from services.world_stream_producer.backfill import BackfillError, backfill_run
-from services.world_stream_producer.endpoint import read_endpoint
 from sluice_kit.artifacts import ArtifactError
 from sluice_kit.config import SecretMissing, WiringError, load_wiring
+from sluice_kit.http.endpoint import read_endpoint
 
 stream_app = typer.Typer(help="Watch and steer the streams of READY runs.", no_args_is_help=True)
 
@@ -31,6 +31,7 @@ Url = Annotated[
 ]
 RunId = Annotated[str, typer.Argument(help="Run id.")]
 DEFAULT_WIRING = Path(".sluice/wiring.yaml")
+SERVICE = "world_stream_producer"
 
 
 @stream_app.command()
@@ -47,7 +48,7 @@ def status(
             "GET",
             "/v1/streams" + (f"/{run}" if run else ""),
             tenant,
-            url or read_endpoint(load_wiring(wiring)),
+            url or read_endpoint(load_wiring(wiring).state_dir, SERVICE),
         )
     if as_json:
         _print_json(answer)
@@ -113,7 +114,7 @@ def _command(
     path: str, *, tenant: str, wiring: Path, url: str | None, as_json: bool, body: Any = None
 ) -> None:
     with _reported():
-        base = url or read_endpoint(load_wiring(wiring))
+        base = url or read_endpoint(load_wiring(wiring).state_dir, SERVICE)
         answer = _call("POST", f"/v1/streams/{path}", tenant, base, body)
     if as_json:
         _print_json(answer)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from services.ingest_edge.app import run_service
-from services.ingest_edge.settings import DEFAULT_POLICY, SERVICE, PolicyError, load_policy
-from sluice_kit.config import SecretMissing, Wiring, WiringError, load_wiring
+from services.ingest_edge.settings import DEFAULT_POLICY, SERVICE, load_policy
+from sluice_kit.config import PolicyError, SecretMissing, Wiring, WiringError, load_wiring
 from sluice_kit.http.bearer_tokens import TokenFileError
 from sluice_kit.http.endpoint import write_endpoint
 from sluice_kit.telemetry import configure_logging, get_logger

@@ -1,11 +1,12 @@
 """Policy of the edge: limits and waiting times. Wiring is a separate file; tokens are a secret."""
 
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from sluice_kit.config import FileSettings, PolicyError, load_settings
 
 SERVICE: Final = "ingest_edge"
 PRINCIPAL: Final = "edge"
@@ -14,12 +15,10 @@ RECEIPT_TOPIC: Final = "audit.receipt"
 DEFAULT_POLICY: Final = Path(__file__).with_name("policy.yaml")
 
 
-class PolicyError(ValueError):
-    """The policy file is missing or wrong; the message names the file and each wrong key."""
-
-
-class EdgePolicy(BaseSettings):
+class EdgePolicy(FileSettings):
     """What may change between deployments without a change of code. Times in seconds, sizes in bytes.
+
+    The environment (`SLUICE_EDGE_EVENTS_PER_SECOND`) wins over the file.
 
     ``ack_wait_seconds`` is how long a request waits for the lane's acknowledgement before it answers 503;
     ``wait_seconds`` how long it then waits for the receipt when the client does not say (`Prefer: wait=`).
@@ -51,33 +50,7 @@ class EdgePolicy(BaseSettings):
             )
         return self
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment (`SLUICE_EDGE_EVENTS_PER_SECOND`) over file."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
-
 
 def load_policy(path: Path = DEFAULT_POLICY) -> EdgePolicy:
     """Read a policy file (YAML). Raises PolicyError naming the file and every wrong key."""
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise PolicyError(f"policy file {path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise PolicyError(f"policy file {path} must hold a mapping at its top")
-    try:
-        return EdgePolicy(**content)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc']) or 'policy'}: {item['msg']}"
-            for item in error.errors()
-        )
-        raise PolicyError(f"policy file {path}: {problems}") from error
+    return load_settings(EdgePolicy, path, "policy", PolicyError)

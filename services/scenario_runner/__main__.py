@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from services.scenario_runner.app import ScenarioRunner
-from services.scenario_runner.settings import DEFAULT_POLICY, SERVICE, PolicyError, Settings, load_policy
-from sluice_kit.config import SecretMissing, WiringError, load_wiring
+from services.scenario_runner.settings import DEFAULT_POLICY, SERVICE, Settings, load_policy
+from sluice_kit.config import PolicyError, SecretMissing, WiringError, load_wiring
 from sluice_kit.telemetry import configure_logging
 
 

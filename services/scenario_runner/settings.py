@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
-from sluice_kit.config import Wiring
+from sluice_kit.config import FileSettings, PolicyError, Wiring, load_settings
 
 SERVICE: Final = "scenario_runner"
 LANE: Final = "ingress.scenario_runner"
@@ -17,25 +17,18 @@ CONTROL: Final = "control.run"
 DEFAULT_POLICY: Final = Path(__file__).with_name("policy.yaml")
 
 
-class PolicyError(ValueError):
-    """The policy file is missing or wrong; the message names the file and the key."""
-
-
-class Policy(BaseModel):
+class Policy(FileSettings):
     """How strict verification is; ``revision`` stands in every receipt."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="SLUICE_SR_")
 
     revision: str = Field(min_length=1, max_length=128)
     verify_output_bytes: bool = True
 
 
 def load_policy(path: Path = DEFAULT_POLICY) -> Policy:
-    """Read a policy file (YAML). Raises PolicyError."""
-    try:
-        return Policy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
-        raise PolicyError(f"policy file {path}: {error}") from error
+    """Read a policy file (YAML). Raises PolicyError naming the file and every wrong key."""
+    return load_settings(Policy, path, "policy", PolicyError)
 
 
 @dataclass(frozen=True, slots=True)

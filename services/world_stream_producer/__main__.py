@@ -1,15 +1,16 @@
 """Start the World Stream Producer: `python -m services.world_stream_producer --wiring FILE`."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from services.world_stream_producer.app import run_service
-from services.world_stream_producer.endpoint import write_endpoint
-from services.world_stream_producer.settings import DEFAULT_POLICY, SERVICE, PolicyError, load_policy
-from sluice_kit.config import SecretMissing, WiringError, load_wiring
+from services.world_stream_producer.settings import DEFAULT_POLICY, SERVICE, load_policy
+from sluice_kit.config import PolicyError, SecretMissing, WiringError, load_wiring
+from sluice_kit.http.endpoint import write_endpoint
 from sluice_kit.telemetry import configure_logging
 
 
@@ -27,7 +28,11 @@ def main(
         if port is not None:
             wired = wired.model_copy(update={"http": wired.http.model_copy(update={"port": port})})
         configure_logging(SERVICE, level=wired.telemetry.log_level)
-        asyncio.run(run_service(wired, rules, on_bound=lambda bound: write_endpoint(wired, bound)))
+        asyncio.run(
+            run_service(
+                wired, rules, on_bound=partial(write_endpoint, wired.state_dir, SERVICE, wired.http.host)
+            )
+        )
     except (WiringError, PolicyError, SecretMissing, LookupError) as error:
         typer.echo(f"{SERVICE}: {error}", err=True)
         raise typer.Exit(2) from error

@@ -1,14 +1,14 @@
 """Policy of the producer (how fast, how much at once) and how it is started. Wiring is a separate file."""
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import yaml
-from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import SettingsConfigDict
 
 from services.world_stream_producer.pacing import parse_speed
 from services.world_stream_producer.sending import SendLimits
+from sluice_kit.config import FileSettings, PolicyError, load_settings
 
 SERVICE: Final = "world_stream_producer"
 PRINCIPAL: Final = "world_stream_producer"
@@ -17,11 +17,7 @@ CONTROL_TOPIC: Final = "control.run"
 DEFAULT_POLICY: Final = Path(__file__).with_name("policy.yaml")
 
 
-class PolicyError(ValueError):
-    """The policy file is missing or wrong; the message names the file and each wrong key."""
-
-
-class StreamPolicy(BaseSettings):
+class StreamPolicy(FileSettings):
     """What may change between deployments without a change of code. Every stream records `revision`.
 
     `speed` is domain seconds per second: 1.0 is real time, 0 or "max" as fast as possible.
@@ -38,19 +34,6 @@ class StreamPolicy(BaseSettings):
     in_flight_bytes: int = Field(default=64 * 2**20, ge=2**20, le=2**30)
     drain_seconds: float = Field(default=20.0, gt=0, le=300)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment (`SLUICE_WSP_SPEED`) over file."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
-
     @property
     def send_limits(self) -> SendLimits:
         """How much one stream may have unacknowledged."""
@@ -59,16 +42,4 @@ class StreamPolicy(BaseSettings):
 
 def load_policy(path: Path = DEFAULT_POLICY) -> StreamPolicy:
     """Read a policy file (YAML). Raises PolicyError naming the file and every wrong key."""
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise PolicyError(f"policy file {path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise PolicyError(f"policy file {path} must hold a mapping at its top")
-    try:
-        return StreamPolicy(**content)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
-        )
-        raise PolicyError(f"policy file {path}: {problems}") from error
+    return load_settings(StreamPolicy, path, "policy", PolicyError)

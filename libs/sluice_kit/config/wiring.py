@@ -1,16 +1,16 @@
 """Wiring: hosts, folders and names of secrets. What differs between local, dev and prod, and nothing else."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import SettingsConfigDict
 
+from sluice_kit.config.file_settings import FileSettings, SettingsFileError, load_settings
 from sluice_kit.config.secrets import SecretSource
 
 
-class WiringError(ValueError):
+class WiringError(SettingsFileError):
     """The wiring file is missing or wrong; the message names the file and each wrong key."""
 
 
@@ -77,7 +77,7 @@ class TelemetryWiring(_Section):
     log_level: str = "INFO"
 
 
-class Wiring(BaseSettings):
+class Wiring(FileSettings):
     """One deployment's wiring. Precedence: environment (`SLUICE_KAFKA__BOOTSTRAP_SERVERS`) > file."""
 
     model_config = SettingsConfigDict(
@@ -97,19 +97,6 @@ class Wiring(BaseSettings):
     http: HttpWiring = HttpWiring()
     telemetry: TelemetryWiring = TelemetryWiring()
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment over file: pydantic-settings' own default is the other way round."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
-
     @property
     def secret_source(self) -> SecretSource:
         """Where this deployment's secrets are looked up."""
@@ -118,16 +105,4 @@ class Wiring(BaseSettings):
 
 def load_wiring(path: Path) -> Wiring:
     """Read a wiring file (YAML). Raises WiringError naming the file and every wrong key."""
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise WiringError(f"wiring file {path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise WiringError(f"wiring file {path} must hold a mapping at its top")
-    try:
-        return Wiring(**content)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
-        )
-        raise WiringError(f"wiring file {path}: {problems}") from error
+    return load_settings(Wiring, path, "wiring", WiringError)
