@@ -240,6 +240,14 @@ class ProvingGround:
         finally:
             consumer.close()
 
+    def count(self, topic: str) -> int:
+        """Committed records on a topic."""
+        consumer = Consumer(reader_config(self.wiring, "auditor", group="auditor-faults"))
+        try:
+            return sum(1 for _ in read_all(consumer, topic))
+        finally:
+            consumer.close()
+
     def facts(self, topic: str = "traffic.payment") -> Counter[tuple[str, str]]:
         """How often each (run, event id) stands on a topic, read committed."""
         consumer = Consumer(reader_config(self.wiring, "auditor", group="auditor-faults"))
