@@ -127,7 +127,7 @@ class Desk:
                 result.artifacts, refs = bundle_evidence([refusal for refusal, _ in self._refused])
             for (refusal, cause), ref in zip(self._refused, refs, strict=True):
                 result.trailing.extend(self._writer.refused(refusal, ref, cause))
-        result.quarantined = len(self._refused)
+        result.quarantined.update(str(refusal.reason) for refusal, _ in self._refused)
         return result
 
     def _lookup(self, key: bytes) -> Known | None:
@@ -156,6 +156,7 @@ class Desk:
             fields["manifest_fingerprint"] != run.manifest_fingerprint
             or fields["parameter_hash"] != run.parameter_hash
             or fields["scenario_id"] != run.scenario_id
+            or fields["seed"] != run.seed
         ):
             return Reason.PINS_MISMATCH, pins_detail(fields, run)
         if run.delivery_mode == "pull" and candidate.record.topic == WORLD_STREAM_LANE:
@@ -177,6 +178,7 @@ def pins_detail(fields: Mapping[str, Any], run: Run) -> str:
         "manifest_fingerprint": run.manifest_fingerprint,
         "parameter_hash": run.parameter_hash,
         "scenario_id": run.scenario_id,
+        "seed": run.seed,
     }
     return "; ".join(
         f"{name} is {fields[name]}, the run has {value}"

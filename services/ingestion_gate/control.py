@@ -67,6 +67,7 @@ def open_run(desk: Desk, ready: Candidate) -> None:
                 manifest_fingerprint=fields["manifest_fingerprint"],
                 parameter_hash=fields["parameter_hash"],
                 scenario_id=fields["scenario_id"],
+                seed=fields["seed"],
                 delivery_mode=fields["payload"]["traffic_delivery_mode"],
                 ready_event_id=fields["event_id"],
             )

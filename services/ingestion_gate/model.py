@@ -31,6 +31,7 @@ class Run:
     manifest_fingerprint: str = ""
     parameter_hash: str = ""
     scenario_id: str = ""
+    seed: int | None = None
     delivery_mode: str = ""
     ready_event_id: str = ""
 

@@ -48,6 +48,7 @@ def _runs(bus: BusReading) -> dict[RunKey, Run]:
                     manifest_fingerprint=fields["manifest_fingerprint"],
                     parameter_hash=fields["parameter_hash"],
                     scenario_id=fields["scenario_id"],
+                    seed=fields["seed"],
                     delivery_mode=fields["payload"]["traffic_delivery_mode"],
                     ready_event_id=fields["event_id"],
                 )

@@ -15,6 +15,8 @@ from sluice_kit.stage.source import read_to_end
 BASIS_EVENT_TYPE = "basis_record"
 READ_TIMEOUT_SECONDS = 30.0
 FIRST_WINDOW = 64
+RECENT = 20_000
+"""Offsets looked through for a checkpoint: several intervals of batches and their markers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,16 @@ class BasisLog:
                 return None
             window *= 8
         return None
+
+    def checkpoints(self) -> list[Locator]:
+        """Checkpoints that recent records name, newest first; the two newest are kept by the store."""
+        low, high = self._watermarks()
+        found: dict[str, Locator] = {}
+        for _, record in self._read(max(low, high - RECENT), high) if high > low else ():
+            if record.checkpoint is not None:
+                found.pop(record.checkpoint.uri, None)
+                found[record.checkpoint.uri] = record.checkpoint
+        return list(reversed(found.values()))
 
     def since(self, offset: int) -> list[tuple[int, BasisRecord]]:
         """Every committed record from `offset` on."""

@@ -5,6 +5,7 @@ consume those topics, in memory; what a member would write to its ingress lane g
 step again, in the same transaction. A single stage is a chain of one.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +50,7 @@ class MemberRun:
     written: list[TrailingOutput] = field(default_factory=list)
     artifacts: list[ArtifactPut] = field(default_factory=list)
     events: int = 0
-    quarantined: int = 0
+    quarantined: Counter[str] = field(default_factory=Counter)
 
     def digest(self) -> str:
         """The outputs digest of this member's batch."""

@@ -5,6 +5,7 @@ socket; everything that steers it stands in the batch. The kit does the rest: po
 coordinates, the basis log, checkpoints and restart by replay.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,7 +104,8 @@ class StepResult:
     facts: list[Output] = field(default_factory=list)
     trailing: list[TrailingOutput] = field(default_factory=list)
     artifacts: list[ArtifactPut] = field(default_factory=list)
-    quarantined: int = 0
+    quarantined: Counter[str] = field(default_factory=Counter)
+    """How many records were refused, by reason."""
 
 
 class FrozenState(Protocol):

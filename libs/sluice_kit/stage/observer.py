@@ -1,6 +1,6 @@
 """What a runner tells the world: metrics, health, spans and log lines, all outside of the step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -60,11 +60,17 @@ class StageObserver:
             if run.events:
                 metrics.consumed("all").inc(run.events)
                 metrics.produced("all").inc(len(run.facts) + len(run.written))
-                metrics.quarantined("all").inc(run.quarantined)
+                for reason, count in run.quarantined.items():
+                    metrics.quarantined(reason).inc(count)
         if self._tracer is not None:
             self._tracer.committed(runs, times.total)
         for hook in self._after_commit:
             hook(runs)
+
+    def lag(self, behind: Mapping[tuple[str, int], int]) -> None:
+        """Records between the head's positions and the ends of its inputs, as last heard from the broker."""
+        for where, records in behind.items():
+            self._metrics[0].lag_records(*where).set(records)
 
     def checkpoint(self, age_seconds: float, problem: str | None, limit_seconds: float) -> None:
         """How old the newest checkpoint is and what keeps it from being renewed."""

@@ -4,12 +4,13 @@ import argparse
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from fastapi import APIRouter
 
-from sluice_kit.artifacts import ArtifactStore, open_artifacts
+from sluice_kit.artifacts import ArtifactStore, SensitiveReport, open_artifacts
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.http import build_app, run_beside
 from sluice_kit.http.endpoint import write_endpoint
@@ -102,7 +103,7 @@ def run_stage(service: str, build: BuildStage, arguments: Sequence[str] | None =
     configure_logging(service, shard=str(given.shard), level=wiring.telemetry.log_level)
     health = Health(service)
     families = MetricFamilies()
-    store = open_artifacts(wiring)
+    store = open_artifacts(wiring, on_sensitive=partial(_flag_sensitive, health))
     app = build(given, store, health)
     metrics = [families.service(stage.name, str(given.shard)) for stage in app.spec.members]
     sink = sink_from(wiring.telemetry.otlp_endpoint)
@@ -143,6 +144,14 @@ def run_stage(service: str, build: BuildStage, arguments: Sequence[str] | None =
         )
         return error.exit_code
     return 0
+
+
+def _flag_sensitive(health: Health, report: SensitiveReport) -> None:
+    """Quarantine evidence is kept as it came, so it may hold a secret: somebody has to look."""
+    log.warning("artifact.sensitive", uri=report.uri, findings=list(report.findings))
+    health.degraded(
+        "sensitive_artifacts", f"{report.uri} seems to hold a secret: {', '.join(report.findings)}"
+    )
 
 
 def _stop_with(stop: threading.Event, runner: StageRunner) -> None:

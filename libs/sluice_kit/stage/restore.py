@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from sluice_kit.artifacts import ArtifactError
+from sluice_kit.artifacts import ArtifactError, Locator
 from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.stage.basis import BasisLog, BasisRecord, offsets_by_partition
 from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
@@ -57,20 +57,24 @@ def load_history(member: MemberHistory) -> None:
     if found is None:
         return
     _, member.last = found
-    if member.last.checkpoint is not None:
-        try:
-            manifest = member.checkpointer.read(member.last.checkpoint)
-            member.checkpointer.restore(member.stage.state, manifest)
-        except ArtifactError as error:
-            log.warning(
-                "checkpoint.unusable", service=member.stage.name, error=str(error), then="whole basis"
-            )
-        else:
-            member.checkpointer.adopt(member.last.checkpoint, manifest)
-            member.batch_no, member.now = manifest.batch_no, manifest.now
-            member.basis_next = manifest.basis_next
-            member.positions = {(t, p): offset for t, p, offset in manifest.positions}
+    for locator in member.basis.checkpoints():
+        if _load_checkpoint(member, locator):
+            break
     member.pending = list(batches_after(member.basis.since(member.basis_next), member.batch_no))
+
+
+def _load_checkpoint(member: MemberHistory, locator: Locator) -> bool:
+    """Load one checkpoint; False when it cannot be read, and the one before it is to be tried."""
+    try:
+        manifest = member.checkpointer.read(locator)
+        member.checkpointer.restore(member.stage.state, manifest)
+    except ArtifactError as error:
+        log.warning("checkpoint.unusable", service=member.stage.name, error=str(error))
+        return False
+    member.checkpointer.adopt(locator, manifest)
+    member.batch_no, member.now, member.basis_next = manifest.batch_no, manifest.now, manifest.basis_next
+    member.positions = {(t, p): offset for t, p, offset in manifest.positions}
+    return True
 
 
 def batches_after(

@@ -37,6 +37,7 @@ from sluice_kit.stage.spec import ChainSpec, StageSettings
 log = structlog.get_logger(__name__)
 
 EVIDENCE = "evidence"
+LAG_SECONDS = 5.0
 
 
 def wall_clock() -> int:
@@ -90,7 +91,7 @@ class StageRunner:
     def _step_until_stopped(self, shard: OpenShard, checkpoints: ChainCheckpoints) -> None:
         most = self.settings.max_batch_records
         ahead = ReadAhead(shard.reader, self.spec.prepare, 2 * most)
-        tick_at = time.monotonic()
+        tick_at = lag_due = time.monotonic()
         try:
             with quiet_collector() as tidy:
                 while not self._stop.is_set():
@@ -99,6 +100,9 @@ class StageRunner:
                     if records or time.monotonic() >= tick_at:
                         self._batch(shard, records)
                         tick_at = time.monotonic() + self.settings.idle_tick_seconds
+                        if tick_at > lag_due:
+                            lag_due = tick_at + LAG_SECONDS
+                            self._observer.lag(shard.reader.lag())
                         checkpoints.after_batch(len(records))
                         tidy(len(records))
         finally:

@@ -97,6 +97,14 @@ class InputReader:
         for item in ranges:
             self.positions[item.topic, item.partition] = item.end
 
+    def lag(self) -> dict[tuple[str, int], int]:
+        """Offsets behind each partition's end, by what the client heard last; asks nobody."""
+        behind = {}
+        for (topic, partition), offset in list(self.positions.items()):
+            end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)[1]
+            behind[topic, partition] = max(0, end - offset)
+        return behind
+
     def _check_retained(self) -> None:
         for (topic, partition), offset in self.positions.items():
             low, high = self._consumer.get_watermark_offsets(

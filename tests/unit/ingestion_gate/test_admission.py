@@ -182,6 +182,7 @@ def test_with_the_evidence_store_away_the_original_stands_in_the_record(gate: To
         ({"run_id": "run-2"}, "RUN_UNKNOWN"),
         ({"manifest_fingerprint": "e" * 64}, "PINS_MISMATCH"),
         ({"scenario_id": "s2"}, "PINS_MISMATCH"),
+        ({"seed": 9}, "PINS_MISMATCH"),
         ({"tenant": "nobody"}, "NOT_AUTHORISED"),
         ({"ts_utc": -1}, "INVALID_FIELD"),
     ],
