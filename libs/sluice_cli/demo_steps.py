@@ -65,12 +65,12 @@ class DemoSteps:
         """Put the repository's policy in force; returns its revision."""
         policy = read_policy(POLICY)
         send_policy(self.wiring, policy_event(policy, time.time_ns() // 1_000))
-        gate = self.url("ingestion_gate")
-        self._wait(
-            "the policy to be in force",
-            lambda: self._get(f"{gate}/v1/policy").get("revision") == policy.revision,
-        )
+        self._wait("the policy to be in force", lambda: self.policy_revision() == policy.revision)
         return policy.revision
+
+    def policy_revision(self) -> str:
+        """The revision of the policy in force."""
+        return str(self._get(f"{self.url('ingestion_gate')}/v1/policy").get("revision"))
 
     def submit(self, world_uri: str) -> str:
         """Submit a run and wait until its READY stands on the bus."""

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from services.ingestion_gate.policy import BUILT_IN
+from sluice_cli.demo_steps import DemoError, DemoSteps
 from sluice_cli.progress import bring_up_progress
 from sluice_contracts.registry import RegistryError
 from sluice_fleet import SEPARATE, Deployment, FleetError, TopologyError, load_topology
@@ -50,13 +52,21 @@ def up(
                 deployment.substrate_up(report)
             else:
                 deployment.up(report)
-    except (SubstrateError, FleetError, TopologyError, WiringError, RegistryError) as error:
+                report("policy", f"{ensure_policy(deployment)} in force", None, None)
+    except (SubstrateError, FleetError, TopologyError, WiringError, RegistryError, DemoError) as error:
         fail(str(error), as_json=as_json)
     _show(deployment, as_json=as_json)
     if not as_json:
         typer.echo(f"\nWiring for clients: {deployment.wiring_file}")
         typer.echo(f"Token for POST /v1/events: {token_file(home / 'secrets', PUBLISHER)}")
         typer.echo("Next: sluice world generate, sluice run submit, sluice status; sluice down stops it all.")
+
+
+def ensure_policy(deployment: Deployment) -> str:
+    """Put the repository's policy in force where the gate has none but its own; the revision in force."""
+    steps = DemoSteps(deployment)
+    active = steps.policy_revision()
+    return steps.use_policy() if active == BUILT_IN.revision else active
 
 
 def down(home: Home = DEFAULT_HOME, as_json: AsJson = False) -> None:

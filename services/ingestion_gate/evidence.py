@@ -13,7 +13,6 @@ from sluice_kit.stage import ArtifactPut
 EVIDENCE_PREFIX = "ig/evidence"
 EVIDENCE_SUFFIX = ".ndjson"
 OBJECT_LIMIT_BYTES = 8 * 1024 * 1024
-INLINE_LIMIT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
