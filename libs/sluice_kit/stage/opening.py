@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException
 
 from sluice_kit.artifacts import ArtifactStore
 from sluice_kit.config import Wiring
@@ -28,6 +28,7 @@ from sluice_kit.stage.spec import ChainSpec, StageSettings
 from sluice_kit.stage.transaction import TransactionalWriter
 
 METADATA_SECONDS = 30.0
+FIRST_ANSWER_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def open_writer(
 
 def open_shard(place: ShardPlace, waiting: Callable[[str], None]) -> OpenShard:
     """Fence, read the basis logs, load checkpoints, replay what follows. Raises StageError."""
-    partitions = _partitions(place)
+    partitions = _partitions(place, waiting)
     writer = open_writer(place, place.transactional_id, partitions, waiting)
     members = [_member(place, index) for index in range(len(place.spec.members))]
     for member in members:
@@ -154,14 +155,30 @@ def _take_over(place: ShardPlace, head: MemberHistory, writer: TransactionalWrit
     writer.commit()
 
 
-def _partitions(place: ShardPlace) -> dict[str, int]:
+def _partitions(place: ShardPlace, waiting: Callable[[str], None]) -> dict[str, int]:
     consumer = place.consumer("metadata")
     try:
+        _await_broker(place, consumer, waiting)
         partition_counts(consumer, sorted({topic for stage in place.spec.members for topic in stage.inputs}))
         topics = consumer.list_topics(timeout=METADATA_SECONDS).topics
     finally:
         consumer.close()
     return {name: len(topic.partitions) for name, topic in topics.items() if topic.partitions}
+
+
+def _await_broker(place: ShardPlace, consumer: Consumer, waiting: Callable[[str], None]) -> None:
+    """A process that starts before its broker waits for it. Raises StageError naming the broker."""
+    deadline = time.monotonic() + place.settings.start_deadline_seconds
+    while True:
+        try:
+            consumer.list_topics(timeout=FIRST_ANSWER_SECONDS)
+        except KafkaException as error:
+            problem = f"{place.wiring.kafka.bootstrap_servers} does not answer: {error.args[0].str()}"
+            if time.monotonic() > deadline:
+                raise StageError(f"{place.principal} cannot start: {problem}") from error
+            waiting(problem)
+        else:
+            return
 
 
 def _member(place: ShardPlace, index: int) -> MemberHistory:
