@@ -3,11 +3,13 @@
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.faults.proving_ground import ProvingGround, World
+from tests.faults.gate_process import StageProcess
+from tests.faults.proving_ground import ProvingGround, World, health_check
 from tests.faults.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(600)]
@@ -63,6 +65,23 @@ def test_a_killed_broker_degrades_the_services_until_it_is_back(ground: ProvingG
             ground.stack.up(("kafka",))
 
     under_load(ground, 202, kill_until_noticed)
+
+
+def test_a_gate_that_starts_before_its_broker_waits_for_it(ground: ProvingGround, tmp_path: Path) -> None:
+    assert ground.fleet.stop(["ingestion_gate"]) == []
+    ground.stack.kill_broker()
+    try:
+        gate = StageProcess(ground.deployment.wiring_file, tmp_path / "gate.log")
+        check = until(
+            lambda: health_check(gate.health, "broker") or None, "the gate to say what it waits for"
+        )
+        assert check["state"] == "degraded"
+        assert ground.wiring.kafka.bootstrap_servers in check["detail"]
+        assert gate.poll() is None
+    finally:
+        ground.stack.up(("kafka",))
+    assert gate.started().drain() == 0
+    ground.fleet.start(["ingestion_gate"])
 
 
 @pytest.mark.parametrize("seconds", [20, pytest.param(90, marks=pytest.mark.soak)])
