@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 Positions = dict[tuple[str, int], int]
 
 METADATA_SECONDS = 30.0
+ENDS_SECONDS = 2.0
 READ_AHEAD_CHUNK = 500
 """Records read and prepared at a time, so that the first ones of a burst are not kept waiting."""
 PASSING = frozenset(
@@ -50,6 +51,7 @@ class InputReader:
         self._consumer = consumer
         self._with_headers = with_headers
         self.positions = dict(positions)
+        self._ends: Positions = {}
         self._check_retained()
         consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in self.positions.items()])
 
@@ -97,13 +99,21 @@ class InputReader:
         for item in ranges:
             self.positions[item.topic, item.partition] = item.end
 
+    def note_ends(self) -> None:
+        """Remember where partitions end by what the client heard last; only for the thread that reads.
+
+        The client lets one thread in at a time, and one that reads hardly ever leaves.
+        """
+        self._ends = {
+            (topic, partition): self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), cached=True
+            )[1]
+            for topic, partition in list(self.positions)
+        }
+
     def lag(self) -> dict[tuple[str, int], int]:
-        """Offsets behind each partition's end, by what the client heard last; asks nobody."""
-        behind = {}
-        for (topic, partition), offset in list(self.positions.items()):
-            end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)[1]
-            behind[topic, partition] = max(0, end - offset)
-        return behind
+        """Offsets behind each partition's end as last noted; from any thread."""
+        return {where: max(0, end - self.positions[where]) for where, end in self._ends.items()}
 
     def _check_retained(self) -> None:
         for (topic, partition), offset in self.positions.items():
@@ -202,10 +212,14 @@ class ReadAhead:
 
     def _run(self) -> None:
         try:
+            noted = time.monotonic()
             while not self._stopped:
                 records = self._reader.read(READ_AHEAD_CHUNK, 0.1)
                 if records:
                     self._keep(records)
+                if time.monotonic() - noted > ENDS_SECONDS:
+                    self._reader.note_ends()
+                    noted = time.monotonic()
         except Exception as error:  # noqa: BLE001 - handed to the stage's thread by take()
             with self._changed:
                 self._failure = error
