@@ -36,15 +36,16 @@ class Effort:
     batches: tuple[int, ...]
 
 
-def effort(*, quick: bool, repetitions: int) -> Effort:
-    """The real thing, or a few minutes' worth that shows that everything works."""
+def effort(*, quick: bool, repetitions: int, batches: tuple[int, ...] = ()) -> Effort:
+    """The real thing, or a few minutes' worth that shows that everything works.
+
+    `batches` are the batch sizes of the admission part; none: 500, 2,000 and 5,000 (quick: 2,000).
+    """
     if quick:
-        return Effort(
-            50_000, 8, 100_000, 100_000, (200_000, 1_000_000), 100_000, 8, repetitions, (DEFAULT_BATCH,)
-        )
-    return Effort(
-        200_000, 30, 500_000, 1_000_000, (1_000_000, 20_000_000), 1_000_000, 20, repetitions, BATCHES
-    )
+        small = batches or (DEFAULT_BATCH,)
+        return Effort(50_000, 8, 100_000, 100_000, (200_000, 1_000_000), 100_000, 8, repetitions, small)
+    sizes = (1_000_000, 20_000_000)
+    return Effort(200_000, 30, 500_000, 1_000_000, sizes, 1_000_000, 12, repetitions, batches or BATCHES)
 
 
 def _admission(stack: BenchStack, work: Effort) -> dict[str, Any]:

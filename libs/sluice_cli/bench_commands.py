@@ -27,12 +27,15 @@ def _benches() -> None:
 
 
 @bench_app.command("ingress")
-def ingress(
+def ingress(  # noqa: PLR0917 - typer makes options of parameters
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="PART", help=f"One of {', '.join(PARTS)}; repeat.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small amounts: shows that it works.")] = False,
     repetitions: Annotated[int, typer.Option(min=1, max=20, help="Runs of each variant.")] = 3,
+    batch: Annotated[
+        list[int] | None, typer.Option("--batch", min=1, help="Batch size of the admission part; repeat.")
+    ] = None,
     home: Annotated[
         Path | None, typer.Option(help="Folder for the stack; a temporary one that is removed if none.")
     ] = None,
@@ -51,7 +54,8 @@ def ingress(
     try:
         with bring_up_progress() as tell:
             deployment.substrate_up(tell)
-        found = run_parts(folder, names, effort(quick=quick, repetitions=repetitions), _say(time.monotonic()))
+        work = effort(quick=quick, repetitions=repetitions, batches=tuple(batch or ()))
+        found = run_parts(folder, names, work, _say(time.monotonic()))
     except SubstrateError as error:
         fail(str(error), as_json=as_json)
         return
