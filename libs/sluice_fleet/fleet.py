@@ -42,7 +42,7 @@ class Fleet:
     """The services of one home. Records survive this process, so another can stop them."""
 
     def __init__(self, home: Path, topology: Topology = SEPARATE) -> None:
-        self._home = home
+        self._home = home = home.expanduser().resolve()
         self._topology = topology
         self._wiring_file = home / "wiring.yaml"
         self._records_file = home / "fleet.json"

@@ -3,15 +3,19 @@
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from sluice_substrate.folders import Home
-from sluice_substrate.processes import ProcessRecord
+from sluice_substrate.processes import ProcessRecord, find_marked, stop
 
+_POLITELY = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
 _guarded: set[Path] = set()
 
 
@@ -59,6 +63,13 @@ def _wait_for_end(pid: int, started: float) -> None:
         os.close(handle)
 
 
+def _stop_services(home: Home) -> None:
+    """End whatever was started against this home's wiring: its file is the mark that services carry."""
+    services = find_marked(str(home.wiring))
+    with ThreadPoolExecutor(max(1, len(services))) as pool:
+        list(pool.map(partial(stop, signals=_POLITELY), services))
+
+
 def main() -> None:
     """`python -m sluice_substrate.guardian HOME PID STARTED keep|remove`."""
     home, pid, started = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
@@ -66,6 +77,7 @@ def main() -> None:
     if home.exists():
         from sluice_substrate.stack import LocalStack  # noqa: PLC0415  # waiting needs no Kafka client in memory
 
+        _stop_services(Home(home))
         LocalStack(home).down()
     if sys.argv[4] == "remove":
         shutil.rmtree(home, ignore_errors=True)
