@@ -4,7 +4,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from typing import Any
 
 import orjson
@@ -26,6 +25,7 @@ from sluice_kit.http import build_app, serve, stop_on_signals
 from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.telemetry import Health, MetricFamilies
+from sluice_kit.version import sluice_version
 from sluice_kit.workflow import Database, DatabaseAddress, KafkaLaneWriter, Workflow, aiokafka_options
 
 
@@ -113,7 +113,7 @@ async def run_service(
         health,
         metrics,
         [stream_router(database, supervisor)],
-        version=version("sluice"),
+        version=sluice_version(),
         environment=wiring.environment,
         region=wiring.region,
     )
