@@ -83,7 +83,11 @@ def fill(plain: dict[str, Any], sizes: tuple[int, ...]) -> list[dict[str, Any]]:
     state = GateState(keys)
     spec = gate_chain(GateStage(state))
     checkpointer = Checkpointer(open_artifacts(wiring), folder, service=NAME, shard=0, code_rev=spec.code_rev)
-    basis = BasisLog(Consumer(reader_config(wiring, NAME, group=f"{NAME}-bench-basis")), f"basis.{NAME}", 0)
+    basis = BasisLog(
+        Consumer(reader_config(wiring, NAME, group=f"{NAME}-bench-basis") | {"enable.partition.eof": True}),
+        f"basis.{NAME}",
+        0,
+    )
     found = basis.last()
     assert found is not None, "the gate has drained before this"
     offset, last = found

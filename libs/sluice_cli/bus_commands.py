@@ -211,7 +211,7 @@ def lag(wiring: WiringFile = DEFAULT_WIRING, principal: Principal = ADMIN, as_js
     """
     with reported():
         settings = load_wiring(wiring)
-        consumer = Consumer(replay_consumer_config(settings, principal) | {"enable.partition.eof": False})
+        consumer = Consumer(replay_consumer_config(settings, principal))
         positions = dict(stage_positions(consumer, open_artifacts(settings)))
         if settings.postgres is not None:
             try:
