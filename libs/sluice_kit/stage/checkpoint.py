@@ -4,7 +4,6 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,9 +107,6 @@ class Checkpointer:
         """Begin sealing; does nothing when the previous one is still under way."""
         if self._sealing is not None:
             return
-        sealing = _Sealing(
-            threading.Thread(name=f"checkpoint-{self._service}", daemon=True, target=lambda: None)
-        )
 
         def work() -> None:
             try:
@@ -118,7 +114,8 @@ class Checkpointer:
             except Exception as error:  # noqa: BLE001 - reported by finished(), the stage goes on
                 sealing.error = error
 
-        sealing.thread = threading.Thread(name=f"checkpoint-{self._service}", daemon=True, target=work)
+        thread = threading.Thread(name=f"checkpoint-{self._service}", daemon=True, target=work)
+        sealing = _Sealing(thread)
         self._sealing = sealing
         sealing.thread.start()
 
@@ -196,10 +193,3 @@ class Checkpointer:
                 part.write(chunk)
         shutil.move(part.name, target)
         return target
-
-
-def owned_positions(
-    positions: dict[tuple[str, int], int], topics: Sequence[str]
-) -> dict[tuple[str, int], int]:
-    """The part of `positions` that belongs to `topics`."""
-    return {where: offset for where, offset in positions.items() if where[0] in topics}

@@ -24,6 +24,7 @@ from sluice_kit.telemetry.sampling import EventSampler
 from sluice_kit.telemetry.traceparent import TraceParent, parse_traceparent, span_id_for, trace_id_for
 
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+_DONE: Final = Status(StatusCode.OK)
 _SCOPE: Final = InstrumentationScope("sluice_kit")
 Attributes = Mapping[str, str | bool | int | float]
 
@@ -109,21 +110,11 @@ class StageTracing:
             status = Status(StatusCode.ERROR, type(error).__name__)
             raise
         finally:
-            context = SpanContext(
-                secrets.randbits(128) | 1, secrets.randbits(64) | 1, is_remote=False, trace_flags=_SAMPLED
-            )
-            end = time.time_ns()
-            self._put(
-                f"{self._stage} batch",
-                context,
-                None,
-                start_ns=start,
-                end_ns=end,
-                attributes=attributes,
-                status=status,
-            )
+            self.finished_batch(start, time.time_ns(), attributes or {}, status)
 
-    def finished_batch(self, start_ns: int, end_ns: int, attributes: Attributes) -> None:
+    def finished_batch(
+        self, start_ns: int, end_ns: int, attributes: Attributes, status: Status = _DONE
+    ) -> None:
         """Record a batch that is over. Its ids are random: no record holds them."""
         if self._sink is None:
             return
@@ -137,7 +128,7 @@ class StageTracing:
             start_ns=start_ns,
             end_ns=end_ns,
             attributes=attributes,
-            status=Status(StatusCode.OK),
+            status=status,
         )
 
     def event(
