@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,15 @@ from confluent_kafka import Consumer
 
 from services.world_stream_producer.backfill import backfill_run
 from sluice_cli.policy_commands import policy_event, read_policy, send_policy
+from sluice_cli.service_calls import (
+    GATE,
+    SCENARIO_RUNNER,
+    SECONDS,
+    STREAM_PRODUCER,
+    CallError,
+    Service,
+    ServiceCalls,
+)
 from sluice_engine import EngineSpec, ReferenceEngine
 from sluice_fleet import Deployment
 from sluice_kit.artifacts import SealConflict, open_oracle
@@ -26,6 +34,7 @@ from sluice_oracle import describe, seal_world, verify_world
 
 POLICY = Path(__file__).parents[2] / "deploy" / "policy" / "ingestion_gate.yaml"
 WAIT_SECONDS = 120.0
+POLL_SECONDS = 10.0
 Progress = Callable[[int, int], None]
 
 
@@ -70,29 +79,24 @@ class DemoSteps:
 
     def policy_revision(self) -> str:
         """The revision of the policy in force."""
-        return str(self._get(f"{self.url('ingestion_gate')}/v1/policy").get("revision"))
+        return str(self.asked(GATE, "/v1/policy").get("revision"))
 
     def submit(self, world_uri: str) -> str:
         """Submit a run and wait until its READY stands on the bus."""
-        runner = self.url("scenario_runner")
-        answer = httpx.post(
-            f"{runner}/v1/runs",
-            json={"world": {"uri": world_uri}},
-            headers={"Idempotency-Key": uuid.uuid4().hex},
-            timeout=60,
-        )
-        if answer.is_error:
-            raise DemoError(f"the scenario runner refused the run: {answer.text}")
-        run_id: str = answer.json()["run_id"]
+        try:
+            answer = self.calls(SCENARIO_RUNNER).post("/v1/runs", {"world": {"uri": world_uri}})
+        except CallError as error:
+            raise DemoError(f"the run was not submitted: {error}") from error
+        run_id: str = answer["run_id"]
         self._wait(
             f"READY of {run_id} on control.run",
-            lambda: self._get(f"{runner}/v1/runs/{run_id}").get("ready_admitted") is not None,
+            lambda: self.asked(SCENARIO_RUNNER, f"/v1/runs/{run_id}").get("ready_admitted") is not None,
         )
         return run_id
 
     def streamed(self, run_id: str) -> tuple[int, int, str]:
         """Rows that the lane has, rows in all, state of the stream."""
-        found = self._get(f"{self.url('world_stream_producer')}/v1/streams/{run_id}")
+        found = self.asked(STREAM_PRODUCER, f"/v1/streams/{run_id}")
         return found.get("rows", 0), found.get("total_rows", 0), found.get("state", "WAITING")
 
     def settled(self) -> int:
@@ -148,18 +152,22 @@ class DemoSteps:
 
     def receipts(self, event_id: str) -> list[dict[str, Any]]:
         """What the gate answers about one event."""
-        gate = self.url("ingestion_gate")
         self._wait(
             f"receipts of {event_id}",
-            lambda: bool(self._get(f"{gate}/v1/receipts/{event_id}").get("receipts")),
+            lambda: bool(self.asked(GATE, f"/v1/receipts/{event_id}").get("receipts")),
         )
-        found: list[dict[str, Any]] = self._get(f"{gate}/v1/receipts/{event_id}")["receipts"]
+        found: list[dict[str, Any]] = self.asked(GATE, f"/v1/receipts/{event_id}")["receipts"]
         return found
 
-    def _get(self, url: str) -> dict[str, Any]:
+    def calls(self, service: Service, seconds: float = SECONDS) -> ServiceCalls:
+        """Calls to a service where it listens now. Raises LookupError when it never started."""
+        return ServiceCalls(service, self.deployment.wiring_file, seconds=seconds)
+
+    def asked(self, service: Service, path: str) -> dict[str, Any]:
+        """What a service answers now; {} while it is away or knows nothing of it."""
         try:
-            answer: dict[str, Any] = httpx.get(url, timeout=10).json()
-        except (httpx.HTTPError, ValueError):
+            answer: dict[str, Any] = self.calls(service, POLL_SECONDS).get(path)
+        except (CallError, LookupError):
             return {}
         return answer
 

@@ -12,16 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from services.ingestion_gate.policy import GatePolicy, PolicyProblem
-from sluice_cli.gate_calls import (
-    DEFAULT_WIRING,
-    AsJson,
-    GateCalls,
-    GateUrl,
-    RefusedError,
-    WiringFile,
-    print_json,
-    reported,
-)
+from sluice_cli.options import DEFAULT_WIRING, AsJson, GateUrl, WiringFile, print_json
+from sluice_cli.service_calls import GATE, RefusedError, ServiceCalls, reported
 from sluice_contracts import derived_id, encode
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import idempotent_producer_config
@@ -40,7 +32,7 @@ PolicyFile = Annotated[Path, typer.Argument(help="Policy file (YAML).", exists=T
 def show(wiring: WiringFile = DEFAULT_WIRING, gate_url: GateUrl = None, as_json: AsJson = False) -> None:
     """Show the policy in force."""
     with reported():
-        answer = GateCalls(wiring, gate_url).get("/v1/policy")
+        answer = ServiceCalls(GATE, wiring, gate_url).get("/v1/policy")
     print_json(answer) if as_json else Console().print_json(data=answer)
 
 
@@ -68,7 +60,7 @@ def apply(  # noqa: PLR0917 - typer makes options of parameters
     """Put a policy in force: send it to the gate and wait for its receipt. Repeating it changes nothing."""
     with reported():
         policy = read_policy(file)
-        calls = GateCalls(wiring, gate_url)
+        calls = ServiceCalls(GATE, wiring, gate_url)
         active = calls.get("/v1/policy")
         changes = differences(active["policy"], policy.model_dump(mode="json"))
         now, receipt = time.time_ns() // 1_000, None
@@ -169,7 +161,7 @@ def differences(before: Any, after: Any, at: str = "") -> list[dict[str, Any]]:
     return [] if before == after else [{"path": at, "before": before, "after": after}]
 
 
-def _receipt(calls: GateCalls, event_id: str, seconds: float) -> dict[str, Any]:
+def _receipt(calls: ServiceCalls, event_id: str, seconds: float) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

@@ -1,20 +1,13 @@
 """`sluice receipt show` and `sluice quarantine list|show|release|discard`."""
 
-import uuid
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from sluice_cli.gate_calls import (
-    DEFAULT_WIRING,
-    AsJson,
-    GateCalls,
-    GateUrl,
-    WiringFile,
-    print_json,
-    reported,
-)
+from sluice_cli.options import DEFAULT_WIRING, AsJson, GateUrl, WiringFile, print_json
+from sluice_cli.service_calls import GATE, ServiceCalls, reported
 
 receipt_app = typer.Typer(help="What the gate decided about an event.", no_args_is_help=True)
 quarantine_app = typer.Typer(help="Records that were not admitted, and what to do.", no_args_is_help=True)
@@ -43,7 +36,7 @@ def show_receipts(  # noqa: PLR0917 - typer makes options of parameters
 ) -> None:
     """Show every receipt of an event, oldest first."""
     with reported():
-        answer = GateCalls(wiring, gate_url).get(f"/v1/receipts/{event_id}", tenant=tenant, run=run)
+        answer = ServiceCalls(GATE, wiring, gate_url).get(f"/v1/receipts/{event_id}", tenant=tenant, run=run)
     if as_json:
         print_json(answer)
         return
@@ -74,7 +67,7 @@ def list_quarantine(  # noqa: PLR0917 - typer makes options of parameters
     """List quarantined records, newest first."""
     chosen = {"reason": reason, "tenant": tenant, "run": run, "lane": lane, "status": status}
     with reported():
-        answer = GateCalls(wiring, gate_url).get("/v1/quarantine", **chosen, size=size, page=page)
+        answer = ServiceCalls(GATE, wiring, gate_url).get("/v1/quarantine", **chosen, size=size, page=page)
     if as_json:
         print_json(answer)
         return
@@ -98,7 +91,7 @@ def show_quarantine(
 ) -> None:
     """Show one record with its original, receipts and what operators did."""
     with reported():
-        answer = GateCalls(wiring, gate_url).get(f"/v1/quarantine/{quarantine_id}")
+        answer = ServiceCalls(GATE, wiring, gate_url).get(f"/v1/quarantine/{quarantine_id}")
     print_json(answer) if as_json else Console().print_json(data=answer)
 
 
@@ -113,9 +106,8 @@ def release(  # noqa: PLR0917 - typer makes options of parameters
     as_json: AsJson = False,
 ) -> None:
     """Bring the original before the gate again, under the policy and runs of now."""
-    with reported():
-        calls = GateCalls(wiring, gate_url)
-        _act(calls, quarantine_id, "release", {"reason": reason, "dry_run": dry_run}, key, as_json=as_json)
+    body = {"reason": reason, "dry_run": dry_run}
+    _act("release", quarantine_id, body, key=key, wiring=wiring, gate_url=gate_url, as_json=as_json)
 
 
 @quarantine_app.command()
@@ -129,15 +121,23 @@ def discard(  # noqa: PLR0917 - typer makes options of parameters
     as_json: AsJson = False,
 ) -> None:
     """Record that the original will not be admitted; its evidence stays."""
-    with reported():
-        calls = GateCalls(wiring, gate_url)
-        _act(calls, quarantine_id, "discard", {"reason": reason, "dry_run": dry_run}, key, as_json=as_json)
+    body = {"reason": reason, "dry_run": dry_run}
+    _act("discard", quarantine_id, body, key=key, wiring=wiring, gate_url=gate_url, as_json=as_json)
 
 
 def _act(
-    calls: GateCalls, quarantine_id: str, verb: str, body: dict[str, Any], key: str | None, *, as_json: bool
+    verb: str,
+    quarantine_id: str,
+    body: dict[str, Any],
+    *,
+    key: str | None,
+    wiring: Path,
+    gate_url: str | None,
+    as_json: bool,
 ) -> None:
-    answer = calls.post(f"/v1/quarantine/{quarantine_id}/{verb}", body, key or str(uuid.uuid4()))
+    with reported():
+        calls = ServiceCalls(GATE, wiring, gate_url)
+        answer = calls.post(f"/v1/quarantine/{quarantine_id}/{verb}", body, key=key)
     if as_json:
         print_json(answer)
         return

@@ -1,34 +1,20 @@
 """`sluice run submit|show|list|wait|close`: runs, by the Scenario Runner's REST interface."""
 
-import json
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any, Final
 
-import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from sluice_kit.config import SecretMissing, WiringError, load_wiring
-from sluice_kit.http.endpoint import read_endpoint
+from sluice_cli.options import DEFAULT_WIRING, AsJson, RunId, Tenant, WiringFile, print_json
+from sluice_cli.service_calls import SCENARIO_RUNNER, RefusedError, ServiceCalls, reported
 
 run_app = typer.Typer(help="Submit runs of sealed worlds, follow and close them.", no_args_is_help=True)
 
-SERVICE: Final = "scenario_runner"
-DEFAULT_WIRING: Final = Path(".sluice/wiring.yaml")
 _UNSETTLED: Final = ("PLANNED", "VERIFYING")
 
-WiringFile = Annotated[
-    Path, typer.Option("--wiring", envvar="SLUICE_WIRING", help="Wiring file; `sluice up` writes this one.")
-]
-Tenant = Annotated[str, typer.Option(help="Tenant of the run.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON on standard output.")]
 Url = Annotated[str | None, typer.Option(envvar="SLUICE_SR_URL", help="Address of the Scenario Runner.")]
-RunId = Annotated[str, typer.Argument(help="Run id.")]
 
 
 @run_app.command()
@@ -68,13 +54,13 @@ def submit(  # noqa: PLR0917 - typer makes options of parameters
         "traffic_delivery_mode": delivery,
         "attempt": attempt,
     }
-    with _reported():
-        service = _Service(tenant, wiring, url)
-        answer = service.post("/v1/runs", body, key=key, params={"dry_run": dry_run})
+    with reported():
+        calls = ServiceCalls(SCENARIO_RUNNER, wiring, url, tenant=tenant)
+        answer = calls.post("/v1/runs", body, key=key, dry_run=dry_run)
         if wait_seconds and not dry_run:
-            answer = service.wait(answer["run_id"], wait_seconds)
+            answer = _wait(calls, answer["run_id"], wait_seconds)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     elif dry_run:
         _print_foreseen(answer)
     else:
@@ -89,9 +75,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show a run: its state, why, and where its evidence is."""
-    with _reported():
-        answer = _Service(tenant, wiring, url).get(f"/v1/runs/{run}")
-    _print_json(answer) if as_json else Console().print(_details(answer))
+    with reported():
+        answer = ServiceCalls(SCENARIO_RUNNER, wiring, url, tenant=tenant).get(f"/v1/runs/{run}")
+    print_json(answer) if as_json else Console().print(_details(answer))
 
 
 @run_app.command("list")
@@ -104,10 +90,11 @@ def list_runs(  # noqa: PLR0917 - typer makes options of parameters
     as_json: AsJson = False,
 ) -> None:
     """List the tenant's runs, newest first."""
-    params = {"limit": limit} | ({"state": state} if state else {})
-    with _reported():
-        answer = _Service(tenant, wiring, url).get("/v1/runs", params)
-    _print_json(answer) if as_json else Console().print(_table(answer["runs"]))
+    with reported():
+        answer = ServiceCalls(SCENARIO_RUNNER, wiring, url, tenant=tenant).get(
+            "/v1/runs", limit=limit, state=state
+        )
+    print_json(answer) if as_json else Console().print(_table(answer["runs"]))
 
 
 @run_app.command()
@@ -120,9 +107,9 @@ def wait(  # noqa: PLR0917 - typer makes options of parameters
     as_json: AsJson = False,
 ) -> None:
     """Wait until a run is READY on the bus, REFUSED (status 3) or CLOSED."""
-    with _reported():
-        answer = _Service(tenant, wiring, url).wait(run, seconds)
-    _print_json(answer) if as_json else Console().print(_details(answer))
+    with reported():
+        answer = _wait(ServiceCalls(SCENARIO_RUNNER, wiring, url, tenant=tenant), run, seconds)
+    print_json(answer) if as_json else Console().print(_details(answer))
     if answer["state"] == "REFUSED":
         raise typer.Exit(3)
 
@@ -140,92 +127,31 @@ def close(  # noqa: PLR0917 - typer makes options of parameters
     as_json: AsJson = False,
 ) -> None:
     """Close a run: nothing of it is admitted any more."""
-    with _reported():
+    with reported():
         body = {"reason": reason, "force": force}
-        answer = _Service(tenant, wiring, url).post(f"/v1/runs/{run}/close", body)
-    _print_json(answer) if as_json else Console().print(_details(answer))
+        answer = ServiceCalls(SCENARIO_RUNNER, wiring, url, tenant=tenant).post(f"/v1/runs/{run}/close", body)
+    print_json(answer) if as_json else Console().print(_details(answer))
 
 
-class _RefusedError(Exception):
-    """The Scenario Runner answered with a problem, or not in time."""
+def _wait(calls: ServiceCalls, run: str, seconds: float) -> Any:
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = calls.get(f"/v1/runs/{run}")
+        admitted = answer["state"] != "READY" or answer["ready_admitted"] is not None
+        if answer["state"] not in _UNSETTLED and admitted:
+            return answer
+        if time.monotonic() > deadline:
+            raise RefusedError(f"{_seen(answer)} (waited {seconds:g} s)")
+        time.sleep(0.2)
 
 
-class _Service:
-    """REST calls as one tenant."""
-
-    def __init__(self, tenant: str, wiring: Path, url: str | None) -> None:
-        self._base = (url or read_endpoint(load_wiring(wiring).state_dir, SERVICE)).rstrip("/")
-        self._tenant = tenant
-
-    def get(self, path: str, params: dict[str, Any] | None = None) -> Any:
-        return self._call("GET", path, params=params)
-
-    def post(
-        self, path: str, body: dict[str, Any], *, key: str | None = None, params: dict[str, Any] | None = None
-    ) -> Any:
-        return self._call("POST", path, body=body, key=key or str(uuid.uuid4()), params=params)
-
-    def wait(self, run: str, seconds: float) -> Any:
-        deadline = time.monotonic() + seconds
-        while True:
-            answer = self.get(f"/v1/runs/{run}")
-            admitted = answer["state"] != "READY" or answer["ready_admitted"] is not None
-            if answer["state"] not in _UNSETTLED and admitted:
-                return answer
-            if time.monotonic() > deadline:
-                seen = f"{run} is {answer['state']}"
-                if answer["state"] == "READY":
-                    verdict = answer["evidence"]
-                    told = (
-                        f"; the gate says {verdict['verdict']}: {'; '.join(verdict['reasons'])}"
-                        if verdict
-                        else ""
-                    )
-                    seen += f", but its READY is not on the bus{told or '; is the ingestion gate running?'}"
-                raise _RefusedError(f"{seen} (waited {seconds:g} s)")
-            time.sleep(0.2)
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: dict[str, Any] | None = None,
-        key: str | None = None,
-        params: dict[str, Any] | None = None,
-    ) -> Any:
-        headers = {"Sluice-Tenant": self._tenant} | ({"Idempotency-Key": key} if key else {})
-        response = httpx.request(
-            method, self._base + path, headers=headers, json=body, params=params, timeout=60
-        )
-        if response.is_error:
-            raise _RefusedError(_problem_text(response))
-        return response.json()
-
-
-def _problem_text(response: httpx.Response) -> str:
-    try:
-        problem = response.json()
-        return f"{problem['code']}: {problem['detail']}. {problem['action']}"
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {response.status_code}: {response.text[:200]}"
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Say what went wrong in one line and leave with status 1."""
-    try:
-        yield
-    except (_RefusedError, WiringError, SecretMissing, LookupError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-    except httpx.HTTPError as error:
-        typer.echo(f"error: the Scenario Runner does not answer: {error}. Is it running?", err=True)
-        raise typer.Exit(1) from error
-
-
-def _print_json(answer: Any) -> None:
-    typer.echo(json.dumps(answer))
+def _seen(run: dict[str, Any]) -> str:
+    seen = f"{run['run_id']} is {run['state']}"
+    if run["state"] != "READY":
+        return seen
+    verdict = run["evidence"]
+    told = f"the gate says {verdict['verdict']}: {'; '.join(verdict['reasons'])}" if verdict else ""
+    return f"{seen}, but its READY is not on the bus; {told or 'is the ingestion gate running?'}"
 
 
 def _print_foreseen(answer: dict[str, Any]) -> None:

@@ -1,37 +1,26 @@
 """`sluice stream status|pause|resume|speed` and `sluice backfill`."""
 
-import json
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from services.world_stream_producer.backfill import BackfillError, backfill_run
-from sluice_kit.artifacts import ArtifactError
-from sluice_kit.config import SecretMissing, WiringError, load_wiring
-from sluice_kit.http.endpoint import read_endpoint
+from sluice_cli.options import DEFAULT_WIRING, AsJson, RunId, Tenant, WiringFile, print_json
+from sluice_cli.service_calls import STREAM_PRODUCER, ServiceCalls, reported
+from sluice_kit.config import load_wiring
 
 stream_app = typer.Typer(help="Watch and steer the streams of READY runs.", no_args_is_help=True)
 
-WiringFile = Annotated[
-    Path, typer.Option("--wiring", envvar="SLUICE_WIRING", help="Wiring file; `sluice up` writes this one.")
-]
-Tenant = Annotated[str, typer.Option(help="Tenant of the run.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON on standard output.")]
 Url = Annotated[
     str | None, typer.Option(envvar="SLUICE_WSP_URL", help="Address of the producer's REST interface.")
 ]
-RunId = Annotated[str, typer.Argument(help="Run id.")]
-DEFAULT_WIRING = Path(".sluice/wiring.yaml")
-SERVICE = "world_stream_producer"
 
 
 @stream_app.command()
@@ -43,15 +32,11 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how far each run is."""
-    with _reported():
-        answer = _call(
-            "GET",
-            "/v1/streams" + (f"/{run}" if run else ""),
-            tenant,
-            url or read_endpoint(load_wiring(wiring).state_dir, SERVICE),
-        )
+    with reported():
+        calls = ServiceCalls(STREAM_PRODUCER, wiring, url, tenant=tenant)
+        answer = calls.get("/v1/streams" + (f"/{run}" if run else ""))
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         Console().print(_table([answer] if run else answer["streams"]))
 
@@ -98,10 +83,10 @@ def backfill(
 
     What the gate has already is answered DUPLICATE, so repeating this is safe.
     """
-    with _reported(), _progress(quiet=as_json) as on_progress:
+    with reported(BackfillError), _progress(quiet=as_json) as on_progress:
         summary = backfill_run(load_wiring(wiring), run, tenant=tenant, on_progress=on_progress)
     if as_json:
-        _print_json(summary.to_dict())
+        print_json(summary.to_dict())
         return
     rate = summary.rows / summary.seconds if summary.seconds else 0.0
     typer.echo(
@@ -113,48 +98,13 @@ def backfill(
 def _command(
     path: str, *, tenant: str, wiring: Path, url: str | None, as_json: bool, body: Any = None
 ) -> None:
-    with _reported():
-        base = url or read_endpoint(load_wiring(wiring).state_dir, SERVICE)
-        answer = _call("POST", f"/v1/streams/{path}", tenant, base, body)
+    with reported():
+        calls = ServiceCalls(STREAM_PRODUCER, wiring, url, tenant=tenant)
+        answer = calls.post(f"/v1/streams/{path}", body)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         Console().print(_table([answer["stream"]]))
-
-
-def _call(method: str, path: str, tenant: str, base: str, body: Any = None) -> Any:
-    headers = {"Sluice-Tenant": tenant}
-    if method == "POST":
-        headers["Idempotency-Key"] = str(uuid.uuid4())
-    response = httpx.request(method, base.rstrip("/") + path, headers=headers, json=body, timeout=10)
-    if response.is_error:
-        raise _RefusedError(_problem_text(response))
-    return response.json()
-
-
-class _RefusedError(Exception):
-    """The producer answered with a problem."""
-
-
-def _problem_text(response: httpx.Response) -> str:
-    try:
-        problem = response.json()
-        return f"{problem['code']}: {problem['detail']}. {problem['action']}"
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {response.status_code}: {response.text[:200]}"
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Say what went wrong in one line and leave with status 1."""
-    try:
-        yield
-    except (_RefusedError, BackfillError, ArtifactError, WiringError, SecretMissing, LookupError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-    except httpx.HTTPError as error:
-        typer.echo(f"error: the World Stream Producer does not answer: {error}. Is it running?", err=True)
-        raise typer.Exit(1) from error
 
 
 @contextmanager
@@ -166,10 +116,6 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("backfill", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _print_json(answer: Any) -> None:
-    typer.echo(json.dumps(answer))
 
 
 def _table(streams: list[dict[str, Any]]) -> Table:

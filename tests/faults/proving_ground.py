@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from sluice_checker import CheckReport, CheckSettings, check, read_wiring, table
 from sluice_cli.demo_steps import DemoSteps
 from sluice_cli.demo_traffic import payment_fields
+from sluice_cli.service_calls import STREAM_PRODUCER, CallError, RefusedError
 from sluice_contracts import LANES, Decoded, decode, encode
 from sluice_engine import EngineSpec, ReferenceEngine
 from sluice_fleet import Deployment
@@ -101,25 +102,16 @@ class ProvingGround:
 
         def asked() -> bool:
             try:
-                answer = httpx.post(
-                    f"{self.fleet.url('world_stream_producer')}/v1/streams/{world.run_id}/speed",
-                    json={"speed": "max"},
-                    headers={"Idempotency-Key": uuid.uuid4().hex},
-                    timeout=10,
-                )
-            except (httpx.HTTPError, LookupError):
-                return False
-            return answer.is_success or answer.status_code == httpx.codes.CONFLICT
+                producer = self.steps.calls(STREAM_PRODUCER, seconds=10)
+                producer.post(f"/v1/streams/{world.run_id}/speed", {"speed": "max"})
+            except (CallError, LookupError) as error:
+                return isinstance(error, RefusedError) and error.status == httpx.codes.CONFLICT
+            return True
 
         until(asked, "the producer to take a new speed")
 
     def _stream(self, world: World) -> dict[str, Any]:
-        try:
-            url = f"{self.fleet.url('world_stream_producer')}/v1/streams/{world.run_id}"
-            content: dict[str, Any] = httpx.get(url, timeout=10).json()
-        except (httpx.HTTPError, LookupError, ValueError):
-            return {}
-        return content
+        return self.steps.asked(STREAM_PRODUCER, f"/v1/streams/{world.run_id}")
 
     @contextmanager
     def outside_load(self, per_second: int = 150, *, http: bool = False) -> Iterator[Sent]:

@@ -1,0 +1,127 @@
+"""Calls to the services' REST interfaces, for the commands and the demo."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import orjson
+import typer
+
+from sluice_kit.artifacts import ArtifactError
+from sluice_kit.config import SecretMissing, WiringError, load_wiring
+from sluice_kit.http.endpoint import read_endpoint
+
+OPERATOR_TOKEN: Final = "token_operator"
+SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service with a REST interface: the name it runs under, and what people call it."""
+
+    name: str
+    called: str
+    acts_with_token: bool = False
+
+
+GATE: Final = Service("ingestion_gate", "the gate", acts_with_token=True)
+SCENARIO_RUNNER: Final = Service("scenario_runner", "the Scenario Runner")
+STREAM_PRODUCER: Final = Service("world_stream_producer", "the World Stream Producer")
+
+
+class CallError(Exception):
+    """A call came to nothing; the message says why."""
+
+
+class RefusedError(CallError):
+    """The service answered with a problem; `status` is the HTTP status where there was one."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UnreachableError(CallError):
+    """The service did not answer."""
+
+
+class ServiceCalls:
+    """REST calls to one service, as an operator, where given for one tenant.
+
+    `url` is looked up on this host where it is not given: LookupError when the service never started here.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        wiring: Path,
+        url: str | None = None,
+        *,
+        tenant: str | None = None,
+        seconds: float = SECONDS,
+    ) -> None:
+        self._service, self._wiring_file, self._seconds = service, wiring, seconds
+        self._base = (url or read_endpoint(load_wiring(wiring).state_dir, service.name)).rstrip("/")
+        self._headers = {} if tenant is None else {"Sluice-Tenant": tenant}
+
+    def get(self, path: str, **params: Any) -> Any:
+        """JSON of a GET; parameters that are None are left out. Raises RefusedError, UnreachableError."""
+        given = {name: value for name, value in params.items() if value is not None}
+        return self._call("GET", path, self._headers, params=given)
+
+    def post(self, path: str, body: Any = None, *, key: str | None = None, **params: Any) -> Any:
+        """JSON of a POST; without a `key` it is a request of its own.
+
+        Raises RefusedError, UnreachableError, SecretMissing.
+        """
+        headers = self._headers | {"Idempotency-Key": key or str(uuid.uuid4())}
+        if self._service.acts_with_token:
+            headers["Authorization"] = f"Bearer {self._token()}"
+        return self._call("POST", path, headers, json=body, params=params)
+
+    def _token(self) -> str:
+        token = os.environ.get("SLUICE_OPERATOR_TOKEN")
+        return token or load_wiring(self._wiring_file).secret_source.get(OPERATOR_TOKEN)
+
+    def _call(self, method: str, path: str, headers: dict[str, str], **content: Any) -> Any:
+        try:
+            response = httpx.request(
+                method, self._base + path, headers=headers, timeout=self._seconds, **content
+            )
+        except httpx.HTTPError as error:
+            raise UnreachableError(
+                f"{self._service.called} does not answer: {error}. Is it running?"
+            ) from error
+        if response.is_error:
+            raise RefusedError(_problem(response), response.status_code)
+        return orjson.loads(response.content)
+
+
+def _problem(response: httpx.Response) -> str:
+    try:
+        problem = orjson.loads(response.content)
+        return f"{problem['code']}: {problem['detail']}. {problem['action']}"
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {response.status_code}: {response.text[:200]}"
+
+
+@contextmanager
+def reported(*also: type[Exception]) -> Iterator[None]:
+    """Say what went wrong in one line and leave with status 1; `also` are the command's own errors."""
+    expected: tuple[type[Exception], ...] = (
+        CallError,
+        WiringError,
+        SecretMissing,
+        LookupError,
+        ArtifactError,
+    )
+    try:
+        yield
+    except (*expected, *also) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
