@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sluice_bench.ingress import PARTS, effort, run_parts
+from sluice_cli.options import AsJson, fail, print_json
 from sluice_cli.progress import bring_up_progress
-from sluice_cli.stack_commands import AsJson, fail, print_json
 from sluice_fleet import Deployment
 from sluice_substrate import SubstrateError
 
@@ -58,7 +58,6 @@ def ingress(  # noqa: PLR0917 - typer makes options of parameters
         found = run_parts(folder, names, work, _say(time.monotonic()))
     except SubstrateError as error:
         fail(str(error), as_json=as_json)
-        return
     finally:
         deployment.down()
         if home is None:

@@ -12,7 +12,8 @@ from confluent_kafka.admin import AdminClient
 from rich.console import Console
 from rich.table import Column, Table
 
-from sluice_cli.bus_output import lag_table, print_json, progress_bar, reported, show_plan, show_report
+from sluice_cli.bus_output import lag_table, progress_bar, reported, show_plan, show_report
+from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
 from sluice_contracts import TOPICS
 from sluice_kit.artifacts import open_artifacts
 from sluice_kit.config import Wiring, load_wiring
@@ -48,11 +49,6 @@ from sluice_kit.replay.topic_listing import list_topics
 
 topics_app = typer.Typer(help="Topics, access and retention from the contracts.", no_args_is_help=True)
 
-DEFAULT_WIRING = Path(".sluice/wiring.yaml")
-WiringFile = Annotated[
-    Path, typer.Option("--wiring", envvar="SLUICE_WIRING", help="Wiring file; `sluice up` writes this one.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object on standard output.")]
 Principal = Annotated[
     str, typer.Option("--principal", help="Who asks the broker; needs a secret kafka_<principal>.")
 ]

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import orjson
 import typer
@@ -20,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
+from sluice_cli.options import print_json
 from sluice_kit.config import SecretMissing, WiringError
 from sluice_kit.kafka import admin as kafka_admin
 from sluice_kit.replay import ReplayError, ReplayReport
@@ -76,12 +76,6 @@ def show_plan(changes: kafka_admin.Plan, *, as_json: bool, applied: bool) -> Non
         typer.echo(changes.describe())
         if applied and not changes.empty:
             typer.echo("applied")
-
-
-def print_json(content: Any) -> None:
-    """One line of JSON on standard output."""
-    sys.stdout.buffer.write(orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE))
-    sys.stdout.flush()
 
 
 @contextmanager

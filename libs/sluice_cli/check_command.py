@@ -2,23 +2,19 @@
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-DEFAULT_WIRING = Path(".sluice/wiring.yaml")
+from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile
 
 
 def check(
-    wiring: Annotated[
-        Path,
-        typer.Option("--wiring", envvar="SLUICE_WIRING", help="Wiring file; `sluice up` writes this one."),
-    ] = DEFAULT_WIRING,
+    wiring: WiringFile = DEFAULT_WIRING,
     until_sent: Annotated[int | None, typer.Option(help="Wait until the lanes hold so many records.")] = None,
     settle: Annotated[float, typer.Option(help="Rest: no end offset moves for so many seconds.")] = 2.0,
     deadline: Annotated[float, typer.Option(help="Judge as things stand after so many seconds.")] = 120.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Read lanes and bus back and count: nothing lost, nothing twice. Exit code 1 when anything is wrong."""
     command = [sys.executable, "-m", "sluice_checker", "--wiring", str(wiring)]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
+from sluice_cli.options import AsJson, fail, print_json
 from sluice_contracts import CONTRACTS, TOPICS
 from sluice_contracts.registry import Registry, RegistryError, publish
 
@@ -20,7 +20,6 @@ contracts_app = typer.Typer(
     no_args_is_help=True,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object on the last line.")]
 Root = Annotated[Path, typer.Option(help="A folder of the repository that holds contracts/.")]
 Base = Annotated[str | None, typer.Option(help="Git revision to compare with; default: where main was left.")]
 _HERE = Path()
@@ -56,7 +55,7 @@ def diff(root: Root = _HERE, base: Base = None, as_json: AsJson = False) -> None
         revision = merge_base(repository, base)
         changes = changes_since(repository, revision, load_contracts(repository / "contracts"))
     except (NoHistoryError, ContractSourceError) as error:
-        _fail(str(error), as_json=as_json)
+        fail(str(error), as_json=as_json)
     lines = [
         f"{'BREAKS ' if change.breaking else '       '}{change.what}: {change.how}" for change in changes
     ]
@@ -85,13 +84,13 @@ def docs(
     try:
         stale = [str(path) for path in stale_files(repository)]
     except ContractSourceError as error:
-        _fail(str(error), as_json=as_json)
+        fail(str(error), as_json=as_json)
     if write:
         # in a process of its own: what it writes is code that this process has imported already
         command = [sys.executable, "-m", "sluice_contracts_codegen", str(repository)]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
-            _fail(done.stderr.strip(), as_json=as_json)
+            fail(done.stderr.strip(), as_json=as_json)
         lines = done.stdout.splitlines() or ["nothing was stale"]
         _answer({"written": done.stdout.splitlines()}, lines, as_json=as_json)
         return
@@ -115,7 +114,7 @@ def publish_command(
         client = Registry(registry, os.environ.get("SLUICE_SECRET_REGISTRY"))
         results = publish(client, plan_only=plan)
     except RegistryError as error:
-        _fail(str(error), as_json=as_json)
+        fail(str(error), as_json=as_json)
     rows = [
         {"subject": one.subject, "version": one.version, "id": one.schema_id, "state": one.state}
         for one in results
@@ -125,15 +124,7 @@ def publish_command(
 
 
 def _answer(content: dict[str, Any], lines: list[str], *, as_json: bool) -> None:
-    typer.echo(json.dumps(content) if as_json else "\n".join(lines))
-
-
-def _fail(message: str, *, as_json: bool) -> NoReturn:
-    if as_json:
-        typer.echo(json.dumps({"ok": False, "error": message}))
-    else:
-        typer.echo(message, err=True)
-    raise typer.Exit(1)
+    print_json(content) if as_json else typer.echo("\n".join(lines))
 
 
 def _repository(root: Path) -> Path:

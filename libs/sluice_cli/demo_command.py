@@ -12,8 +12,8 @@ from rich.table import Table
 from sluice_cli.demo_steps import DemoError, DemoSteps
 from sluice_cli.demo_story import Story
 from sluice_cli.demo_traffic import OutsideTraffic, post_twice, send_outside_traffic
+from sluice_cli.options import AsJson, fail, print_json
 from sluice_cli.progress import bring_up_progress
-from sluice_cli.stack_commands import AsJson, fail, print_json
 from sluice_contracts.registry import RegistryError
 from sluice_fleet import SEPARATE, Deployment, FleetError, load_topology
 from sluice_fleet.tokens import PUBLISHER, token_file
@@ -47,7 +47,6 @@ def demo(  # noqa: PLR0917 - typer makes options of parameters
         outcome = _play(DemoSteps(deployment), story, events=events, seed=seed, chaos=chaos)
     except (DemoError, SubstrateError, FleetError, ReplayError, RegistryError) as error:
         fail(str(error), as_json=as_json)
-        return
     finally:
         if not keep:
             deployment.down()

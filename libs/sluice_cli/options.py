@@ -1,7 +1,7 @@
-"""Options that several commands take, said once, and how they print JSON."""
+"""Options that several commands take, said once, and how commands answer programs."""
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import orjson
 import typer
@@ -22,3 +22,12 @@ GateUrl = Annotated[
 def print_json(content: Any) -> None:
     """One line of JSON on standard output."""
     typer.echo(orjson.dumps(content, default=str))
+
+
+def fail(message: str, *, as_json: bool, code: int = 1) -> NoReturn:
+    """Say what went wrong, for people on stderr or for machines on stdout, and leave."""
+    if as_json:
+        print_json({"ok": False, "error": message})
+    else:
+        typer.echo(f"sluice: {message}", err=True)
+    raise typer.Exit(code)

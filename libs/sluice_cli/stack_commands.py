@@ -1,10 +1,9 @@
 """`sluice up`, `sluice down`, `sluice status`: a stack that stays running for development."""
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from services.ingestion_gate.policy import BUILT_IN
 from sluice_cli.demo_steps import DemoError, DemoSteps
+from sluice_cli.options import AsJson, fail, print_json
 from sluice_cli.progress import bring_up_progress
 from sluice_contracts.registry import RegistryError
 from sluice_fleet import SEPARATE, Deployment, FleetError, TopologyError, load_topology
@@ -23,7 +23,6 @@ DEFAULT_HOME = Path(".sluice")
 Home = Annotated[
     Path, typer.Option("--home", envvar="SLUICE_HOME", help="Folder that everything of the stack lives in.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object on standard output.")]
 
 
 def up(
@@ -125,17 +124,3 @@ def _coloured(state: str) -> str:
 
 def _mebibytes(size: int | None) -> str:
     return "" if size is None else f"{size / 2**20:,.0f} MiB"
-
-
-def print_json(content: Any) -> None:
-    """One JSON object on standard output."""
-    typer.echo(json.dumps(content, default=str))
-
-
-def fail(message: str, *, as_json: bool, code: int = 1) -> None:
-    """Say what went wrong, for people on stderr or for machines on stdout, and leave."""
-    if as_json:
-        print_json({"ok": False, "error": message})
-    else:
-        typer.echo(f"sluice: {message}", err=True)
-    raise typer.Exit(code)

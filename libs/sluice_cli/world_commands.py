@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
 from sluice_engine import EngineSpec, ParametersError, ReferenceEngine
 from sluice_kit.artifacts import ArtifactError, ArtifactStore, SealConflict, open_oracle, open_store
 from sluice_kit.config import SecretMissing, WiringError, load_wiring
@@ -46,17 +46,12 @@ from sluice_oracle.importer import (
 
 world_app = typer.Typer(help="Make, import, seal, verify and look at worlds.", no_args_is_help=True)
 
-DEFAULT_WIRING = Path(".sluice/wiring.yaml")
-WiringFile = Annotated[
-    Path, typer.Option("--wiring", envvar="SLUICE_WIRING", help="Wiring file; `sluice up` writes this one.")
-]
 OracleRoot = Annotated[
     str | None,
     typer.Option(
         "--oracle-root", help="Oracle Store: a folder or s3://bucket/prefix, instead of the wiring's."
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object on standard output.")]
 OutFolder = Annotated[
     Path | None,
     typer.Option("--out", help="Leave the world unsealed in this folder instead of sealing it right away."),
@@ -195,7 +190,7 @@ def verify(
             "seconds": round(seconds, 4),
         }
         if as_json:
-            _print_json(facts)
+            print_json(facts)
         elif report.ok:
             typer.echo(
                 f"{report.files} files, {report.bytes:,} bytes: every one as sealed ({seconds:.2f} s)."
@@ -251,7 +246,7 @@ def _made(
         with _progress(verb, as_json) as progress:
             facts = make(out, progress)
         if as_json:
-            _print_json({"ok": True, "folder": str(out), **facts})
+            print_json({"ok": True, "folder": str(out), **facts})
         else:
             typer.echo(f"An unsealed world is in {out}; `sluice world seal {out}` seals it.")
         return
@@ -293,7 +288,7 @@ def _answer(world: World, facts: dict[str, Any], as_json: bool) -> None:
     about = describe(world)
     failed = about["failed_gates"]
     if as_json:
-        _print_json({"ok": not failed, **about, **facts})
+        print_json({"ok": not failed, **about, **facts})
     else:
         _print_tables(about, facts)
     if failed:
@@ -361,13 +356,9 @@ def _reported(as_json: bool) -> Iterator[None]:
 
 def _report_failure(why: str, facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print_json({"ok": False, "error": why, **facts})
+        print_json({"ok": False, "error": why, **facts})
     else:
         for reason, rows in facts.get("reasons", {}).items():
             typer.echo(f"  {rows:>10,}  {reason}", err=True)
         typer.echo(f"error: {why}", err=True)
     raise typer.Exit(1)
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))
