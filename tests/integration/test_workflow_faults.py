@@ -21,6 +21,7 @@ from sluice_kit.workflow import (
     POSITION_GONE,
     Database,
     DatabaseAddress,
+    DatabaseAwayError,
     Inbound,
     KafkaLaneWriter,
     MigrationError,
@@ -285,6 +286,21 @@ async def database(wiring: Wiring, schema: str) -> AsyncIterator[Database]:
     assert await database.open(asyncio.Event())
     yield database
     await database.close()
+
+
+@pytest.mark.parametrize(
+    "error", [asyncpg.InternalClientError("got result for unknown protocol state 3"), ConnectionResetError()]
+)
+async def test_a_session_that_breaks_in_the_middle_counts_as_away(
+    database: Database, error: Exception
+) -> None:
+    await migrate(database, {"kit": "sluice_kit.workflow"})
+    with pytest.raises(DatabaseAwayError, match=type(error).__name__):
+        async with database.transaction() as tx:
+            await tx.execute("create table half (id int)")
+            raise error
+    async with database.transaction() as tx:
+        assert await tx.fetchval("select to_regclass('half')") is None
 
 
 async def test_instances_that_start_together_migrate_once(database: Database) -> None:

@@ -34,6 +34,7 @@ AWAY: Final = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what the client says when a session ends in the middle of an answer
     asyncpg.IdleInTransactionSessionTimeoutError,
 )
 # Two transactions met; the loser tries again.
