@@ -31,14 +31,16 @@ def demo(  # noqa: PLR0917 - typer makes options of parameters
     home: Annotated[
         Path, typer.Option(help="Folder of the demo's stack; made fresh every time.")
     ] = DEFAULT_HOME,
-    topology: Annotated[Path | None, typer.Option(help="Topology file; all services apart if none.")] = None,
+    topology: Annotated[
+        Path, typer.Option(help="Topology file (deploy/topologies).", show_default="every service apart")
+    ] = SEPARATE,
     chaos: Annotated[bool, typer.Option(help="Kill the gate (SIGKILL) in the middle of the stream.")] = True,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running to look around.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Stream a sealed world of card payments through a fresh stack and check the outcome."""
     story = Story()
-    deployment = Deployment(home, load_topology(topology) if topology else SEPARATE, bound=not keep)
+    deployment = Deployment(home, load_topology(topology), bound=not keep)
     started = time.monotonic()
     try:
         if home.exists():

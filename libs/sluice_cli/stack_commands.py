@@ -28,9 +28,9 @@ Home = Annotated[
 def up(
     home: Home = DEFAULT_HOME,
     topology: Annotated[
-        Path | None,
-        typer.Option(help="Topology file (deploy/topologies/*.yaml); all services apart if none."),
-    ] = None,
+        Path,
+        typer.Option(help="Topology file (deploy/topologies).", show_default="every service apart"),
+    ] = SEPARATE,
     external: Annotated[
         Path | None,
         typer.Option(help="Wiring file of a cluster of yours: only the services are started, against it."),
@@ -42,7 +42,7 @@ def up(
 ) -> None:
     """Start a stack for development and keep it running. What runs already is left alone."""
     try:
-        deployment = Deployment(home, load_topology(topology) if topology else SEPARATE)
+        deployment = Deployment(home, load_topology(topology))
         with bring_up_progress(quiet=as_json) as report:
             if external is not None:
                 deployment.adopt(external)

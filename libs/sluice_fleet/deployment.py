@@ -1,14 +1,14 @@
 """A whole local deployment: substrate, topics and access, schemas, tokens, services."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sluice_contracts import TOPICS
 from sluice_contracts.registry import Registry, publish
 from sluice_fleet.fleet import Fleet
 from sluice_fleet.tokens import ensure_tokens
-from sluice_fleet.topology import SEPARATE, Topology
+from sluice_fleet.topology import Topology, load_topology
 from sluice_kit.config import load_wiring
 from sluice_kit.kafka import admin
 from sluice_substrate import LocalStack, Progress, external
@@ -26,7 +26,7 @@ class Deployment:
     """Everything under one home folder. `up` and `down` may be called again at any time."""
 
     home: Path
-    topology: Topology = SEPARATE
+    topology: Topology = field(default_factory=load_topology)
     bound: bool = False
     """Whether it all ends with this process, even when that is killed."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from sluice_fleet.topology import SEPARATE, Member, Topology
+from sluice_fleet.topology import Member, Topology
 from sluice_kit.config import load_wiring
 from sluice_kit.http.endpoint import endpoint_file, read_endpoint
 from sluice_substrate.processes import ProcessRecord, clean_environment, failure, log_size, spawn, stop
@@ -41,7 +41,7 @@ class ServiceStatus:
 class Fleet:
     """The services of one home. Records survive this process, so another can stop them."""
 
-    def __init__(self, home: Path, topology: Topology = SEPARATE) -> None:
+    def __init__(self, home: Path, topology: Topology) -> None:
         self._home = home = home.expanduser().resolve()
         self._topology = topology
         self._wiring_file = home / "wiring.yaml"

@@ -6,6 +6,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+SEPARATE = Path(__file__).parents[2] / "deploy" / "topologies" / "separate.yaml"
+"""Every service its own process."""
+
 
 class TopologyError(ValueError):
     """The topology file is missing or wrong; the message names the file and the key."""
@@ -40,17 +43,8 @@ def services(*names: str) -> tuple[Member, ...]:
     return tuple(Member(service=name) for name in names)
 
 
-SEPARATE = Topology(
-    name="separate",
-    members=services(
-        "ingestion_gate", "scenario_runner", "world_stream_producer", "ingest_edge", "flow_meter"
-    ),
-)
-"""Every service its own process."""
-
-
-def load_topology(path: Path) -> Topology:
-    """Read a topology file. Raises TopologyError."""
+def load_topology(path: Path = SEPARATE) -> Topology:
+    """Read a topology file; without one, every service is a process of its own. Raises TopologyError."""
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         return Topology.model_validate(content)
