@@ -1,9 +1,10 @@
-"""W3C trace context as values: ids are derived from event ids, so a replay writes the same bytes (law 2)."""
+"""W3C trace context as values: ids that records hold derive from event ids, so a replay writes the same."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +39,12 @@ def parse_traceparent(text: str | None) -> TraceParent | None:
     if version == "00" and len(text) != len("00-") + 32 + 1 + 16 + len("-00"):
         return None
     return TraceParent(trace_id, span_id, bool(int(flags, 16) & _SAMPLED))
+
+
+def new_context(parent: TraceParent | None = None, *, sampled: bool = False) -> TraceParent:
+    """Return the context of new work, in the parent's trace or in a new one; its ids are random."""
+    trace_id = f"{secrets.randbits(128) | 1:032x}" if parent is None else parent.trace_id
+    return TraceParent(trace_id, f"{secrets.randbits(64) | 1:016x}", sampled)
 
 
 def span_id_for(event_id: str, stage: str) -> str:
