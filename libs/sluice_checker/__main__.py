@@ -3,13 +3,17 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from sluice_checker.bus_reader import CheckerError, Partition
-from sluice_checker.checking import CheckSettings, check
+from sluice_checker.checking import CheckSettings, Progress, check
 from sluice_checker.connection import read_wiring
+from sluice_checker.memory import peak_memory_mib
 from sluice_checker.report import table
+
+PROGRESS_SECONDS = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,12 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 ready_pending_seconds=options.ready_pending,
                 starts=dict(options.start),
             ),
-            _show_progress if sys.stderr.isatty() else lambda _what, _count: None,
+            _progress(lines=options.progress),
         )
     except CheckerError as error:
         sys.stderr.write(f"sluice_checker: {error}\n")
         return 2
-    text = json.dumps(report.to_json()) if options.json else table(report)
+    memory = peak_memory_mib()
+    if options.json:
+        text = json.dumps(report.to_json() | {"peak_memory_mib": memory})
+    else:
+        text = f"{table(report)}\npeak memory {memory:,} MiB"
     sys.stdout.write(text + "\n")
     return 0 if report.ok else 1
 
@@ -44,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--wiring", type=Path, required=True, help="wiring file (YAML)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument(
+        "--progress", action="store_true", help="progress on standard error as JSON lines, for programs"
+    )
     parser.add_argument("--until-sent", type=int, metavar="N", help="wait until the lanes hold N records")
     parser.add_argument(
         "--settle", type=float, default=2.0, metavar="SECONDS", help="rest: no end offset moves for so long"
@@ -53,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=120.0,
         metavar="SECONDS",
-        help="stop waiting and judge (NOT_SETTLED)",
+        help="when nothing has moved for so long, stop waiting and judge (NOT_SETTLED)",
     )
     parser.add_argument(
         "--ready-pending",
@@ -78,9 +89,22 @@ def _start(text: str) -> tuple[Partition, int]:
     return (topic, int(partition)), int(offset)
 
 
-def _show_progress(what: str, count: int) -> None:
-    sys.stderr.write(f"\rreading {what}: {count:,} records")
-    sys.stderr.flush()
+def _progress(*, lines: bool) -> Progress:
+    """Twice a second: JSON lines where asked for, a line written over on a terminal, else nothing."""
+    said = time.monotonic()
+
+    def show(what: str, count: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said < PROGRESS_SECONDS:
+            return
+        said = time.monotonic()
+        if lines:
+            sys.stderr.write(json.dumps({"reading": what, "records": count, "of": total}) + "\n")
+        else:
+            sys.stderr.write(f"\rreading {what}: {count:,} of about {total:,} records ")
+        sys.stderr.flush()
+
+    return show if lines or sys.stderr.isatty() else lambda _what, _count, _total: None
 
 
 if __name__ == "__main__":

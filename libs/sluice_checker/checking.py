@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sluice_checker.bus_reader import BusReader, Partition
-from sluice_checker.columns import base
+from sluice_checker.columns import base, by_topic, numbers
 from sluice_checker.evidence import EvidenceSource, check_evidence
 from sluice_checker.findings import Findings
 from sluice_checker.judging import judge
@@ -24,8 +24,8 @@ FACTS: Sequence[str] = tuple(
 )
 LOOK_SECONDS = 0.1
 
-Progress = Callable[[str, int], None]
-"""Called with what is being read and how many records were read so far."""
+Progress = Callable[[str, int, int], None]
+"""Called with what is being read, records read so far, and about how many there are by now (markers too)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class CheckSettings:
 
     ``until_sent``: lane records that must be there before anything is judged; once they are and each has its
     receipt, there is no more waiting. ``settle_seconds``: else, rest is when no end offset moved for so long
-    and no transaction is open. ``deadline_seconds``: after that the verdict is given as things stand, with
-    NOT_SETTLED beside it. ``ready_pending_seconds``: how old a READY without a receipt may be (it waits for
-    the gate's evidence).
+    and no transaction is open. ``deadline_seconds``: when nothing was read and no end moved for so long, the
+    verdict is given as things stand, with NOT_SETTLED beside it; as long as things move there is no limit.
+    ``ready_pending_seconds``: how old a READY without a receipt may be (it waits for the gate's evidence).
     ``starts``: first offset to read of a partition, where not the first retained one.
     """
 
@@ -51,19 +51,19 @@ def check(
     connection: Mapping[str, Any],
     evidence: EvidenceSource | None,
     settings: CheckSettings | None = None,
-    progress: Progress = lambda _what, _count: None,
+    progress: Progress = lambda _what, _count, _total: None,
 ) -> CheckReport:
     """Read every lane and the event bus back and count.
 
     `connection` holds librdkafka settings of a principal that may read all of it; without `evidence` the
     originals of quarantined records are not fetched. Raises CheckerError when the broker or a right is
-    missing. Memory: about 250 bytes for each lane record with its receipt and fact (2 M events: 0.5 GB).
+    missing. Memory grows with the number of records, not with their size: see docs/checker.md.
     """
     started = time.monotonic()
     reader = BusReader(connection)
     try:
         reading = _Reading(reader, settings or CheckSettings(), progress)
-        reading.run(started)
+        reading.run()
     finally:
         reader.close()
     findings, logs = reading.findings, reading.logs
@@ -85,6 +85,7 @@ def check(
         ),
         receipts=len(logs.receipts),
         facts=len(logs.facts),
+        topics=by_topic(numbers(logs.lanes.at)) | by_topic(numbers(logs.facts.at)),
         chained=tally.chained,
         released=tally.released,
         evidence=originals,
@@ -112,8 +113,7 @@ class _Reading:
             self.findings.note(Fault.TOPIC_ABSENT, topic, "not on the broker, or no right to see it")
         self._position: dict[Partition, int] = {}
 
-    def run(self, started: float) -> None:
-        deadline = started + self.settings.deadline_seconds
+    def run(self) -> None:
         marks = self._reader.marks(self._partitions)
         self._position = {
             partition: max(mark.low, self.settings.starts.get(partition, 0))
@@ -130,7 +130,7 @@ class _Reading:
                 moved = time.monotonic()
             elif self._at_rest(ends, moved):
                 return
-            elif time.monotonic() > deadline:
+            elif time.monotonic() - moved > self.settings.deadline_seconds:
                 self._unsettled(ends)
                 return
             else:
@@ -157,6 +157,7 @@ class _Reading:
 
     def _read_to(self, ends: Mapping[Partition, int]) -> None:
         logs = self.logs
+        expected = self.records + sum(ends[partition] - at for partition, at in self._position.items())
         steps: list[tuple[str, Sequence[str], Callable[[list[Recorded]], None]]] = [
             ("lanes", tuple(LANES), logs.lanes.add),
             ("facts", FACTS, logs.facts.add),
@@ -177,7 +178,7 @@ class _Reading:
             ) -> None:
                 add(records)
                 self.records += len(records)
-                self._progress(what, self.records)
+                self._progress(what, self.records, expected)
 
             self._reader.read(ranges, take)
             self._position.update({partition: end for partition, (_, end) in ranges.items()})

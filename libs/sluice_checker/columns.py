@@ -72,13 +72,19 @@ def identity(tenant: str, run_id: str, event_type: str, event_id: str) -> bytes:
 
 
 def numbers(column: "array[int]") -> Numbers:
-    """A copy of a column as an array."""
-    return np.array(column, dtype=np.uint64)
+    """A column as an array, not copied: the column cannot grow while the array lives."""
+    return np.frombuffer(column, dtype=np.uint64)
 
 
 def digests(column: bytearray) -> Digests:
-    """A copy of a column of digests as an array of shape (n, 2)."""
-    return np.frombuffer(bytes(column), dtype=np.uint64).reshape(-1, 2)
+    """A column of digests as an array of shape (n, 2), not copied: it cannot grow while the array lives."""
+    return np.frombuffer(column, dtype=np.uint64).reshape(-1, 2)
+
+
+def by_topic(places: Numbers) -> dict[str, int]:
+    """How many places lie in each topic of the contracts; topics without any are left out."""
+    counts = np.bincount((places >> np.uint64(_PARTITION_BITS + _OFFSET_BITS)).astype(np.intp))
+    return {name: int(count) for name, count in zip(_NAMES, counts, strict=False) if count}
 
 
 def number_column() -> "array[int]":

@@ -81,7 +81,8 @@ class CheckReport:
     ``lane_records == admitted + duplicates + quarantined + pending + unreceipted`` holds by construction, so
     ``missing == 0`` and ``twice == 0`` say that nothing was lost or doubled. ``missing`` counts lane records
     without a receipt and admissions without a fact; ``twice`` counts lane records with several receipts and
-    facts that stand or were receipted more than once. ``beyond`` counts references to coordinates below the
+    facts that stand or were receipted more than once. ``topics`` counts the records that were read of each
+    lane and each topic of facts, by name. ``beyond`` counts references to coordinates below the
     first offset that was read (retention, or the starts that were asked for): they are not judged.
     """
 
@@ -95,6 +96,7 @@ class CheckReport:
     twice: int
     receipts: int
     facts: int
+    topics: Mapping[str, int]
     chained: int
     released: int
     evidence: int
@@ -139,6 +141,7 @@ def table(report: CheckReport) -> str:
         ("originals retrieved from evidence", report.evidence),
         ("references beyond what is retained", report.beyond),
     ]
+    rows += [(f"records on {name}", count) for name, count in report.topics.items()]
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:<{width}}  {count:>12,}" for name, count in rows]
     rate = report.records_read / report.seconds if report.seconds else 0
