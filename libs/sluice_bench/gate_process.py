@@ -60,6 +60,16 @@ class GateProcess:
         process = self._record.process()
         return 0 if process is None else int(process.memory_info().rss)
 
+    def cpu_seconds(self) -> float:
+        """User and system time that the process has used, 0 when it has ended."""
+        process = self._record.process()
+        return 0.0 if process is None else sum(process.cpu_times()[:2])
+
+    def cpu_seconds_when_ready(self) -> float:
+        """What starting up took."""
+        self.wait_ready()
+        return self.cpu_seconds()
+
     def kill(self) -> None:
         """SIGKILL."""
         stop(self._record, [(signal.SIGKILL, 10.0)])

@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -107,12 +106,9 @@ def _format_once(home: Home, jars: list[Path], principals: Iterable[str]) -> Non
     # Arguments are visible to other users of the machine: they go through a file that only we can read.
     argument_file = home.kafka / "format.args"
     write_private(argument_file, "\n".join(f'"{argument}"' for argument in arguments) + "\n")
-    done = subprocess.run(
+    done = processes.run_tool(
         _command(home, jars, f"@{argument_file}"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_FORMAT_SECONDS,
+        seconds=_FORMAT_SECONDS,
         env=processes.clean_environment(),
     )
     argument_file.unlink()

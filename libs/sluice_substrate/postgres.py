@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import struct
-import subprocess
 from pathlib import Path
 
 from sluice_substrate import processes
@@ -139,13 +138,10 @@ def _initialise_once(home: Home, programs: Path, account: Account) -> None:
 
 
 def _run(command: list[str], account: Account, given: str = "") -> None:
-    done = subprocess.run(  # type: ignore[call-overload]  # options are user/group/extra_groups
+    done = processes.run_tool(
         command,
         input=given,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_INIT_SECONDS,
+        seconds=_INIT_SECONDS,
         env=_environment(),
         cwd="/",
         **account.options,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -57,6 +58,18 @@ def spawn(
     # The record lives on after this object: without this, its destructor would warn of a running child.
     child.returncode = 0
     return ProcessRecord(child.pid, psutil.Process(child.pid).create_time(), mark)
+
+
+def run_tool(command: Sequence[str], *, seconds: float, **options: Any) -> "subprocess.CompletedProcess[str]":
+    """Run a short-lived program to its end and collect what it says. Raises StartFailed after `seconds`."""
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=seconds, **options
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StartFailed(
+            f"{Path(command[0]).name} took longer than {seconds:.0f} s: is the machine overloaded?"
+        ) from error
 
 
 def find_marked(mark: str) -> list[ProcessRecord]:
