@@ -1,6 +1,6 @@
 """A whole local deployment: substrate, topics and access, schemas, tokens, services."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from sluice_fleet.tokens import ensure_tokens
 from sluice_fleet.topology import Topology, load_topology
 from sluice_kit.config import load_wiring
 from sluice_kit.kafka import admin
-from sluice_substrate import LocalStack, Progress, external
+from sluice_substrate import COMPONENTS, Component, LocalStack, Progress, external
 
 Report = Callable[[str, str, int | None, int | None], None]
 """Called with what is being worked on, its state, and bytes done and wanted where it is a download."""
@@ -50,14 +50,17 @@ class Deployment:
         self.substrate_up(report)
         self.fleet.start(report=lambda service, state: report(service, state, None, None))
 
-    def substrate_up(self, report: Report = _quiet) -> None:
-        """Bring up what the services need: broker, database, registry, topics, access, tokens."""
+    def substrate_up(self, report: Report = _quiet, *, components: Sequence[Component] = COMPONENTS) -> None:
+        """Bring up what the services need: broker, database, registry, topics, access, tokens.
+
+        `components` may leave parts out that nobody will ask for; the broker has to be among them.
+        """
 
         def progress(step: Progress) -> None:
             report(step.component, step.text, step.done, step.total)
 
         stack = self.stack
-        for component in stack.up(progress=progress).components:
+        for component in stack.up(components, progress=progress).components:
             report(component.name, "ready", None, None)
         report("topics", "applying", None, None)
         client = stack.admin()

@@ -5,37 +5,47 @@ import random
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from sluice_contracts import TOPICS
 from sluice_fleet import Deployment
-from sluice_fleet.tokens import ensure_tokens
-from sluice_kit.kafka import admin
+from sluice_substrate import Component
 from tests.faults.gate_process import StageProcess
+from tests.faults.one_gate import OneGate
 from tests.faults.proving_ground import ProvingGround
 
 PACE = 2_400
 """Domain seconds a second: a world of one day streams for about 36 s."""
 
 
-@pytest.fixture(scope="session")
-def fault_home() -> Iterator[Path]:
-    """Broker, database, topics, access and tokens under one folder; no service runs yet."""
+@contextmanager
+def fresh_deployment(*components: Component) -> Iterator[Deployment]:
+    """Components, topics, access and tokens under a folder of their own; no service runs yet."""
     home = Path(tempfile.mkdtemp(prefix="sluice-faults-"))
     deployment = Deployment(home, bound=True)
     try:
-        stack = deployment.stack
-        stack.up(("kafka", "postgres"))
-        client = stack.admin()
-        admin.apply(client, admin.plan(client, TOPICS))
-        ensure_tokens(home / "secrets")
-        yield home
+        deployment.substrate_up(components=components)
+        yield deployment
     finally:
         deployment.down()
         if "SLUICE_KEEP_TEST_STACK" not in os.environ:
             shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def fault_home() -> Iterator[Path]:
+    """Broker and database of all fault tests that leave them usable."""
+    with fresh_deployment("kafka", "postgres") as deployment:
+        yield deployment.home
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[OneGate]:
+    """A broker for one module: what happens here cannot be undone elsewhere."""
+    with fresh_deployment("kafka") as deployment:
+        yield OneGate(deployment)
 
 
 @pytest.fixture(scope="module")

@@ -13,20 +13,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from sluice_checker import CheckReport, CheckSettings, check, read_wiring, table
 from sluice_cli.demo_steps import DemoSteps
 from sluice_cli.demo_traffic import payment_fields
 from sluice_cli.service_calls import STREAM_PRODUCER, CallError, RefusedError
-from sluice_contracts import LANES, Decoded, decode, encode
+from sluice_contracts import LANES, encode
 from sluice_engine import EngineSpec, ReferenceEngine
 from sluice_fleet import Deployment
 from sluice_fleet.tokens import PUBLISHER, token_file
 from sluice_kit.artifacts import SealConflict, open_oracle
 from sluice_kit.config import Wiring, load_wiring
-from sluice_kit.kafka import idempotent_producer_config, reader_config
+from sluice_kit.kafka import idempotent_producer_config
 from sluice_oracle import describe, seal_world
+from tests.faults.reading import auditor, behind, events, positions, read_all
 from tests.faults.waiting import until
 
 SETTLE_SECONDS = 8.0
@@ -214,43 +215,23 @@ class ProvingGround:
 
     def lag(self, service: str, topics: list[str]) -> dict[tuple[str, int], int]:
         """Records behind the basis of `service` on `topics`, by partition, read from the log itself."""
-        consumer = Consumer(reader_config(self.wiring, "auditor", group="auditor-faults"))
-        try:
-            return _behind(consumer, f"basis.{service}", topics)
-        finally:
-            consumer.close()
+        with auditor(self.wiring) as consumer:
+            return behind(consumer, f"basis.{service}", topics)
 
     def consumed(self) -> int:
         """Lane records that the gate's committed batches have read."""
-        consumer = Consumer(reader_config(self.wiring, "auditor", group="auditor-faults"))
-        try:
-            return sum(
-                end
-                for (topic, _), end in positions(consumer, "basis.ingestion_gate").items()
-                if topic in LANES
-            )
-        finally:
-            consumer.close()
+        with auditor(self.wiring) as consumer:
+            reached = positions(consumer, "basis.ingestion_gate")
+        return sum(end for (topic, _), end in reached.items() if topic in LANES)
 
     def count(self, topic: str) -> int:
         """Committed records on a topic."""
-        consumer = Consumer(reader_config(self.wiring, "auditor", group="auditor-faults"))
-        try:
+        with auditor(self.wiring) as consumer:
             return sum(1 for _ in read_all(consumer, topic))
-        finally:
-            consumer.close()
 
     def facts(self, topic: str = "traffic.payment") -> Counter[tuple[str, str]]:
         """How often each (run, event id) stands on a topic, read committed."""
-        consumer = Consumer(reader_config(self.wiring, "auditor", group="auditor-faults"))
-        try:
-            return Counter(
-                (found.fields["run_id"], found.fields["event_id"])
-                for value in read_all(consumer, topic)
-                if isinstance(found := decode(value), Decoded)
-            )
-        finally:
-            consumer.close()
+        return Counter((fields["run_id"], fields["event_id"]) for fields in events(self.wiring, topic))
 
     def assert_world_stands(self, *worlds: World) -> None:
         """Every row of each world stands on the bus exactly once."""
@@ -258,58 +239,6 @@ class ProvingGround:
         for world in worlds:
             counts = [count for (run_id, _), count in facts.items() if run_id == world.run_id]
             assert (len(counts), sum(counts)) == (world.events, world.events)
-
-
-def read_all(consumer: Consumer, topic: str) -> Iterator[bytes | None]:
-    """Values of every committed record of a topic, to the end it has now."""
-    for partition in consumer.list_topics(topic, timeout=30).topics[topic].partitions:
-        where = TopicPartition(topic, partition)
-        low, end = consumer.get_watermark_offsets(where, timeout=30)
-        consumer.assign([TopicPartition(topic, partition, low)])
-        while low < end and consumer.position([where])[0].offset < end:
-            for message in consumer.consume(5_000, timeout=0.2):
-                assert message.error() is None, message.error()
-                if message.offset() < end:
-                    yield message.value()
-        consumer.unassign()
-
-
-def positions(consumer: Consumer, basis: str) -> dict[tuple[str, int], int]:
-    """Where each input partition of a stage stands, by its basis log."""
-    found: dict[tuple[str, int], int] = {}
-    for value in read_all(consumer, basis):
-        record = decode(value)
-        assert isinstance(record, Decoded), record
-        for item in record.fields["inputs"]:
-            found[item["topic"], item["partition"]] = item["end"]
-    return found
-
-
-def _behind(consumer: Consumer, basis: str, topics: list[str]) -> dict[tuple[str, int], int]:
-    reached = positions(consumer, basis)
-    behind: dict[tuple[str, int], int] = {}
-    for topic in topics:
-        for partition in consumer.list_topics(topic, timeout=30).topics[topic].partitions:
-            _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
-            position = reached.get((topic, partition), 0)
-            if position < end and _holds_records(consumer, topic, partition, position, end):
-                behind[topic, partition] = end - position
-    return behind
-
-
-def _holds_records(consumer: Consumer, topic: str, partition: int, start: int, end: int) -> bool:
-    """Whether a record, not just commit markers, stands in [start, end)."""
-    where = TopicPartition(topic, partition, start)
-    consumer.assign([where])
-    try:
-        while True:
-            for message in consumer.consume(1, timeout=0.2):
-                assert message.error() is None, message.error()
-                return message.offset() < end
-            if consumer.position([where])[0].offset >= end:
-                return False
-    finally:
-        consumer.unassign()
 
 
 def health_check(look: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:

@@ -95,10 +95,11 @@ def test_postgres_gone_for_a_while_leaves_no_gap(ground: ProvingGround, seconds:
                     lambda service=service: states(ground)[service] == "degraded",
                     f"{service} to say that it is degraded",
                 )
+            token = ground.wiring.secret_source.get("token_operator")
             refused = httpx.post(
                 f"{ground.fleet.url('scenario_runner')}/v1/runs",
                 json={"world": {"uri": "oracle://nowhere"}},
-                headers={"Idempotency-Key": uuid.uuid4().hex},
+                headers={"Idempotency-Key": uuid.uuid4().hex, "Authorization": f"Bearer {token}"},
                 timeout=60,
             )
             assert refused.status_code == httpx.codes.SERVICE_UNAVAILABLE, refused.text

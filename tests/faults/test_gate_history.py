@@ -1,37 +1,23 @@
 """Starts against a history: none at all, other code, poison, a clock that jumps, input that is gone."""
 
-import os
-import shutil
-import tempfile
 import threading
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from services.ingestion_gate.disk_keys import DiskKeys
 from services.ingestion_gate.stage import GateStage, gate_chain
 from services.ingestion_gate.state import GateState
-from sluice_checker import CheckReport, CheckSettings, check, read_wiring, table
-from sluice_cli.demo_traffic import payment_fields
-from sluice_contracts import TOPICS, Decoded, decode, encode
-from sluice_fleet import Deployment
-from sluice_fleet.tokens import ensure_tokens
 from sluice_kit.artifacts import open_artifacts
-from sluice_kit.config import Wiring, load_wiring
-from sluice_kit.kafka import admin, idempotent_producer_config, reader_config
 from sluice_kit.stage.observer import StageObserver
 from sluice_kit.stage.runner import StageRunner, wall_clock
 from sluice_kit.telemetry import Health, MetricFamilies
-from tests.faults.gate_process import StageProcess, altered_code
-from tests.faults.proving_ground import read_all
+from tests.faults.gate_process import altered_code
+from tests.faults.one_gate import LANE, OneGate
 from tests.faults.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(300)]
-LANE = "ingress.partner_acme"
 HOUR = 3_600_000_000
 SAME_OUTPUTS = {"ingestion_gate/core.py": ('"""The gate\'s step', '"""Said otherwise. The gate\'s step')}
 OTHER_OUTPUTS = {"ingestion_gate/receipts.py": ('PRODUCER = "ingestion_gate"', 'PRODUCER = "another_gate"')}
@@ -45,86 +31,6 @@ RAISING = {
 """,
     )
 }
-
-
-class OneGate:
-    """A broker of its own and a gate process at a time: what happens here cannot be undone elsewhere."""
-
-    def __init__(self, home: Path) -> None:
-        self.deployment = Deployment(home, bound=True)
-        self.home = home
-        self.sent = 0
-        self._numbers = 0
-
-    @property
-    def wiring(self) -> Wiring:
-        return load_wiring(self.deployment.wiring_file)
-
-    def gate(self, *arguments: str, **options: Any) -> StageProcess:
-        self._numbers += 1
-        log = self.home / "logs" / f"gate-{self._numbers}.log"
-        return StageProcess(self.deployment.wiring_file, log, *arguments, **options)
-
-    def send(self, count: int, stem: str = "e") -> list[str]:
-        ids = [f"{stem}-{uuid.uuid4().hex}" for _ in range(count)]
-        producer = Producer(idempotent_producer_config(self.wiring, "partner_acme"))
-        for event_id in ids:
-            producer.produce(LANE, encode("payment", 1, payment_fields(event_id, 5)), event_id.encode())
-        assert producer.flush(30) == 0
-        self.sent += count
-        return ids
-
-    def receipts(self) -> list[dict[str, Any]]:
-        """Payloads of all receipts, in the order of the bus (its one partition a time)."""
-        consumer = Consumer(reader_config(self.wiring, "auditor", group="auditor-faults"))
-        try:
-            return [
-                found.fields["payload"]
-                for value in read_all(consumer, "audit.receipt")
-                if isinstance(found := decode(value), Decoded)
-            ]
-        finally:
-            consumer.close()
-
-    def basis(self) -> list[dict[str, Any]]:
-        """All basis records of the gate."""
-        consumer = Consumer(reader_config(self.wiring, "auditor", group="auditor-faults"))
-        try:
-            return [
-                found.fields
-                for value in read_all(consumer, "basis.ingestion_gate")
-                if isinstance(found := decode(value), Decoded)
-            ]
-        finally:
-            consumer.close()
-
-    def settled(self) -> None:
-        """Everything sent has its receipt."""
-        until(lambda: len(self.receipts()) >= self.sent, "receipts of everything sent")
-
-    def verdict(self) -> CheckReport:
-        wiring = read_wiring(self.deployment.wiring_file)
-        report = check(wiring.connection, wiring.evidence, CheckSettings(until_sent=self.sent))
-        assert report.ok, table(report)
-        assert report.lane_records == self.sent
-        return report
-
-
-@pytest.fixture(scope="module")
-def alone() -> Iterator[OneGate]:
-    home = Path(tempfile.mkdtemp(prefix="sluice-history-"))
-    one = OneGate(home)
-    try:
-        stack = one.deployment.stack
-        stack.up(("kafka",))
-        client = stack.admin()
-        admin.apply(client, admin.plan(client, TOPICS))
-        ensure_tokens(home / "secrets")
-        yield one
-    finally:
-        one.deployment.down()
-        if "SLUICE_KEEP_TEST_STACK" not in os.environ:
-            shutil.rmtree(home, ignore_errors=True)
 
 
 def test_a_fresh_stack_without_any_offsets_starts_and_restarts(alone: OneGate) -> None:

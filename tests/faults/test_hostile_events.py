@@ -8,12 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from sluice_cli.demo_traffic import payment_fields
-from sluice_contracts import Decoded, decode, encode
-from sluice_kit.kafka import idempotent_producer_config, reader_config
-from tests.faults.proving_ground import ProvingGround, read_all
+from sluice_contracts import encode
+from sluice_kit.kafka import idempotent_producer_config
+from tests.faults.proving_ground import ProvingGround
+from tests.faults.reading import payloads
 from tests.faults.waiting import until
 from tests.unit.ingestion_gate.events import evidence, run_ready
 
@@ -46,15 +47,10 @@ class Publisher:
     def receipts(self) -> dict[str, Receipt]:
         """The one receipt of each record that was put, read from the bus."""
         self.ground.await_receipts()
-        consumer = Consumer(reader_config(self.ground.wiring, "auditor", group="auditor-faults"))
         found: dict[tuple[str, int, int], list[Receipt]] = {}
-        for value in read_all(consumer, "audit.receipt"):
-            receipt = decode(value)
-            assert isinstance(receipt, Decoded)
-            payload = receipt.fields["payload"]
+        for payload in payloads(self.ground.wiring, "audit.receipt"):
             where = (payload["lane_topic"], payload["lane_partition"], payload["lane_offset"])
             found.setdefault(where, []).append(payload)
-        consumer.close()
         assert [name for name, where in self.stood.items() if len(found.get(where, [])) != 1] == []
         return {name: found[where][0] for name, where in self.stood.items()}
 
