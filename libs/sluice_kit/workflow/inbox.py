@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sluice_contracts import Decoded, DecodeFailure, decode
-from sluice_kit.telemetry import Health, ServiceMetrics, get_logger
+from sluice_kit.telemetry import Health, ServiceMetrics, StageTracing, get_logger
 from sluice_kit.workflow.backoff import Backoff
 from sluice_kit.workflow.database import CONTENTION, Database, DatabaseAwayError
 from sluice_kit.workflow.isolation import answered
+from sluice_kit.workflow.tracing import batch_applied
 
 if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
@@ -63,9 +64,17 @@ def inbound_of(record: ConsumerRecord) -> Inbound:
 class Inbox:
     """Applies batches exactly once: what was applied is skipped, what fails is tried again."""
 
-    def __init__(self, service: str, database: Database, *, health: Health, metrics: ServiceMetrics) -> None:
+    def __init__(
+        self,
+        service: str,
+        database: Database,
+        *,
+        health: Health,
+        metrics: ServiceMetrics,
+        tracing: StageTracing,
+    ) -> None:
         self._service, self._database = service, database
-        self._health, self._metrics = health, metrics
+        self._health, self._metrics, self._tracing = health, metrics, tracing
         self.applied = asyncio.Event()
 
     async def positions(self, topic: str) -> dict[int, int]:
@@ -95,6 +104,7 @@ class Inbox:
     ) -> None:
         backoff = Backoff()
         while not stopping.is_set():
+            start_ns = time.time_ns()
             try:
                 await answered(self._once(topic, partition, records, handler))
             except DatabaseAwayError:
@@ -106,6 +116,7 @@ class Inbox:
                 _log.exception("handler failed, nothing is skipped", where=where)
                 detail = f"{type(error).__name__} while handling {where}; nothing is skipped, fix and restart"
                 self._health.degraded(CHECK, detail, blocks_readiness=True)
+                batch_applied(self._tracing, records, start_ns, time.time_ns(), type(error).__name__)
             else:
                 self._health.ok(CHECK)
                 return
@@ -113,7 +124,7 @@ class Inbox:
 
     async def _once(self, topic: str, partition: int, records: list[Inbound], handler: Handler) -> None:
         own = (self._service, topic, partition)
-        begin = time.perf_counter()
+        begin, start_ns = time.perf_counter(), time.time_ns()
         async with self._database.transaction() as tx:
             next_offset = await tx.fetchval(_LOCK, *own)
             if next_offset is None:
@@ -126,5 +137,6 @@ class Inbox:
         if fresh:
             self._metrics.consumed(topic).inc(len(fresh))
             self._metrics.batch_seconds.observe(time.perf_counter() - begin)
+            batch_applied(self._tracing, fresh, start_ns, time.time_ns())
         else:
             self._metrics.batches_skipped(topic).inc()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sluice_kit.telemetry import Health, ServiceMetrics, get_logger
+from sluice_kit.telemetry import Health, ServiceMetrics, StageTracing, get_logger
 from sluice_kit.workflow.backoff import Backoff
 from sluice_kit.workflow.database import Database, DatabaseAwayError
 from sluice_kit.workflow.isolation import answered
+from sluice_kit.workflow.tracing import events_sent
 
 if TYPE_CHECKING:
     from sluice_kit.workflow.database import Transaction
@@ -67,10 +69,16 @@ class Relay:
     """
 
     def __init__(
-        self, database: Database, writer: LaneWriter, *, health: Health, metrics: ServiceMetrics
+        self,
+        database: Database,
+        writer: LaneWriter,
+        *,
+        health: Health,
+        metrics: ServiceMetrics,
+        tracing: StageTracing,
     ) -> None:
         self._database, self._writer = database, writer
-        self._health, self._metrics = health, metrics
+        self._health, self._metrics, self._tracing = health, metrics, tracing
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -117,16 +125,18 @@ class Relay:
             rows = await tx.fetch(
                 "select id, lane, key, value, event_id from outbox order by id limit $1", _BATCH
             )
+            events = [OutboxEvent(r["lane"], r["key"], r["value"], r["event_id"]) for r in rows]
+            start_ns = end_ns = time.time_ns()
             if rows:
-                await self._writer.write(
-                    [OutboxEvent(r["lane"], r["key"], r["value"], r["event_id"]) for r in rows]
-                )
+                await self._writer.write(events)
+                end_ns = time.time_ns()
                 await tx.execute(
                     "delete from outbox where id = any($1::bigint[])", [row["id"] for row in rows]
                 )
             self._metrics.outbox_pending.set(await tx.fetchval("select count(*) from outbox"))
         for row in rows:
             self._metrics.produced(row["lane"]).inc()
+        events_sent(self._tracing, events, start_ns, end_ns)
         return len(rows)
 
     async def _pause(self, stopping: asyncio.Event) -> None:

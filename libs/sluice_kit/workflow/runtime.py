@@ -11,7 +11,7 @@ from typing import Any, Final
 from faststream import AckPolicy
 from faststream.kafka import KafkaMessage
 
-from sluice_kit.telemetry import Health, ServiceMetrics, get_logger
+from sluice_kit.telemetry import Health, ServiceMetrics, StageTracing, get_logger
 from sluice_kit.workflow.backoff import Backoff
 from sluice_kit.workflow.broker import PositionedBroker
 from sluice_kit.workflow.database import Database, DatabaseAwayError
@@ -31,6 +31,8 @@ class Workflow:
     Register handlers with :meth:`handles`, then ``async with workflow.running():``. A handler gets the
     transaction and the fresh records of one partition, in order; what it writes with that transaction (rows,
     :func:`put`) is committed together with the position, or not at all. It does no other I/O.
+
+    ``tracing`` gets the spans of inbox and outbox and is closed when the workflow ends.
     """
 
     def __init__(
@@ -43,14 +45,16 @@ class Workflow:
         health: Health,
         metrics: ServiceMetrics,
         migrations: str | None = None,
+        tracing: StageTracing | None = None,
     ) -> None:
         self.service, self.database, self.health = service, database, health
         self._packages = {"kit": "sluice_kit.workflow"} | ({service: migrations} if migrations else {})
         self._writer = writer
+        self._tracing = tracing or StageTracing(service)
         database.hold()
         self._stopping = asyncio.Event()
-        self.inbox = Inbox(service, database, health=health, metrics=metrics)
-        self.relay = Relay(database, writer, health=health, metrics=metrics)
+        self.inbox = Inbox(service, database, health=health, metrics=metrics, tracing=self._tracing)
+        self.relay = Relay(database, writer, health=health, metrics=metrics, tracing=self._tracing)
         self.broker = PositionedBroker(
             lambda: PositionedConsumer(
                 kafka_options, self.inbox.positions, self._stopping, health=health, metrics=metrics
@@ -116,6 +120,7 @@ class Workflow:
             with contextlib.suppress(Exception):
                 await self._writer.close()
             await self.database.close()
+            await asyncio.to_thread(self._tracing.close)
 
     async def _prepared(self) -> bool:
         backoff = Backoff()
