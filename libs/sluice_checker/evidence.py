@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 import orjson
 
+from sluice_checker.audit_logs import QuarantineLog
 from sluice_checker.columns import NO_DIGEST, NO_PLACE, Numbers, digest, numbers, shown
 from sluice_checker.findings import Findings
-from sluice_checker.logs import LaneLog, QuarantineLog
+from sluice_checker.logs import LaneLog
 from sluice_checker.report import Fault
 
 SCHEME = "artifact://"

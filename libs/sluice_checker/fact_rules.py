@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from sluice_checker.audit_logs import ADMIT, DUPLICATE, QUARANTINE
 from sluice_checker.columns import NO_PLACE, digests, shown
-from sluice_checker.logs import ADMIT, DUPLICATE, QUARANTINE
 from sluice_checker.report import Fault
 from sluice_checker.tables import Rows, Tables, differ, repeats
 

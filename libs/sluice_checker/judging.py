@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from sluice_checker import fact_rules, quarantine_rules, receipt_rules
+from sluice_checker.audit_logs import CHAINED, RELEASED
 from sluice_checker.columns import shown
 from sluice_checker.findings import Findings
-from sluice_checker.logs import CHAINED, RELEASED
 from sluice_checker.receipt_rules import LaneTally
 from sluice_checker.report import Fault
 from sluice_checker.tables import Logs, Tables

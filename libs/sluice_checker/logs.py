@@ -1,11 +1,11 @@
-"""The four logs as the checker sees them, each record reduced to columns."""
+"""What was sent and what stands on the bus as the checker sees it, each record reduced to columns."""
 
-from array import array
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from sluice_checker.columns import NO_DIGEST, NO_PLACE, base, digest, identity, number_column, place
-from sluice_contracts import DecodeFailure, decode, payload_hash
+from sluice_checker.columns import NO_DIGEST, base, digest, identity, number_column
+from sluice_contracts import Decoded, DecodeFailure, decode, payload_hash
 
 
 class Recorded(NamedTuple):
@@ -20,223 +20,87 @@ class Recorded(NamedTuple):
 
 
 READY = "run_ready"
-ADMIT, DUPLICATE, QUARANTINE = 0, 1, 2
-DECISIONS = {"ADMIT": ADMIT, "DUPLICATE": DUPLICATE, "QUARANTINE": QUARANTINE}
-LANE, CHAINED, RELEASED = 0, 1, 2
-ORIGINS = {"lane": LANE, "chained": CHAINED, "released": RELEASED}
 
 
-class LaneLog:
-    """What producers sent."""
+def placed(records: Iterable[Recorded]) -> Iterator[tuple[int, Recorded, Decoded | DecodeFailure]]:
+    """Each record with its place and what it decodes to."""
+    for record in records:
+        yield base(record.topic, record.partition) + record.offset, record, decode(record.value)
+
+
+class RecordLog(ABC):
+    """Records of some topics as columns: a row for each that was taken in, `at` its place."""
 
     def __init__(self) -> None:
         self.at = number_column()
-        self.value = bytearray()
-        self.identity = bytearray()
-        self.payload = bytearray()
-        self.moments: dict[int, int] = {}
-        """Place of a READY to its timestamp in ms: the only records that may wait for their receipt."""
 
+    @abstractmethod
     def add(self, records: Iterable[Recorded]) -> None:
         """Take records in, in offset order per partition."""
-        for record in records:
-            at = base(record.topic, record.partition) + record.offset
-            self.at.append(at)
-            self.value += digest(record.value)
-            decoded = decode(record.value)
-            if isinstance(decoded, DecodeFailure) or not decoded.contract.enveloped:
-                self.identity += NO_DIGEST
-                self.payload += NO_DIGEST
-                continue
-            fields = decoded.fields
-            event_type = fields["event_type"]
-            self.identity += identity(fields["tenant"], fields["run_id"], event_type, fields["event_id"])
-            self.payload += payload_hash(fields)[:16]
-            if decoded.contract.event_type == READY:
-                self.moments[at] = record.timestamp_ms
 
     def __len__(self) -> int:
         return len(self.at)
 
 
-class FactLog:
-    """What stands on the event bus as an admitted fact."""
+class EventLog(RecordLog):
+    """Events in the envelope: who each is and what it says; no identity where a record is none."""
 
     def __init__(self) -> None:
-        self.at = number_column()
+        super().__init__()
         self.value = bytearray()
         self.identity = bytearray()
         self.payload = bytearray()
+
+    def _take(self, at: int, record: Recorded, found: Decoded | DecodeFailure) -> Decoded | None:
+        """Add the row; the event, None where the record is none."""
+        self.at.append(at)
+        self.value += digest(record.value)
+        if isinstance(found, DecodeFailure) or not found.contract.enveloped:
+            self.identity += NO_DIGEST
+            self.payload += NO_DIGEST
+            return None
+        fields = found.fields
+        self.identity += identity(
+            fields["tenant"], fields["run_id"], fields["event_type"], fields["event_id"]
+        )
+        self.payload += payload_hash(fields)[:16]
+        return found
+
+
+class LaneLog(EventLog):
+    """What producers sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moments: dict[int, int] = {}
+        """Place of a READY to its timestamp in ms: the only records that may wait for their receipt."""
+
+    def add(self, records: Iterable[Recorded]) -> None:
+        """Take records in, in offset order per partition."""
+        for at, record, found in placed(records):
+            event = self._take(at, record, found)
+            if event is not None and event.contract.event_type == READY:
+                self.moments[at] = record.timestamp_ms
+
+
+class FactLog(EventLog):
+    """What stands on the event bus as an admitted fact."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.key = bytearray()
         self.unreadable: list[tuple[int, str]] = []
         self.misrouted: list[tuple[int, str]] = []
 
     def add(self, records: Iterable[Recorded]) -> None:
         """Take records in, in offset order per partition."""
-        for record in records:
-            at = base(record.topic, record.partition) + record.offset
-            self.at.append(at)
-            self.value += digest(record.value)
+        for at, record, found in placed(records):
             self.key += digest(record.key)
-            decoded = decode(record.value)
-            if isinstance(decoded, DecodeFailure) or not decoded.contract.enveloped:
-                why = decoded.detail if isinstance(decoded, DecodeFailure) else "it has no envelope"
-                self.unreadable.append((at, why))
-                self.identity += NO_DIGEST
-                self.payload += NO_DIGEST
-                continue
-            fields = decoded.fields
-            event_type = fields["event_type"]
-            self.identity += identity(fields["tenant"], fields["run_id"], event_type, fields["event_id"])
-            self.payload += payload_hash(fields)[:16]
-            if decoded.contract.topic != record.topic or event_type != decoded.contract.event_type:
-                self.misrouted.append(
-                    (at, f"{decoded.contract.event_type} belongs on {decoded.contract.topic}")
-                )
-
-    def __len__(self) -> int:
-        return len(self.at)
-
-
-class EvidenceNames:
-    """Evidence objects by number: an object holds many originals, so its name is kept once."""
-
-    def __init__(self) -> None:
-        self.objects: list[tuple[str, str, int]] = []
-        """(uri, sha256 hex, size in bytes)."""
-        self._known: dict[tuple[str, str, int], int] = {}
-
-    def number(self, uri: str, sha256: str, size: int) -> int:
-        """The number of an object."""
-        name = (uri, sha256, size)
-        found = self._known.get(name)
-        if found is None:
-            found = self._known[name] = len(self.objects)
-            self.objects.append(name)
-        return found
-
-
-class ReceiptLog:
-    """What the gate says that it did."""
-
-    def __init__(self) -> None:
-        self.at = number_column()
-        self.lane_at = number_column()
-        self.fact_at = number_column()
-        self.decision = array("B")
-        self.origin = array("B")
-        self.identity = bytearray()
-        self.payload = bytearray()
-        self.key = bytearray()
-        self.quarantined = bytearray()
-        """Digest of the receipt id, of QUARANTINE receipts only, in their order."""
-        self.unreadable: list[tuple[int, str]] = []
-        self.from_lanes = 0
-
-    def add(self, records: Iterable[Recorded]) -> None:
-        """Take records in, in offset order per partition."""
-        for record in records:
-            at = base(record.topic, record.partition) + record.offset
-            decoded = decode(record.value)
-            if isinstance(decoded, DecodeFailure) or decoded.contract.event_type != "receipt":
-                why = decoded.detail if isinstance(decoded, DecodeFailure) else repr(decoded.contract)
+            event = self._take(at, record, found)
+            if event is None:
+                why = found.detail if isinstance(found, DecodeFailure) else "it has no envelope"
                 self.unreadable.append((at, why))
                 continue
-            fields = decoded.fields
-            body = fields["payload"]
-            decision = DECISIONS.get(body["decision"])
-            origin = ORIGINS.get(body["origin"])
-            if decision is None or origin is None:
-                self.unreadable.append((at, f"decision {body['decision']!r}, origin {body['origin']!r}"))
-                continue
-            if origin == LANE and (body["lane_topic"] is None or min(_lane(body)) < 0):
-                self.unreadable.append((at, f"origin lane at {body['lane_topic']}{list(_lane(body))}"))
-                continue
-            self.at.append(at)
-            self.decision.append(decision)
-            self.origin.append(origin)
-            if origin == LANE:
-                self.from_lanes += 1
-                self.lane_at.append(place(body["lane_topic"], body["lane_partition"], body["lane_offset"]))
-            else:
-                self.lane_at.append(NO_PLACE)
-            if body["eb_topic"] is None or body["eb_partition"] < 0 or body["eb_offset"] < 0:
-                self.fact_at.append(NO_PLACE)
-            else:
-                self.fact_at.append(place(body["eb_topic"], body["eb_partition"], body["eb_offset"]))
-            run_id, event_type, event_id = (
-                body["subject_run_id"],
-                body["subject_event_type"],
-                body["subject_event_id"],
-            )
-            self.identity += (
-                NO_DIGEST
-                if run_id is None or event_type is None or event_id is None
-                else identity(fields["tenant"], run_id, event_type, event_id)
-            )
-            self.payload += _hash_bytes(body["payload_hash"])
-            partition_key = body["partition_key"]
-            self.key += digest(None if partition_key is None else partition_key.encode())
-            if decision == QUARANTINE:
-                self.quarantined += digest(body["receipt_id"].encode())
-
-    def __len__(self) -> int:
-        return len(self.at)
-
-
-class QuarantineLog:
-    """What was refused, and where the originals are."""
-
-    def __init__(self) -> None:
-        self.at = number_column()
-        self.lane_at = number_column()
-        self.receipt = bytearray()
-        self.evidence = number_column()
-        """Number of the evidence object, NO_PLACE where the original is inline or nowhere."""
-        self.line = number_column()
-        self.inline: dict[int, bytes | None] = {}
-        """Row to the digest of an original that is kept inline (None: there is no original at all)."""
-        self.names = EvidenceNames()
-        self.unreadable: list[tuple[int, str]] = []
-
-    def add(self, records: Iterable[Recorded]) -> None:
-        """Take records in, in offset order per partition."""
-        for record in records:
-            at = base(record.topic, record.partition) + record.offset
-            decoded = decode(record.value)
-            if isinstance(decoded, DecodeFailure) or decoded.contract.event_type != "quarantine_record":
-                why = decoded.detail if isinstance(decoded, DecodeFailure) else repr(decoded.contract)
-                self.unreadable.append((at, why))
-                continue
-            body = decoded.fields["payload"]
-            row = len(self.at)
-            self.at.append(at)
-            self.lane_at.append(
-                NO_PLACE if body["lane_topic"] is None else place(body["lane_topic"], *_lane(body))
-            )
-            self.receipt += digest(body["receipt_id"].encode())
-            ref = body["evidence_ref"]
-            if ref is None:
-                original = body["inline_original"]
-                self.inline[row] = None if original is None else digest(original)
-                self.evidence.append(NO_PLACE)
-                self.line.append(0)
-            else:
-                self.evidence.append(self.names.number(ref["uri"], ref["digest_hash"], ref["bytes"]))
-                self.line.append(ref["index"])
-
-    def __len__(self) -> int:
-        return len(self.at)
-
-
-def _lane(body: dict[str, int]) -> tuple[int, int]:
-    partition, offset = body["lane_partition"], body["lane_offset"]
-    return (-1 if partition is None else partition, -1 if offset is None else offset)
-
-
-def _hash_bytes(text: str | None) -> bytes:
-    """First half of a payload hash in hex; zeros for none, and for what is no hash."""
-    try:
-        return NO_DIGEST if text is None else bytes.fromhex(text)[:16].ljust(16, b"\0")
-    except ValueError:
-        return NO_DIGEST
+            contract = event.contract
+            if contract.topic != record.topic or event.fields["event_type"] != contract.event_type:
+                self.misrouted.append((at, f"{contract.event_type} belongs on {contract.topic}"))

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from sluice_checker.audit_logs import QUARANTINE
 from sluice_checker.columns import DIGEST_BYTES, digests, numbers, shown
-from sluice_checker.logs import QUARANTINE
 from sluice_checker.report import Fault
 from sluice_checker.tables import Tables, repeats
 

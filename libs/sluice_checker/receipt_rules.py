@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sluice_checker.audit_logs import ADMIT, DUPLICATE, LANE, QUARANTINE
 from sluice_checker.columns import digests, shown
-from sluice_checker.logs import ADMIT, DUPLICATE, LANE, QUARANTINE
 from sluice_checker.report import SHOWN_PROBLEMS, Fault
 from sluice_checker.tables import Tables, differ
 

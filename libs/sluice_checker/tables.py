@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sluice_checker.audit_logs import LANE, QUARANTINE, QuarantineLog, ReceiptLog
 from sluice_checker.columns import Digests, Numbers, digests, numbers, shown
 from sluice_checker.findings import Findings
-from sluice_checker.logs import LANE, QUARANTINE, FactLog, LaneLog, QuarantineLog, ReceiptLog
+from sluice_checker.logs import FactLog, LaneLog
 from sluice_checker.report import Fault
 
 Mask = NDArray[np.bool_]
