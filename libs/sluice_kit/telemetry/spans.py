@@ -60,13 +60,18 @@ class Span:
             self.context = replace(self.context, trace_id=trace_id)
 
     def join(self, context: TraceParent | None) -> None:
-        """Become a child of another context, or be linked to it when the span has a parent already."""
-        if context is None or context == self.context:
+        """Become a child of another context, or be linked to it when the span has a parent already.
+
+        Its own span id under another trace id is where it was said to stand: it begins that trace.
+        """
+        if context is None:
             return
-        if self.parent is None:
+        own = context.span_id == self.context.span_id
+        if own or self.parent is None:
             self.begin_trace(context.trace_id)
+        if not own and self.parent is None:
             self.parent = context
-        elif context != self.parent:
+        elif not own and context != self.parent:
             self.links.append(context)
 
 

@@ -40,6 +40,12 @@ def test_a_root_moves_to_the_trace_it_joins() -> None:
     assert span.links == []
 
 
+def test_a_root_that_finds_itself_in_a_trace_begins_it() -> None:
+    span = Span("work", new_context(sampled=True))
+    span.join(replace(span.context, trace_id=TRACE, sampled=False))
+    assert (span.context.trace_id, span.context.sampled, span.parent, span.links) == (TRACE, True, None, [])
+
+
 def test_a_span_that_has_a_parent_is_linked_to_what_it_joins() -> None:
     span = Span("work", new_context(CALLER, sampled=True), CALLER)
     span.begin_trace(OTHER.trace_id)
