@@ -1,7 +1,9 @@
 """Builders of events as publishers send them."""
 
+from collections.abc import Callable
 from typing import Any
 
+from services.ingestion_gate.policy import BUILT_IN
 from sluice_contracts import encode
 from sluice_kit.testing import TopologyDriver
 
@@ -11,7 +13,15 @@ ZERO = "0" * 64
 NOW = 1_700_000_000_000_000
 DIGEST = "d" * 64
 
+WSP = "ingress.world_stream_producer"
+SR = "ingress.scenario_runner"
+EDGE = "ingress.edge"
+OPERATOR = "ingress.operator"
+OWN = "ingress.ingestion_gate"
+PARTNER = "ingress.partner_acme"
+
 Fields = dict[str, Any]
+Receipts = Callable[[], list[Fields]]
 
 
 def envelope(event_type: str, event_id: str, payload: Fields, **changes: Any) -> Fields:
@@ -97,7 +107,52 @@ def framed(fields: Fields) -> bytes:
 
 
 def open_run(gate: TopologyDriver, **ready: Any) -> None:
-    gate.pipe("ingress.scenario_runner", framed(run_ready(**ready)))
-    gate.pipe("ingress.ingestion_gate", framed(evidence()))
+    gate.pipe(SR, framed(run_ready(**ready)))
+    gate.pipe(OWN, framed(evidence()))
     gate.step()
     gate.step()
+
+
+def policy_event(event_id: str = "policy-1", **changes: Any) -> Fields:
+    policy = BUILT_IN.model_copy(update={"revision": "r2", **changes})
+    payload = {
+        "revision": "r2",
+        "policy": policy.canonical().decode(),
+        "fingerprint": {
+            "algo": "sha256",
+            "hash": policy.fingerprint(),
+            "created_at": NOW,
+            "inputs": [],
+        },
+    }
+    return envelope("gate_policy", event_id, payload)
+
+
+def release(original: bytes, lane: str) -> Fields:
+    payload = {
+        "action_id": "a1",
+        "subject": "e1",
+        "actor": {"type": "human", "id": "ops", "roles": [], "on_behalf_of": None},
+        "scope": {"tenant": "default", "environment": "local", "region": "local"},
+        "outcome": "allowed",
+        "reason": "the run is ready now",
+        "latency_ms": None,
+        "inputs_digest": None,
+        "policy_decisions": [],
+        "evidence_refs": [],
+        "kind": "quarantine_release",
+        "target": "q1",
+        "original": original,
+        "original_lane": lane,
+    }
+    return envelope("governance_action", "g1", payload)
+
+
+def of(receipts: Receipts, event_id: str) -> list[Fields]:
+    return [receipt for receipt in receipts() if receipt["subject_event_id"] == event_id]
+
+
+def only(receipts: Receipts, event_id: str) -> Fields:
+    found = of(receipts, event_id)
+    assert len(found) == 1, found
+    return found[0]

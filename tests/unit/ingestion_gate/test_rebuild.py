@@ -10,6 +10,8 @@ from sluice_kit.stage import Record
 from sluice_kit.stage.spec import BusReading
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import (
+    PARTNER,
+    WSP,
     Fields,
     envelope,
     evidence,
@@ -19,8 +21,6 @@ from tests.unit.ingestion_gate.events import (
     run_ready,
     standing_payment,
 )
-
-WSP = "ingress.world_stream_producer"
 
 
 def bus_of(driver: TopologyDriver) -> BusReading:
@@ -45,7 +45,7 @@ def lived(gate: TopologyDriver) -> None:
     open_run(gate)
     for number in range(5):
         gate.pipe(WSP, framed(payment(f"e{number}")))
-    gate.pipe("ingress.partner_acme", framed(standing_payment("s1")))
+    gate.pipe(PARTNER, framed(standing_payment("s1")))
     gate.pipe(WSP, b"junk")
     gate.step()
 
@@ -64,7 +64,7 @@ def test_what_was_admitted_is_a_duplicate_with_the_first_coordinates(gate: Topol
     again = rebuilt(gate)
     again.pipe(WSP, framed(payment("e3")))
     again.pipe(WSP, framed(payment("e3", amount=9)))
-    again.pipe("ingress.partner_acme", framed(standing_payment("s1")))
+    again.pipe(PARTNER, framed(standing_payment("s1")))
     again.pipe(WSP, framed(payment("new")))
     again.step()
 

@@ -4,11 +4,10 @@ from services.ingestion_gate.tracing import traced_events
 from sluice_kit.stage.tracing import BatchTracer
 from sluice_kit.telemetry import EventSampler, StageTracing, in_memory_sink
 from sluice_kit.testing import TopologyDriver
-from tests.unit.ingestion_gate.events import framed, open_run, payment
+from tests.unit.ingestion_gate.events import WSP, framed, open_run, payment
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
-WSP = "ingress.world_stream_producer"
 
 
 def test_spans_of_a_batch_and_of_its_sampled_events(gate: TopologyDriver) -> None:
