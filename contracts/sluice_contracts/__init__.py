@@ -17,7 +17,7 @@ from sluice_contracts.codec import (
     to_record,
 )
 from sluice_contracts.envelope import ContextPins, context_pins, derived_id, event_id_for, payload_hash
-from sluice_contracts.receipts import with_coordinates
+from sluice_contracts.receipts import NO_COORDINATES, coordinate_tails
 from sluice_contracts.record_base import EventRecord
 from sluice_contracts.topics import (
     LANES,
@@ -35,6 +35,7 @@ __all__ = [
     "CONTRACTS",
     "LANES",
     "MAX_VALUE_BYTES",
+    "NO_COORDINATES",
     "PRINCIPALS",
     "TOPICS",
     "ContextPins",
@@ -52,6 +53,7 @@ __all__ = [
     "context_pins",
     "contract_by_id",
     "contract_for",
+    "coordinate_tails",
     "decode",
     "derived_id",
     "encode",
@@ -61,5 +63,4 @@ __all__ = [
     "payload_hash",
     "to_record",
     "topic_for",
-    "with_coordinates",
 ]

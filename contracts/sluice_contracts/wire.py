@@ -7,6 +7,8 @@ cheapest way that Python has.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 MAX_LONG = 2**63 - 1
 MIN_LONG = -(2**63)
 _MAX_INT = 2**31 - 1
@@ -29,22 +31,26 @@ SIGNED: tuple[int, ...] = tuple((n >> 1) ^ -(n & 1) for n in range(128))
 """Signed number for a one-byte zigzag number."""
 
 
+_LAST: tuple[str, ...] = tuple(
+    chr(n) if n < 128 else chr(n & 127 | 128) + chr(n >> 7) for n in range(1 << 14)
+)
+"""Last characters of a zigzag number: one or two groups, two at a time, because a look-up is one step."""
+
+_INNER: tuple[str, ...] = tuple(chr(n & 127 | 128) + chr(n >> 7 | 128) for n in range(1 << 14))
+"""Two groups with others behind them."""
+
+
 def _groups(number: int) -> str:
-    """Characters of a zigzag number; the lengths that offsets and amounts have are spelled out."""
-    if number < 1 << 7:
-        return chr(number)
+    """Characters of a zigzag number."""
     if number < 1 << 14:
-        return chr(number & 127 | 128) + chr(number >> 7)
-    if number < 1 << 21:
-        return chr(number & 127 | 128) + chr(number >> 7 & 127 | 128) + chr(number >> 14)
+        return _LAST[number]
     if number < 1 << 28:
-        low, high = number & 0x3FFF, number >> 14
-        return chr(low & 127 | 128) + chr(low >> 7 | 128) + chr(high & 127 | 128) + chr(high >> 7)
+        return _INNER[number & 0x3FFF] + _LAST[number >> 14]
     out = []
-    while number > 127:
-        out.append(chr(number & 127 | 128))
-        number >>= 7
-    out.append(chr(number))
+    while number >= 1 << 14:
+        out.append(_INNER[number & 0x3FFF])
+        number >>= 14
+    out.append(_LAST[number])
     return "".join(out)
 
 
@@ -60,6 +66,16 @@ class _Numbers(dict[int, str]):
 
 
 NUMBER = _Numbers({n: _groups((n << 1) ^ (n >> 63)) for n in range(-1, _TABLE)})
+
+
+def numbers(values: Sequence[int]) -> list[str]:
+    """Characters of many numbers; those of offsets that a topic of today has are made without a call each."""
+    if not values or min(values) < 0 or max(values) >= 1 << 27:
+        return [NUMBER[value] for value in values]
+    return [
+        _INNER[value << 1 & 0x3FFF] + _LAST[value >> 13] if value > 8191 else _LAST[value << 1]
+        for value in values
+    ]
 
 
 def moment(number: int) -> str:

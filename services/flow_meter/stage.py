@@ -31,10 +31,9 @@ class FlowMeterStage:
         """The pure step."""
         return step(overlay, batch)
 
-    def tail(self, coordinate: Coordinate | None) -> bytes:
+    def tails(self, coordinates: Sequence[Coordinate]) -> list[bytes]:
         """Nothing that this stage writes ends in coordinates."""
-        del coordinate
-        return b""
+        return [b""] * len(coordinates)
 
 
 def make_stage() -> FlowMeterStage:

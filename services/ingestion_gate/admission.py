@@ -10,6 +10,7 @@ from services.ingestion_gate.overlay import GateOverlay
 from services.ingestion_gate.policy import MICROSECONDS, GatePolicy, PartitionProfile
 from services.ingestion_gate.reasons import Reason
 from services.ingestion_gate.receipts import ReceiptWriter, fact_output
+from sluice_contracts.wire import MAX_LONG, MIN_LONG
 from sluice_kit.stage import Record, StepResult, TrailingOutput
 
 BACKFILL_LANE = "ingress.backfill"
@@ -28,33 +29,39 @@ class Desk:
         overlay.now = now
         self.result = StepResult()
         self._inline = environment.get("evidence") == "inline"
-        self._known: dict[bytes, Known | None] = {}
+        self.known: dict[bytes, Known | None] = {}
+        self.receipts: list[TrailingOutput] = []
         self._refused: list[tuple[Refusal, str]] = []
-        self._receipts: list[TrailingOutput] = []
         self.use_policy(overlay.active_policy)
 
     def use_policy(self, policy: GatePolicy) -> None:
         """Everything from here on is decided and stamped under this policy."""
         self._policy = policy
-        self._writer = ReceiptWriter(self.now, policy.revision)
+        self.writer = ReceiptWriter(self.now, policy.revision)
         self._keys: dict[str, tuple[str, KeyOf]] = {}
         self._latest = self.now + policy.limits.max_future_seconds * MICROSECONDS
         self._oldest = self.now - policy.limits.standing_horizon_seconds * MICROSECONDS
 
     def know(self, keys: Sequence[bytes]) -> None:
         """Look the keys of a batch up at once."""
-        self._known.update(zip(keys, self.overlay.view.keys.lookup(keys), strict=True))
+        self.known.update(zip(keys, self.overlay.view.keys.lookup(keys), strict=True))
 
     def traffic(self, candidate: Candidate) -> None:
         """Admit one event of a run, or say why not."""
         fields = candidate.fields
         run = self.overlay.run((fields["tenant"], fields["run_id"]))
-        problem = self._run_problem(candidate, run)
+        problem = self.run_problem(fields, run, candidate.record.topic)
+        if problem is None and run is not None and run.standing:
+            problem = self._time_problem(fields["ts_utc"])
         if problem is not None:
             self.refuse(candidate, *problem)
             return
         assert run is not None
         self.admit(candidate, run.run_no, horizon=self._oldest if run.standing else None)
+
+    def times_of(self, run: Run) -> tuple[int, int]:
+        """Oldest and latest `ts_utc` (microseconds) of a run's events, ends included."""
+        return (self._oldest, self._latest) if run.standing else (MIN_LONG, MAX_LONG)
 
     def admit(self, candidate: Candidate, run_no: int, *, horizon: int | None = None) -> bool:
         """Dedupe and admit. True for a first admission.
@@ -88,8 +95,8 @@ class Desk:
             topic = candidate.contract.topic
             assert topic is not None
             self.result.facts.append(fact_output(topic, partition_key, candidate.record))
-        self._receipts.append(
-            self._writer.settled(
+        self.receipts.append(
+            self.writer.settled(
                 candidate.record,
                 fields,
                 decision="ADMIT" if fresh else "DUPLICATE",
@@ -119,31 +126,35 @@ class Desk:
     def close(self) -> StepResult:
         """Write what was refused and hand the step's result over."""
         result = self.result
-        result.trailing.extend(self._receipts)
+        result.trailing.extend(self.receipts)
         if self._refused:
             if self._inline:
                 refs: list[Any] = [None] * len(self._refused)
             else:
                 result.artifacts, refs = bundle_evidence([refusal for refusal, _ in self._refused])
             for (refusal, cause), ref in zip(self._refused, refs, strict=True):
-                result.trailing.extend(self._writer.refused(refusal, ref, cause))
+                result.trailing.extend(self.writer.refused(refusal, ref, cause))
         result.quarantined.update(str(refusal.reason) for refusal, _ in self._refused)
         return result
 
     def _lookup(self, key: bytes) -> Known | None:
-        if key not in self._known:
+        if key not in self.known:
             self.know([key])
-        return self._known[key]
+        return self.known[key]
+
+    def profile_of(self, event_type: str) -> PartitionProfile:
+        """How the policy makes the record key of an event type."""
+        return self._policy.partition_profiles.get(event_type, DEFAULT_PROFILE)
 
     def _key_of(self, event_type: str) -> tuple[str, KeyOf]:
         made = self._keys.get(event_type)
         if made is None:
-            profile = self._policy.partition_profiles.get(event_type, DEFAULT_PROFILE)
+            profile = self.profile_of(event_type)
             made = self._keys[event_type] = (profile.profile, key_function(profile.path))
         return made
 
-    def _run_problem(self, candidate: Candidate, run: Run | None) -> tuple[Reason, str] | None:
-        fields = candidate.fields
+    def run_problem(self, fields: Mapping[str, Any], run: Run | None, lane: str) -> tuple[Reason, str] | None:
+        """Why an event with these pins may not come through this lane into its run, its time apart."""
         if run is None:
             if self.overlay.held_for((fields["tenant"], fields["run_id"])):
                 return Reason.RUN_NOT_READY, f"run {fields['run_id']} waits for the evidence of its READY"
@@ -151,7 +162,7 @@ class Desk:
         if run.status is RunStatus.CLOSED:
             return Reason.RUN_CLOSED, f"run {run.run_id} is closed"
         if run.standing:
-            return self._time_problem(fields["ts_utc"])
+            return None
         if (
             fields["manifest_fingerprint"] != run.manifest_fingerprint
             or fields["parameter_hash"] != run.parameter_hash
@@ -159,7 +170,7 @@ class Desk:
             or fields["seed"] != run.seed
         ):
             return Reason.PINS_MISMATCH, pins_detail(fields, run)
-        if run.delivery_mode == "pull" and candidate.record.topic == WORLD_STREAM_LANE:
+        if run.delivery_mode == "pull" and lane == WORLD_STREAM_LANE:
             return Reason.DELIVERY_MODE, f"run {run.run_id} is delivered by {BACKFILL_LANE} (pull)"
         return None
 

@@ -6,9 +6,11 @@ with the time-out.
 
 from services.ingestion_gate import control
 from services.ingestion_gate.admission import Desk
+from services.ingestion_gate.express import Express, alike_rows
 from services.ingestion_gate.model import Candidate, Origin, Refusal
 from services.ingestion_gate.overlay import GateOverlay
 from services.ingestion_gate.reasons import Reason
+from services.ingestion_gate.rows import Row
 from services.ingestion_gate.screening import Screen
 from sluice_contracts import LANES
 from sluice_kit.stage import Batch, Record, StepResult
@@ -22,29 +24,44 @@ def step(overlay: GateOverlay, batch: Batch) -> StepResult:
     desk = Desk(overlay, batch.now, batch.environment)
     screen = Screen(overlay.active_policy)
     examined = _examine(desk, screen, batch, 0)
-    for index in range(len(examined)):
+    express = Express(desk, screen)
+    index = 0
+    while index < len(examined):
         found = examined[index]
+        if isinstance(found, Row):
+            rows = alike_rows(batch.records, examined, index)
+            express.admit(batch.records[index : index + len(rows)], rows)
+            index += len(rows)
+            continue
+        index += 1
         if isinstance(found, Refusal):
             desk.quarantine(found)
-            continue
-        changed = _take(desk, screen, found)
-        if changed is not None:  # what follows is judged by the new policy
-            screen = changed
-            examined[index + 1 :] = _examine(desk, screen, batch, index + 1)
+        else:
+            changed = _take(desk, screen, found)
+            if changed is not None:  # what follows is judged by the new policy
+                screen = changed
+                examined[index:] = _examine(desk, screen, batch, index)
+            express = Express(desk, screen)  # runs may have opened and closed
     if overlay.view.held or overlay.held:
         control.expire_held(desk, screen)
     return desk.close()
 
 
-def _examine(desk: Desk, screen: Screen, batch: Batch, start: int) -> list[Candidate | Refusal]:
-    """Screen the records from `start` on and look all their keys up at once."""
-    examined = [
-        _poisoned(batch.records[index], batch.poison[index])
-        if index in batch.poison
-        else screen.examine(batch.records[index], _origin(batch.records[index]))
-        for index in range(start, len(batch.records))
-    ]
-    desk.know([found.key for found in examined if isinstance(found, Candidate)])
+def _examine(desk: Desk, screen: Screen, batch: Batch, start: int) -> list[Row | Candidate | Refusal]:
+    """Screen the records from `start` on and look all their keys up at once.
+
+    Rows are screened by the express desk, together.
+    """
+    poison = batch.poison
+    examined: list[Row | Candidate | Refusal] = []
+    for index, record in enumerate(batch.records[start:], start):
+        if index in poison:
+            examined.append(_poisoned(record, poison[index]))
+        elif isinstance(record.prepared, Row):
+            examined.append(record.prepared)
+        else:
+            examined.append(screen.examine(record, _origin(record)))
+    desk.know([found.key for found in examined if not isinstance(found, Refusal)])
     return examined
 
 

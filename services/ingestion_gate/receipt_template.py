@@ -4,11 +4,12 @@ A template is made by encoding one receipt with marks in those places and cuttin
 the codec stays the one authority on the format; a test holds the two against each other.
 """
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sluice_contracts.receipts import NO_COORDINATES
-from sluice_contracts.wire import NUMBER
+from sluice_contracts.wire import NUMBER, numbers
 
 MARK_LENGTH = 64
 """As long as a hash. A mark is made of a byte that no length or tag of the record ends in."""
@@ -26,10 +27,14 @@ Encode = Callable[[Mapping[str, Any]], bytes]
 class ReceiptTemplate:
     """Receipts that share everything but id, trace, subject, payload hash, partition key and offset."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_identity", "_parts")
 
-    def __init__(self, encode: Encode, marked: Mapping[str, Any]) -> None:
-        """`marked` holds the fields of a receipt with the marks in the six places."""
+    def __init__(self, encode: Encode, marked: Mapping[str, Any], identity: "hashlib._Hash") -> None:
+        """`marked` holds the fields of a receipt with the marks in the six places.
+
+        `identity` is the hash of a receipt's id, fed with all that stands before the lane offset.
+        """
+        self._identity = identity
         rest = encode(marked).decode("latin-1").removesuffix(NO_COORDINATES.decode("latin-1"))
         parts: list[str] = []
         for mark in (
@@ -46,19 +51,35 @@ class ReceiptTemplate:
             parts.append(part)
         self._parts = (*parts, rest)
 
-    def render(  # noqa: PLR0917 - six places, six values; names would cost time here
+    def render(
         self,
-        receipt_id: str,
-        traceparent: str | None,
-        subject_id: str,
-        payload_hash: str,
-        partition_key: str,
-        lane_offset: int,
-    ) -> bytes:
-        """The receipt without its coordinates. The four texts must be ASCII, the ids 64 long."""
+        lane_offsets: Sequence[int],
+        traceparents: Sequence[str | None],
+        subject_ids: Sequence[str],
+        payload_hashes: Sequence[str],
+        partition_keys: Sequence[str],
+    ) -> list[bytes]:
+        """Receipts without their coordinates. The texts must be ASCII, the hashes 64 long."""
         a, b, c, d, e, f, g, h = self._parts
-        trace = "\x00" if traceparent is None else f"\x02{NUMBER[len(traceparent)]}{traceparent}"
-        return (
-            f"{a}{receipt_id}{b}{trace}{c}{receipt_id}{d}{NUMBER[len(subject_id)]}{subject_id}{e}{payload_hash}"
-            f"{f}{NUMBER[len(partition_key)]}{partition_key}{g}{NUMBER[lane_offset]}{h}"
-        ).encode("latin-1")
+        begun = self._identity.copy
+        receipts: list[bytes] = []
+        for lane_offset, offset, traceparent, subject_id, payload_hash, partition_key in zip(
+            lane_offsets,
+            numbers(lane_offsets),
+            traceparents,
+            subject_ids,
+            payload_hashes,
+            partition_keys,
+            strict=True,
+        ):
+            identity = begun()
+            identity.update(b"%d]" % lane_offset)
+            receipt_id = identity.hexdigest()
+            trace = "\x00" if traceparent is None else f"\x02{NUMBER[len(traceparent)]}{traceparent}"
+            receipts.append(
+                f"{a}{receipt_id}{b}{trace}{c}{receipt_id}{d}{NUMBER[len(subject_id)]}{subject_id}{e}"
+                f"{payload_hash}{f}{NUMBER[len(partition_key)]}{partition_key}{g}{offset}{h}".encode(
+                    "latin-1"
+                )
+            )
+        return receipts

@@ -1,7 +1,7 @@
 """Receipts and quarantine records: what the gate says about every record that it was handed.
 
 A receipt ends in the Event Bus coordinates of the admission, which are known only after the fact was
-written; it is encoded without them, and `coordinate_tail` gives the last bytes.
+written; it is encoded without them, and `coordinate_tails` gives the last bytes.
 """
 
 import hashlib
@@ -21,8 +21,7 @@ from services.ingestion_gate.receipt_template import (
     TRACE_MARK,
     ReceiptTemplate,
 )
-from sluice_contracts import contract_for, derived_id, with_coordinates
-from sluice_contracts.receipts import NO_COORDINATES
+from sluice_contracts import NO_COORDINATES, contract_for, derived_id
 from sluice_kit.stage import Coordinate, Output, Record, TrailingOutput
 
 PRODUCER = "ingestion_gate"
@@ -34,13 +33,6 @@ RECEIPT_DOMAIN = "sluice.receipt.v1"
 
 _RECEIPT = contract_for("receipt", 1)
 _QUARANTINE = contract_for("quarantine_record", 1)
-
-
-def coordinate_tail(coordinate: Coordinate | None) -> bytes:
-    """The last three fields of a receipt: eb_topic, eb_partition, eb_offset."""
-    if coordinate is None:
-        return NO_COORDINATES
-    return with_coordinates(NO_COORDINATES, *coordinate)
 
 
 def receipt_id(record: Record, origin: str, cause: str) -> str:
@@ -56,7 +48,6 @@ class ReceiptWriter:
     def __init__(self, now: int, policy_revision: str) -> None:
         self._now = now
         self._revision = policy_revision
-        self._begun: dict[tuple[str, int], hashlib._Hash] = {}
         self._templates: dict[tuple[object, ...], ReceiptTemplate] = {}
 
     def settled(
@@ -76,7 +67,29 @@ class ReceiptWriter:
         """The receipt of an admission or a duplicate: it ends in the coordinates of the first admission."""
         event_id: str = fields["event_id"]
         traceparent: str | None = fields["traceparent"]
-        identity = self._identity(record, origin, event_id)
+        if origin == Origin.LANE and partition_key.isascii() and (traceparent or "").isascii():
+            template = self.template(decision, record, fields, principal, partition_profile)
+            [value] = template.render(
+                [record.offset], [traceparent], [event_id], [payload_hash.hex()], [partition_key]
+            )
+        else:
+            value = self._encode(
+                receipt_id(record, origin, event_id),
+                fields,
+                record,
+                decision=decision,
+                principal=principal,
+                origin=origin,
+                payload_hash=payload_hash.hex(),
+                partition_key=partition_key,
+                partition_profile=partition_profile,
+            )
+        return TrailingOutput(RECEIPT_TOPIC, event_id.encode(), value, fact=fact, known=known)
+
+    def template(
+        self, decision: str, record: Record, fields: Mapping[str, Any], principal: str, partition_profile: str
+    ) -> ReceiptTemplate:
+        """The receipts of this batch that share all this; `fields` are those of one of their subjects."""
         alike = (
             decision,
             fields["manifest_fingerprint"],
@@ -91,68 +104,23 @@ class ReceiptWriter:
             record.topic,
             record.partition,
         )
-        if origin == Origin.LANE and partition_key.isascii() and (traceparent or "").isascii():
-            template = self._templates.get(alike)
-            if template is None:
-                template = self._templates[alike] = self._template(
-                    record,
-                    fields,
-                    decision=decision,
-                    principal=principal,
-                    partition_profile=partition_profile,
-                )
-            value = template.render(
-                identity, traceparent, event_id, payload_hash.hex(), partition_key, record.offset
-            )
-        else:
-            value = self._encode(
-                identity,
-                fields,
-                record,
+        template = self._templates.get(alike)
+        if template is None:
+            marked = self._fields(
+                RECEIPT_MARK,
+                {**fields, "event_id": SUBJECT_MARK, "traceparent": TRACE_MARK},
+                record._replace(offset=OFFSET_MARK),
                 decision=decision,
                 principal=principal,
-                origin=origin,
-                payload_hash=payload_hash.hex(),
-                partition_key=partition_key,
+                origin=Origin.LANE,
+                payload_hash=HASH_MARK,
+                partition_key=KEY_MARK,
                 partition_profile=partition_profile,
             )
-        return TrailingOutput(RECEIPT_TOPIC, event_id.encode(), value, fact=fact, known=known)
-
-    def _identity(self, record: Record, origin: str, cause: str) -> str:
-        """`receipt_id`, with the part that the records of a partition share hashed once."""
-        if origin != Origin.LANE:
-            return receipt_id(record, origin, cause)
-        at = (record.topic, record.partition)
-        begun = self._begun.get(at)
-        if begun is None:
-            text = orjson.dumps((RECEIPT_DOMAIN, *at)).removesuffix(b"]") + b","
-            begun = self._begun[at] = hashlib.sha256(text)
-        digest = begun.copy()
-        digest.update(b"%d]" % record.offset)
-        return digest.hexdigest()
-
-    def _template(
-        self,
-        record: Record,
-        fields: Mapping[str, Any],
-        *,
-        decision: str,
-        principal: str,
-        partition_profile: str,
-    ) -> ReceiptTemplate:
-        subject = {**fields, "event_id": SUBJECT_MARK, "traceparent": TRACE_MARK}
-        marked = self._fields(
-            RECEIPT_MARK,
-            subject,
-            record._replace(offset=OFFSET_MARK),
-            decision=decision,
-            principal=principal,
-            origin=Origin.LANE,
-            payload_hash=HASH_MARK,
-            partition_key=KEY_MARK,
-            partition_profile=partition_profile,
-        )
-        return ReceiptTemplate(_RECEIPT.encode, marked)
+            causes = orjson.dumps((RECEIPT_DOMAIN, record.topic, record.partition)).removesuffix(b"]")
+            template = ReceiptTemplate(_RECEIPT.encode, marked, hashlib.sha256(causes + b","))
+            self._templates[alike] = template
+        return template
 
     def refused(self, refusal: Refusal, evidence: EvidenceRef | None, cause: str) -> list[TrailingOutput]:
         """The QUARANTINE receipt and the quarantine record beside it."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from services.ingestion_gate.model import Candidate, Origin, Refusal
 from services.ingestion_gate.policy import GatePolicy
 from services.ingestion_gate.reasons import Reason
-from sluice_contracts import LANES, Decoded, DecodeFailure, Topic, Violation, decode, payload_hash
+from sluice_contracts import LANES, Contract, Decoded, DecodeFailure, Topic, Violation, decode, payload_hash
 from sluice_kit.stage import Record
 
 EDGE_LANE = "ingress.edge"
@@ -15,12 +15,18 @@ PRINCIPAL_HEADER = "sluice-principal"
 OPERATOR = "operator"
 """Who answers for a released record: its publisher was refused, the operator let it in."""
 DETAIL_LIMIT = 500
+KEY_BYTES = 16
+
+
+def dedupe_prefix(tenant: str, run_id: str, event_class: str) -> bytes:
+    """What the keys of a run's events of one class begin with."""
+    return f"{tenant}\0{run_id}\0{event_class}\0".encode()
 
 
 def dedupe_key(tenant: str, run_id: str, event_class: str, event_id: str) -> bytes:
     """The 16-byte key under which an admission is known: (tenant, run, event class, event id)."""
-    text = f"{tenant}\0{run_id}\0{event_class}\0{event_id}"
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+    text = dedupe_prefix(tenant, run_id, event_class) + event_id.encode()
+    return hashlib.blake2b(text, digest_size=KEY_BYTES).digest()
 
 
 class Prepared(NamedTuple):
@@ -53,7 +59,7 @@ class Screen:
     def __init__(self, policy: GatePolicy, lanes: Mapping[str, Topic] = LANES) -> None:
         self._policy = policy
         self._lanes = lanes
-        self._limit = policy.limits.max_event_bytes
+        self.limit = policy.limits.max_event_bytes
         self._allowed: dict[tuple[str, str, str, str], str | None] = {}
 
     def examine(self, record: Record, origin: str) -> Candidate | Refusal:
@@ -65,14 +71,16 @@ class Screen:
         elif record.topic == EDGE_LANE and origin == Origin.LANE:
             principal = edge_principal(record) or principal
         value = record.value
-        if value is not None and len(value) > self._limit:
-            detail = f"{len(value)} bytes; this policy allows {self._limit}"
+        if value is not None and len(value) > self.limit:
+            detail = f"{len(value)} bytes; this policy allows {self.limit}"
             return Refusal(record, principal, origin, Reason.OVERSIZE, detail)
-        found: Prepared | DecodeFailure = record.prepared or prepare(record)
+        found = record.prepared
+        if not isinstance(found, Prepared | DecodeFailure):
+            found = prepare(record)
         if isinstance(found, DecodeFailure):
             return Refusal(record, principal, origin, found.code, found.detail[:DETAIL_LIMIT])
         fields, contract = found.decoded.fields, found.decoded.contract
-        if contract.event_type not in lane.event_types or not contract.enveloped:
+        if not carries(lane, contract):
             detail = f"{contract.event_type} may not come through {record.topic}"
             return Refusal(record, principal, origin, Reason.NOT_AUTHORISED, detail)
         if found.violations:
@@ -86,16 +94,19 @@ class Screen:
                 detail[:DETAIL_LIMIT],
                 fields if sound else None,
             )
-        asked = (lane.name, principal, contract.event_type, fields["tenant"])
-        if asked not in self._allowed:
-            self._allowed[asked] = self._rights(lane, *asked[1:])
-        problem = self._allowed[asked]
+        problem = self.rights_problem(lane, principal, contract.event_type, fields["tenant"])
         if problem is not None:
             return Refusal(record, principal, origin, Reason.NOT_AUTHORISED, problem, fields)
         return Candidate(record, contract, fields, found.key, found.payload_hash, principal, origin)
 
-    def _rights(self, lane: Topic, principal: str, event_type: str, tenant: str) -> str | None:
+    def rights_problem(self, lane: Topic, principal: str, event_type: str, tenant: str) -> str | None:
         """What forbids this principal to publish, None when nothing does."""
+        asked = (lane.name, principal, event_type, tenant)
+        if asked not in self._allowed:
+            self._allowed[asked] = self._rights(lane, principal, event_type, tenant)
+        return self._allowed[asked]
+
+    def _rights(self, lane: Topic, principal: str, event_type: str, tenant: str) -> str | None:
         if tenant not in self._policy.tenants:
             return f"tenant {tenant} is not known to this policy"
         publisher = self._policy.publishers.get(principal)
@@ -108,6 +119,11 @@ class Screen:
         if event_type not in publisher.event_types:
             return f"principal {principal} may not publish {event_type}"
         return None
+
+
+def carries(lane: Topic, contract: Contract) -> bool:
+    """Whether events of this contract may come through this lane."""
+    return contract.enveloped and contract.event_type in lane.event_types
 
 
 def edge_principal(record: Record) -> str | None:

@@ -7,10 +7,10 @@ from typing import Final
 from services.ingestion_gate.core import CONTROL_LANES, step
 from services.ingestion_gate.overlay import GateOverlay
 from services.ingestion_gate.rebuild import rebuild
-from services.ingestion_gate.receipts import coordinate_tail
-from services.ingestion_gate.screening import EDGE_LANE, prepare
+from services.ingestion_gate.rows import prepare_all
+from services.ingestion_gate.screening import EDGE_LANE
 from services.ingestion_gate.state import GateState
-from sluice_contracts import LANES
+from sluice_contracts import LANES, coordinate_tails
 from sluice_kit.stage import (
     Batch,
     ChainSpec,
@@ -28,18 +28,21 @@ STEP_MODULES: Final = (
     "control",
     "core",
     "evidence",
+    "express",
     "model",
     "overlay",
     "policy",
     "reasons",
     "receipt_template",
     "receipts",
+    "rows",
     "screening",
 )
 """What decides about outputs; REST and tools beside the step may change without a new code revision."""
 
 CODE: Final = (
     *(f"services.ingestion_gate.{name}" for name in STEP_MODULES),
+    "sluice_kit.columnar",
     "sluice_kit.stage",
     "sluice_contracts",
 )
@@ -58,9 +61,9 @@ class GateStage:
         """The pure step."""
         return step(overlay, batch)
 
-    def tail(self, coordinate: Coordinate | None) -> bytes:
-        """How a receipt ends."""
-        return coordinate_tail(coordinate)
+    def tails(self, coordinates: Sequence[Coordinate]) -> list[bytes]:
+        """How receipts end."""
+        return coordinate_tails(coordinates)
 
 
 def control_lanes_first(records: Sequence[Record]) -> list[Record]:
@@ -76,6 +79,6 @@ def gate_chain(gate: GateStage, *chained: Stage) -> ChainSpec:
         order=control_lanes_first,
         code_rev=code_revision(code),
         with_headers=frozenset({EDGE_LANE}),
-        prepare=prepare,
+        prepare=prepare_all,
         rebuild=partial(rebuild, gate.state),
     )

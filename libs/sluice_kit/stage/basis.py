@@ -101,18 +101,27 @@ def coordinate_runs(coordinates: Sequence[Coordinate]) -> list[tuple[str, int, i
     The partition of a fact follows from its key, and facts of one partition keep their order, so these
     runs and the facts are enough to recover every coordinate.
     """
-    runs: dict[tuple[str, int], list[list[int]]] = {}
+    placed: dict[tuple[str, int], list[int]] = {}
     for topic, partition, offset in coordinates:
-        spans = runs.setdefault((topic, partition), [])
-        if spans and spans[-1][0] + spans[-1][1] == offset:
+        placed.setdefault((topic, partition), []).append(offset)
+    return [
+        (topic, partition, start, count)
+        for (topic, partition), offsets in sorted(placed.items())
+        for start, count in _spans(offsets)
+    ]
+
+
+def _spans(offsets: list[int]) -> list[tuple[int, int]]:
+    """(start, count) of each stretch without a gap."""
+    if offsets == list(range(offsets[0], offsets[0] + len(offsets))):  # nearly always, and fast
+        return [(offsets[0], len(offsets))]
+    spans = [[offsets[0], 1]]
+    for offset in offsets[1:]:
+        if offset == spans[-1][0] + spans[-1][1]:
             spans[-1][1] += 1
         else:
             spans.append([offset, 1])
-    return [
-        (topic, partition, start, count)
-        for (topic, partition), spans in sorted(runs.items())
-        for start, count in spans
-    ]
+    return [(start, count) for start, count in spans]
 
 
 def offsets_by_partition(runs: Sequence[tuple[str, int, int, int]]) -> dict[tuple[str, int], Iterator[int]]:

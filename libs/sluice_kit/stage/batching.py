@@ -1,8 +1,11 @@
 """The order of records inside a batch is a rule, not an accident."""
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 from sluice_kit.stage.model import Record
+
+OFFSET = itemgetter(Record._fields.index("offset"))
 
 EventTime = Callable[[Record], tuple[str, int]]
 """Gives a record's run key and its `ts_utc` in microseconds."""
@@ -12,7 +15,13 @@ def control_first(records: Sequence[Record], control_topics: Sequence[str]) -> l
     """Control topics in the order given, then topic, partition, offset: for a stage that needs no time."""
     rank = {topic: position for position, topic in enumerate(control_topics)}
     last = len(rank)
-    return sorted(records, key=lambda r: (rank.get(r.topic, last), r.topic, r.partition, r.offset))
+    partitions: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        partitions.setdefault(record[:2], []).append(record)
+    ordered: list[Record] = []
+    for where in sorted(partitions, key=lambda at: (rank.get(at[0], last), at)):
+        ordered += sorted(partitions[where], key=OFFSET)
+    return ordered
 
 
 def event_time_order(

@@ -29,6 +29,10 @@ Place = Callable[[int, Sequence[Output]], list[Coordinate]]
 """`place(member_index, facts)` writes facts and returns where they stand, in order."""
 
 
+Facts = tuple[list[Output], list[Coordinate]]
+"""What one step stated, and where it stands."""
+
+
 class ChainLoopError(RuntimeError):
     """Chained stages keep feeding one another; the topology is not a finite loop."""
 
@@ -54,25 +58,21 @@ class MemberRun:
 
     def digest(self) -> str:
         """The outputs digest of this member's batch."""
-        return outputs_digest(self.facts, self.trailing, self.stage.tail)
+        return outputs_digest(self.facts, self.trailing, self.stage.tails)
 
     def resolved(self) -> list[Output]:
         """Trailing outputs with their coordinates written in."""
-        tail = self.stage.tail
         coordinates = self.coordinates
-        done: list[Output] = []
-        for out in self.written:
-            if out.fact is not None:
-                done.append(Output(out.topic, out.key, out.value + tail(coordinates[out.fact])))
-            elif out.known is not None:
-                done.append(Output(out.topic, out.key, out.value + tail(out.known)))
-            else:
-                done.append(Output(out.topic, out.key, out.value))
-        return done
+        where = [out.known if out.fact is None else coordinates[out.fact] for out in self.written]
+        tails = iter(self.stage.tails([at for at in where if at is not None]))
+        return [
+            Output(out.topic, out.key, out.value if at is None else out.value + next(tails))
+            for out, at in zip(self.written, where, strict=True)
+        ]
 
 
-def step_member(run: MemberRun, index: int, batch: Batch, place: Place) -> list[Record]:
-    """Step one member, place its facts, and return them as records with their coordinates."""
+def step_member(run: MemberRun, index: int, batch: Batch, place: Place) -> Facts:
+    """Step one member and place its facts; returns them with their coordinates."""
     result = run.stage.step(run.overlay, batch)
     coordinates = place(index, result.facts) if result.facts else []
     run.events += len(batch.records)
@@ -82,9 +82,13 @@ def step_member(run: MemberRun, index: int, batch: Batch, place: Place) -> list[
     run.trailing += result.trailing
     run.written += result.trailing
     run.artifacts += result.artifacts
+    return result.facts, coordinates
+
+
+def as_records(facts: Facts, topics: Sequence[str]) -> list[Record]:
+    """The facts on `topics` as the input of a chained member."""
     return [
-        Record(where.topic, where.partition, where.offset, out.key, out.value)
-        for where, out in zip(coordinates, result.facts, strict=True)
+        Record(*where, out.key, out.value) for out, where in zip(*facts, strict=True) if out.topic in topics
     ]
 
 
@@ -102,7 +106,7 @@ def run_chain(
     for chain_pass in range(MAX_PASSES):
         chained: list[Record] = []
         for index, run in enumerate(runs[1:], start=1):
-            fed = [record for record in facts if record.topic in run.stage.inputs]
+            fed = as_records(facts, run.stage.inputs)
             run.inputs = merge_ranges(run.inputs, ranges_of(fed))
             before = len(run.written)
             if fed or chain_pass == 0:  # once a batch, so that members see time pass

@@ -4,12 +4,14 @@ import hashlib
 from array import array
 from collections.abc import Sequence
 
-from sluice_kit.stage.model import CoordinateTail, Output, TrailingOutput
+from sluice_kit.stage.model import CoordinateTails, Output, TrailingOutput
 
 NO_KEY = 0xFFFF_FFFF
 
 
-def outputs_digest(facts: Sequence[Output], trailing: Sequence[TrailingOutput], tail: CoordinateTail) -> str:
+def outputs_digest(
+    facts: Sequence[Output], trailing: Sequence[TrailingOutput], tails: CoordinateTails
+) -> str:
     """sha256 (hex) over topic, key and value of every output, in order, each framed by its length.
 
     Coordinates made in the same transaction are left out; coordinates of earlier ones are in.
@@ -23,5 +25,5 @@ def outputs_digest(facts: Sequence[Output], trailing: Sequence[TrailingOutput], 
         digest.update(array("I", [NO_KEY if key is None else len(key) for key in keys]).tobytes())
         digest.update(b"".join([key for key in keys if key is not None]))
         digest.update(b"".join(values))
-    digest.update(b"".join([tail(out.known) for out in trailing if out.known is not None]))
+    digest.update(b"".join(tails([out.known for out in trailing if out.known is not None])))
     return digest.hexdigest()

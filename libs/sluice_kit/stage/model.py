@@ -35,6 +35,10 @@ class Record(NamedTuple):
     prepared: Any = None
 
 
+Prepare = Callable[[Sequence[Record]], Sequence[Any]]
+"""Pure work on records that needs no state: for each one what it is to find under `prepared`."""
+
+
 class InputRange(NamedTuple):
     """Offsets of one partition that a batch consumed; `end` is exclusive-next (last delivered + 1)."""
 
@@ -59,8 +63,7 @@ class Batch:
     poison: Mapping[int, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Output:
+class Output(NamedTuple):
     """A record to write; murmur2 of its key names its partition."""
 
     topic: str
@@ -68,11 +71,10 @@ class Output:
     value: bytes
 
 
-CoordinateTail = Callable[[Coordinate | None], bytes]
+CoordinateTails = Callable[[Sequence[Coordinate]], list[bytes]]
 
 
-@dataclass(slots=True)
-class TrailingOutput:
+class TrailingOutput(NamedTuple):
     """A record that ends in the coordinates of a fact of the same transaction.
 
     `value` is everything before the coordinates. `fact` is the index of that fact among all facts of the
@@ -158,6 +160,6 @@ class Stage(Protocol):
         """The pure step."""
         ...
 
-    def tail(self, coordinate: Coordinate | None) -> bytes:
-        """Encode coordinates as the last bytes of a trailing output (only a stage that has any)."""
+    def tails(self, coordinates: Sequence[Coordinate]) -> list[bytes]:
+        """The last bytes of trailing outputs that end in `coordinates` (only a stage that has any)."""
         ...

@@ -123,7 +123,7 @@ def logged_batch(spec: ChainSpec, record: BasisRecord, inputs: Sequence[Record])
     """The batch as it was stepped: same order, same `now`, same environment, same poison."""
     records = spec.order(inputs)
     if spec.prepare is not None:
-        records = [with_prepared(spec.prepare, record) for record in records]
+        records = with_prepared(spec.prepare, records)
     poison: dict[int, str] = {}
     if record.poison:
         errors = {(topic, partition, offset): error for topic, partition, offset, error in record.poison}

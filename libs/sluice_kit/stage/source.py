@@ -3,15 +3,15 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from sluice_kit.kafka.messages import KafkaMessage
 from sluice_kit.stage.errors import ReplayInputGoneError, StageError
-from sluice_kit.stage.model import InputRange, Record
+from sluice_kit.stage.model import InputRange, Prepare, Record
 
 log = structlog.get_logger(__name__)
 
@@ -19,7 +19,7 @@ Positions = dict[tuple[str, int], int]
 
 METADATA_SECONDS = 30.0
 ENDS_SECONDS = 2.0
-READ_AHEAD_CHUNK = 500
+READ_AHEAD_CHUNK = 1_000
 """Records read and prepared at a time, so that the first ones of a burst are not kept waiting."""
 PASSING = frozenset(
     {
@@ -72,15 +72,9 @@ class InputReader:
                 self._raise_unless_passing(message, error)
                 continue
             topic = message.topic()
+            headers = (message.headers() or ()) if topic in with_headers else ()
             records.append(
-                Record(
-                    topic,
-                    message.partition(),
-                    message.offset(),
-                    message.key(),
-                    message.value(),
-                    (message.headers() or ()) if topic in with_headers else (),
-                )
+                Record(topic, message.partition(), message.offset(), message.key(), message.value(), headers)
             )
         return records
 
@@ -176,7 +170,7 @@ class ReadAhead:
     What waits is bounded by `limit` records: a slow stage stops the reading, not the memory.
     """
 
-    def __init__(self, reader: InputReader, prepare: Callable[[Record], Any] | None, limit: int) -> None:
+    def __init__(self, reader: InputReader, prepare: Prepare | None, limit: int) -> None:
         self._reader = reader
         self._prepare = prepare
         self._limit = limit
@@ -226,9 +220,8 @@ class ReadAhead:
                 self._changed.notify_all()
 
     def _keep(self, records: list[Record]) -> None:
-        prepare = self._prepare
-        if prepare is not None:
-            records = [with_prepared(prepare, record) for record in records]
+        if self._prepare is not None:
+            records = with_prepared(self._prepare, records)
         with self._changed:
             self._waiting.extend(records)
             self._changed.notify_all()
@@ -236,17 +229,21 @@ class ReadAhead:
                 self._changed.wait(0.5)
 
 
-def with_prepared(prepare: Callable[[Record], Any], record: Record) -> Record:
-    """The record with what `prepare` makes of it.
+def with_prepared(prepare: Prepare, records: Sequence[Record]) -> list[Record]:
+    """The records with what `prepare` makes of them.
 
     A record that cannot be prepared is left to the step, whose failures are counted and isolated.
     """
-    topic, partition, offset, key, value, headers, _ = record
     try:
-        prepared = prepare(record)
+        prepared = prepare(records)
     except Exception:  # noqa: BLE001 - the step will raise it again, where poison is handled
-        prepared = None
-    return Record(topic, partition, offset, key, value, headers, prepared)
+        if len(records) == 1:
+            return list(records)
+        return [done for record in records for done in with_prepared(prepare, [record])]
+    return [
+        Record(topic, partition, offset, key, value, headers, made)
+        for (topic, partition, offset, key, value, headers, _), made in zip(records, prepared, strict=True)
+    ]
 
 
 class RangeReader:

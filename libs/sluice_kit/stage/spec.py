@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from sluice_kit.stage.model import Record, Stage
+from sluice_kit.stage.model import Prepare, Record, Stage
 from sluice_kit.stage.poison import PoisonLimits
 
 
@@ -32,8 +31,8 @@ class ChainSpec:
     order: Callable[[Sequence[Record]], list[Record]]
     code_rev: str
     with_headers: frozenset[str] = frozenset()
-    prepare: Callable[[Record], Any] | None = None
-    """Pure work on one record that needs no state (decoding, hashing): done ahead, in another thread."""
+    prepare: Prepare | None = None
+    """Decoding, checking, hashing: done ahead, in another thread."""
     rebuild: Callable[[BusReading], None] | None = None
     """Makes the head's state anew from the Event Bus when neither checkpoint nor inputs are left; only the
     gate can, since what it admitted is what the bus holds."""

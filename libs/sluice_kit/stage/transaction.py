@@ -10,13 +10,16 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from sluice_kit.kafka import ClientConfig
 from sluice_kit.kafka.messages import KafkaMessage
 from sluice_kit.kafka.partitioner import Partitioner
+from sluice_kit.stage.delivery import DeliveryReports
 from sluice_kit.stage.errors import FencedError, TransactionAbortedError, TransactionUnknownError
 from sluice_kit.stage.model import Coordinate, Output
 
 log = structlog.get_logger(__name__)
 
-Ready = tuple[str, bytes, bytes | None, int, Callable[..., None]]
-"""Topic, value, key, partition (-1: by key) and delivery callback: the arguments of `produce`."""
+Ready = tuple[str, bytes, bytes | None, int, Callable[..., None] | None]
+"""Topic, value, key, partition (-1: by key) and delivery callback: the arguments of `produce`.
+
+Each report of a delivery takes the interpreter's lock, so only records that have something to tell ask."""
 
 FENCED_CODES = frozenset(
     {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001
@@ -38,7 +41,8 @@ class TransactionalWriter:
         self._producer = Producer(config)
         self._partitions = partitions
         self._partitioner = Partitioner()
-        self._failure: KafkaError | None = None
+        self._exact: set[str] = set()
+        """Topics in which others write as well, so that every record has to say where it stands."""
 
     def open(self, *, deadline_seconds: float, waiting: Callable[[str], None]) -> None:
         """Fence every older instance of this transactional id; keeps trying while the broker is away.
@@ -61,7 +65,6 @@ class TransactionalWriter:
 
     def begin(self) -> None:
         """Start the batch's transaction."""
-        self._failure = None
         try:
             self._producer.begin_transaction()
         except KafkaException as error:
@@ -69,52 +72,48 @@ class TransactionalWriter:
 
     def place(self, facts: Sequence[Output]) -> list[Coordinate]:
         """Write facts and wait for their offsets; the result is in the order of `facts`."""
-        offsets: dict[tuple[str, int], list[int]] = {}
-
-        def delivered(error: KafkaError | None, message: KafkaMessage) -> None:
-            if error is not None:
-                self._failure = self._failure or error
-                return
-            offsets[message.topic(), message.partition()].append(message.offset())
-
-        where: list[tuple[str, int]] = []
         partition_of, partitions = self._partitioner.partition, self._partitions
-        ready: list[Ready] = []
-        for fact in facts:
-            key = fact.key or b""
-            at = (fact.topic, partition_of(key, partitions[fact.topic]))
-            if at not in offsets:
-                offsets[at] = []
-            where.append(at)
-            ready.append((fact.topic, fact.value, key, at[1], delivered))
-        self._produce(ready)
-        self._flush()
-        cursors = {at: iter(given) for at, given in offsets.items()}
-        return [Coordinate(*at, next(cursors[at])) for at in where]
+        places = [(fact.topic, partition_of(fact.key or b"", partitions[fact.topic])) for fact in facts]
+        reports = DeliveryReports(places, self._exact)
+        self._produce(
+            [
+                (topic, value, key or b"", place[1], callback)
+                for (topic, key, value), place, callback in zip(
+                    facts, places, reports.callbacks(), strict=True
+                )
+            ]
+        )
+        self._flush(reports)
+        found = reports.coordinates()
+        if isinstance(found, set):
+            self._exact |= found
+            raise TransactionAbortedError(
+                f"{self.transactional_id}: facts of {sorted(found)} do not stand one after another"
+            )
+        return found
 
     def write(self, outputs: Sequence[Output]) -> None:
-        """Queue outputs whose coordinates nobody needs; delivery errors surface at the commit."""
-        checked = self._checked
-        self._produce([(out.topic, out.value, out.key, -1, checked) for out in outputs])
+        """Queue outputs whose coordinates nobody needs; one that cannot be delivered fails the commit."""
+        self._produce([(topic, value, key, -1, None) for topic, key, value in outputs])
 
     def write_to(self, topic: str, partition: int, value: bytes, delivered: Callable[[int], None]) -> None:
         """Queue a record for an explicit partition (a basis record); `delivered` gets its offset."""
 
-        def checked(error: KafkaError | None, message: KafkaMessage) -> None:
-            self._checked(error, message)
+        def reported(error: KafkaError | None, message: KafkaMessage) -> None:
             if error is None:
                 delivered(message.offset())
 
-        self._produce([(topic, value, None, partition, checked)])
+        self._produce([(topic, value, None, partition, reported)])
 
     def commit(self) -> None:
-        """Commit. Raises one of the three named failures."""
+        """Commit, which fails when any record of the transaction could not be delivered.
+
+        Raises one of the three named failures.
+        """
         try:
             self._producer.commit_transaction(COMMIT_SECONDS)
         except KafkaException as error:
             self._classify(error)
-        if self._failure is not None:
-            raise TransactionUnknownError(f"{self.transactional_id}: {self._failure}")
 
     def abort(self) -> None:
         """Abort what is open. A failure here is named like any other."""
@@ -132,10 +131,6 @@ class TransactionalWriter:
             self._producer.purge()
             self._producer.flush(0)
 
-    def _checked(self, error: KafkaError | None, _message: KafkaMessage) -> None:
-        if error is not None:
-            self._failure = self._failure or error
-
     def _produce(self, ready: Sequence[Ready]) -> None:
         """Hand records to librdkafka, in order; a full local queue makes it wait (back-pressure)."""
         produce = self._producer.produce
@@ -150,12 +145,12 @@ class TransactionalWriter:
             except KafkaException as error:
                 self._classify(error)
 
-    def _flush(self) -> None:
+    def _flush(self, reports: DeliveryReports) -> None:
         left = self._served(lambda: self._producer.flush(FLUSH_SECONDS))
-        if self._failure is not None:
-            if self._failure.code() in FENCED_CODES:
-                raise FencedError(f"{self.transactional_id}: {self._failure.str()}")
-            raise TransactionAbortedError(f"{self.transactional_id}: {self._failure}")
+        if reports.failure is not None:
+            if reports.failure.code() in FENCED_CODES:
+                raise FencedError(f"{self.transactional_id}: {reports.failure.str()}")
+            raise TransactionAbortedError(f"{self.transactional_id}: {reports.failure}")
         if left:
             raise TransactionAbortedError(
                 f"{self.transactional_id}: {left} records undelivered after {FLUSH_SECONDS} s"

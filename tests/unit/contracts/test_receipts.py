@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sluice_contracts import Decoded, decode, to_record, with_coordinates
+from sluice_contracts import NO_COORDINATES, Decoded, coordinate_tails, decode, to_record
 from sluice_contracts.records import ReceiptV1
 from sluice_contracts_codegen.repository import REPOSITORY
 
@@ -23,6 +23,6 @@ def test_patched_bytes_are_the_encoding_of_the_patched_record(kind: str, partiti
         record,
         payload=replace(record.payload, eb_topic="traffic.payment", eb_partition=partition, eb_offset=offset),
     )
-    assert with_coordinates(bare.encode(), "traffic.payment", partition, offset) == placed.encode()
-    with pytest.raises(ValueError, match="already has coordinates"):
-        with_coordinates(placed.encode(), "traffic.payment", partition, offset)
+    assert bare.encode().endswith(NO_COORDINATES)
+    [tail] = coordinate_tails([("traffic.payment", partition, offset)])
+    assert bare.encode().removesuffix(NO_COORDINATES) + tail == placed.encode()

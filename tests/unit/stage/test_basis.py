@@ -1,5 +1,7 @@
 """A basis record survives its encoding; run-length coordinates are enough to find every fact again."""
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,8 +49,8 @@ def test_runs_give_every_coordinate_back_in_order(gaps: list[tuple[str, int, int
     assert [Coordinate(t, p, next(recovered[t, p])) for t, p, _ in coordinates] == coordinates
 
 
-def tail(coordinate: Coordinate | None) -> bytes:
-    return repr(coordinate).encode()
+def tails(coordinates: Sequence[Coordinate]) -> list[bytes]:
+    return [repr(coordinate).encode() for coordinate in coordinates]
 
 
 def test_the_digest_leaves_out_coordinates_of_the_same_transaction_only() -> None:
@@ -57,8 +59,10 @@ def test_the_digest_leaves_out_coordinates_of_the_same_transaction_only() -> Non
     earlier = TrailingOutput("r", b"k", b"x", known=Coordinate("t", 0, 1))
     other = TrailingOutput("r", b"k", b"x", known=Coordinate("t", 0, 2))
 
-    assert outputs_digest(facts, [own], tail) == outputs_digest(facts, [own], lambda _: b"anything")
-    assert outputs_digest(facts, [earlier], tail) != outputs_digest(facts, [other], tail)
+    assert outputs_digest(facts, [own], tails) == outputs_digest(
+        facts, [own], lambda at: [b"anything" for _ in at]
+    )
+    assert outputs_digest(facts, [earlier], tails) != outputs_digest(facts, [other], tails)
 
 
 @given(
@@ -68,6 +72,6 @@ def test_the_digest_leaves_out_coordinates_of_the_same_transaction_only() -> Non
 def test_different_outputs_never_share_a_frame(
     left: list[tuple[bytes | None, bytes]], right: list[tuple[bytes | None, bytes]]
 ) -> None:
-    one = outputs_digest([Output("t", *item) for item in left], [], tail)
-    two = outputs_digest([Output("t", *item) for item in right], [], tail)
+    one = outputs_digest([Output("t", *item) for item in left], [], tails)
+    two = outputs_digest([Output("t", *item) for item in right], [], tails)
     assert (one == two) == (left == right)

@@ -28,8 +28,8 @@ class Fragile:
             overlay.put(str(index), 1)
         return StepResult()
 
-    def tail(self, coordinate: Any) -> bytes:
-        return b""
+    def tails(self, coordinates: Sequence[Any]) -> list[bytes]:
+        return []
 
 
 def batch(values: Sequence[bytes]) -> Batch:

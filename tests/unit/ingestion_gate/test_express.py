@@ -1,0 +1,137 @@
+"""The express desk decides as the desk that looks at every event by itself: same facts, same receipts."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.ingestion_gate import rows
+from services.ingestion_gate.memory_keys import MemoryKeys
+from services.ingestion_gate.policy import BUILT_IN, PartitionProfile
+from services.ingestion_gate.rows import Row
+from services.ingestion_gate.screening import prepare
+from services.ingestion_gate.stage import GateStage, gate_chain
+from services.ingestion_gate.state import GateState
+from sluice_kit.stage import Record
+from sluice_kit.testing import TopologyDriver
+from tests.unit.ingestion_gate.events import (
+    NOW,
+    Fields,
+    framed,
+    open_run,
+    payment,
+    policy_event,
+    standing_payment,
+)
+
+WSP: Final = "ingress.world_stream_producer"
+DAY: Final = 86_400_000_000
+
+
+def driver(*, express: bool) -> TopologyDriver:
+    spec = gate_chain(GateStage(GateState(MemoryKeys())))
+    if not express:
+        spec = replace(spec, prepare=lambda records: [prepare(record) for record in records])
+    return TopologyDriver(spec, now=NOW)
+
+
+def event_of(draw: st.DrawFn) -> Fields:
+    event_id = f"e{draw(st.integers(0, 12))}"
+    changes: dict[str, Any] = {}
+    if draw(st.booleans()):
+        changes["traceparent"] = f"00-{'1' * 32}-{'2' * 16}-01"
+    amount = draw(st.sampled_from([1, 1, 1, 2]))
+    customer = draw(st.sampled_from(["C1", "C2", "C3"]))
+    match draw(st.integers(0, 11)):
+        case 0:
+            return standing_payment(
+                event_id, amount=amount, ts_utc=NOW + draw(st.sampled_from([-30, 1])) * DAY
+            )
+        case 1 | 2 | 3:
+            return standing_payment(event_id, amount=amount, customer=customer, **changes)
+        case 4:
+            return payment(event_id, run_id="nobody-knows-it", amount=amount)
+        case 5:
+            return payment(event_id, seed=99, amount=amount)
+        case 6:
+            return payment(event_id, tenant="stranger", amount=amount)
+        case _:
+            return payment(event_id, amount=amount, customer=customer, **changes)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[list[tuple[str, int, bytes]]]:
+    """Batches of (topic, partition, value): sound, altered, repeated, broken."""
+    made: list[list[tuple[str, int, bytes]]] = []
+    for _ in range(draw(st.integers(1, 3))):
+        batch = []
+        for _ in range(draw(st.integers(1, 10))):
+            value = framed(event_of(draw))
+            if draw(st.integers(0, 9)) == 0:
+                value = value[: draw(st.integers(0, len(value)))]
+            topic = draw(st.sampled_from([WSP, WSP, WSP, "ingress.backfill", "ingress.edge"]))
+            batch.append((topic, draw(st.integers(0, 1)), value))
+        if draw(st.integers(0, 4)) == 0:
+            batch.append(("ingress.operator", 0, framed(draw(st.sampled_from(POLICIES)))))
+        made.append(batch)
+    return made
+
+
+POLICIES: Final = [
+    policy_event("p1", limits=BUILT_IN.limits.model_copy(update={"max_event_bytes": 1_024})),
+    policy_event("p2", tenants={}),
+    policy_event(
+        "p3",
+        partition_profiles={"payment": PartitionProfile(profile="card", path="payload.card_id")},
+    ),
+    policy_event(
+        "p4",
+        partition_profiles={"payment": PartitionProfile(profile="amount", path="payload.amount_minor")},
+    ),
+    policy_event(
+        "p5",
+        partition_profiles={"payment": PartitionProfile(profile="trace", path="event_id")},
+    ),
+]
+
+
+@pytest.fixture(autouse=True)
+def _columns_for_any_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small batches are read in columns as well."""
+    monkeypatch.setattr("sluice_kit.columnar.reader.FEWEST_ROWS", 1)
+
+
+@given(made=batches())
+@settings(max_examples=150, deadline=None)
+def test_every_batch_is_decided_alike(made: list[list[tuple[str, int, bytes]]]) -> None:
+    one, other = driver(express=True), driver(express=False)
+    for gate in (one, other):
+        open_run(gate)
+        for batch in made:
+            for topic, partition, value in batch:
+                gate.pipe(topic, value, partition=partition)
+            gate.step()
+
+    assert one.logs == other.logs
+    assert [record.outputs_digest for record in one.basis] == [
+        record.outputs_digest for record in other.basis
+    ]
+    assert one.spec.head.state.view.runs == other.spec.head.state.view.runs  # type: ignore[attr-defined]
+
+
+def test_sound_traffic_takes_the_express_desk() -> None:
+    record = Record(WSP, 0, 0, None, framed(payment("e1")))
+
+    [prepared] = rows.prepare_all([record])
+
+    assert isinstance(prepared, Row)
+
+
+def test_the_edges_lane_is_examined_one_by_one() -> None:
+    record = Record("ingress.edge", 0, 0, None, framed(payment("e1")))
+
+    [prepared] = rows.prepare_all([record])
+
+    assert not isinstance(prepared, Row)
