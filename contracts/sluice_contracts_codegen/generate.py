@@ -18,7 +18,7 @@ from sluice_contracts_codegen.reference import (
     fleet_page,
     topics_page,
 )
-from sluice_contracts_codegen.tables import schemas_module, topics_module
+from sluice_contracts_codegen.tables import rules_module, schemas_module, topics_module
 from sluice_contracts_codegen.validators import validators_module
 
 
@@ -41,6 +41,7 @@ def code_files(contracts: Contracts, package: Path) -> dict[Path, str]:
     return {
         package / "__init__.py": '"""Generated code; see docs/contracts.md."""\n',
         package / "schemas.py": schemas_module(contracts),
+        package / "rules.py": rules_module(contracts),
         package / "topics.py": topics_module(contracts),
         package / "records.py": records_module(contracts),
         package / "codecs.py": codecs_module(contracts),
