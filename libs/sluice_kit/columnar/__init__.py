@@ -1,18 +1,25 @@
-"""Columnar encoding: record batches to framed Avro messages, byte for byte what the codec writes.
+"""Events by columns: record batches to framed Avro messages, and batches of messages to checked columns.
 
-Use it where one producer frames many rows of one run (the World Stream Producer, backfill, benchmarks).
+Encoding is byte for byte what the codec writes; use it where one producer frames many rows of one run (the
+World Stream Producer, backfill, benchmarks). Reading gives what the codec, the contract's check and the
+payload hash give for one event after the other; use it where whole batches of one contract arrive.
 """
 
 from sluice_kit.columnar.encoder import ColumnarEncoder, message_sizes, message_values
 from sluice_kit.columnar.errors import ColumnarError, ColumnValueError, UnsupportedFieldError
+from sluice_kit.columnar.event_context import EventContext
 from sluice_kit.columnar.event_ids import EventIds
+from sluice_kit.columnar.reader import EventColumns, read_columns
 
 __all__ = [
     "ColumnValueError",
     "ColumnarEncoder",
     "ColumnarError",
+    "EventColumns",
+    "EventContext",
     "EventIds",
     "UnsupportedFieldError",
     "message_sizes",
     "message_values",
+    "read_columns",
 ]

@@ -1,0 +1,79 @@
+"""The values of columns as Python objects, made when they are asked for, and once."""
+
+from collections.abc import Mapping
+from itertools import compress
+
+import numpy as np
+
+from sluice_kit.columnar.lockstep import Column, Mask, NumberColumn, TextColumn
+
+
+class ColumnValues:
+    """Columns of the same rows by dotted path, over one text (latin-1: a character is a byte)."""
+
+    __slots__ = ("_columns", "_numbers", "_text", "_texts")
+
+    def __init__(self, text: str, columns: Mapping[str, Column]) -> None:
+        self._text = text
+        self._columns = columns
+        self._texts: dict[str, list[str | None]] = {}
+        self._numbers: dict[str, list[int | None]] = {}
+
+    def text_column(self, path: str) -> TextColumn:
+        """Where the texts of a field stand; raises KeyError for a path that is no text of this contract."""
+        column = self._columns[path]
+        if not isinstance(column, TextColumn):
+            raise KeyError(path)
+        return column
+
+    def number_column(self, path: str) -> NumberColumn:
+        """The numbers of a field; raises KeyError for a path that is no number of this contract."""
+        column = self._columns[path]
+        if not isinstance(column, NumberColumn):
+            raise KeyError(path)
+        return column
+
+    def texts(self, path: str) -> list[str | None]:
+        """One text a row, None for a null; raises as text_column. The list is shared: do not change it."""
+        texts = self._texts.get(path)
+        if texts is None:
+            column, text = self.text_column(path), self._text
+            bounds = zip(column.starts.tolist(), column.ends.tolist(), strict=True)
+            if column.nulls is None:
+                texts = [text[start:end] for start, end in bounds]
+            elif column.nulls.all():
+                texts = [None] * len(column.nulls)
+            else:
+                texts = [text[start:end] if end else None for start, end in bounds]
+            self._texts[path] = texts
+        return texts
+
+    def numbers(self, path: str) -> list[int | None]:
+        """One number a row, None for a null; raises as number_column. The list is shared, as above."""
+        numbers = self._numbers.get(path)
+        if numbers is None:
+            column = self.number_column(path)
+            numbers = column.values.tolist()
+            if column.nulls is not None:
+                absent = column.nulls.tolist()
+                numbers = [None if null else value for value, null in zip(numbers, absent, strict=True)]
+            self._numbers[path] = numbers
+        return numbers
+
+    def value(self, path: str, row: int) -> str | int | None:
+        """One value; raises KeyError for an unknown path."""
+        column = self._columns[path]
+        if column.nulls is not None and column.nulls[row]:
+            return None
+        if isinstance(column, NumberColumn):
+            return int(column.values[row])
+        return self._text[column.starts[row] : column.ends[row]]
+
+    def pick(self, wanted: Mask) -> "ColumnValues":
+        """The same of the wanted rows alone."""
+        rows = np.flatnonzero(wanted)
+        picked = ColumnValues(self._text, {path: column.take(rows) for path, column in self._columns.items()})
+        flags = wanted.tolist()
+        picked._texts = {path: list(compress(texts, flags)) for path, texts in self._texts.items()}
+        picked._numbers = {path: list(compress(values, flags)) for path, values in self._numbers.items()}
+        return picked
