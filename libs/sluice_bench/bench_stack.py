@@ -20,6 +20,7 @@ from sluice_kit.kafka import client_config
 RECEIPTS = "audit.receipt"
 _SETTLE_SECONDS = 1.5
 """A new topic's leaders become known to everyone."""
+_JOIN_SECONDS = 10.0
 Tell = Callable[[str], None]
 
 
@@ -45,8 +46,11 @@ class BenchStack:
         self._pool = ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn"))
 
     def close(self) -> None:
-        """End the work processes."""
-        self._pool.shutdown(cancel_futures=True)
+        """End the work processes, also those that still wait for what a failed part will never show them."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+            process.join(_JOIN_SECONDS)
 
     def submit(self, work: Callable[..., Any], *arguments: Any, **named: Any) -> "Future[Any]":
         """Run `work` in a process of its own, beside what goes on here."""
