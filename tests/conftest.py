@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from sluice_contracts.topics import TOPICS
+from sluice_fleet.tokens import ensure_tokens
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import admin as kafka_admin
 from sluice_substrate import LocalStack
@@ -31,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
-    """Kafka, PostgreSQL and registry, shared by the run and ended with it (Ctrl-C and SIGKILL included).
+    """Kafka, PostgreSQL, registry and tokens, shared by the run and ended with it (Ctrl-C, SIGKILL included).
 
     A test that stops or kills a part must leave it running. Secrets, ports: see `wiring`.
     """
@@ -40,6 +41,7 @@ def stack() -> Iterator[LocalStack]:
     local = LocalStack(home, bound=True, temporary=not keep)
     try:
         local.up()
+        ensure_tokens(home / "secrets")
         yield local
     finally:
         local.down()

@@ -26,10 +26,9 @@ class Service:
 
     name: str
     called: str
-    acts_with_token: bool = False
 
 
-GATE: Final = Service("ingestion_gate", "the gate", acts_with_token=True)
+GATE: Final = Service("ingestion_gate", "the gate")
 SCENARIO_RUNNER: Final = Service("scenario_runner", "the Scenario Runner")
 STREAM_PRODUCER: Final = Service("world_stream_producer", "the World Stream Producer")
 
@@ -54,6 +53,7 @@ class ServiceCalls:
     """REST calls to one service, as an operator, where given for one tenant.
 
     `url` is looked up on this host where it is not given: LookupError when the service never started here.
+    The token is `SLUICE_OPERATOR_TOKEN`, else the secret `token_operator` of the wiring.
     """
 
     def __init__(
@@ -70,7 +70,10 @@ class ServiceCalls:
         self._headers = {} if tenant is None else {"Sluice-Tenant": tenant}
 
     def get(self, path: str, **params: Any) -> Any:
-        """JSON of a GET; parameters that are None are left out. Raises RefusedError, UnreachableError."""
+        """JSON of a GET; parameters that are None are left out.
+
+        Raises RefusedError, UnreachableError, SecretMissing.
+        """
         given = {name: value for name, value in params.items() if value is not None}
         return self._call("GET", path, self._headers, params=given)
 
@@ -80,8 +83,6 @@ class ServiceCalls:
         Raises RefusedError, UnreachableError, SecretMissing.
         """
         headers = self._headers | {"Idempotency-Key": key or str(uuid.uuid4())}
-        if self._service.acts_with_token:
-            headers["Authorization"] = f"Bearer {self._token()}"
         return self._call("POST", path, headers, json=body, params=params)
 
     def _token(self) -> str:
@@ -89,6 +90,7 @@ class ServiceCalls:
         return token or load_wiring(self._wiring_file).secret_source.get(OPERATOR_TOKEN)
 
     def _call(self, method: str, path: str, headers: dict[str, str], **content: Any) -> Any:
+        headers = headers | {"Authorization": f"Bearer {self._token()}"}
         try:
             response = httpx.request(
                 method, self._base + path, headers=headers, timeout=self._seconds, **content

@@ -1,31 +1,48 @@
-"""Bearer tokens of a local deployment: made once a home, only their hashes are what services read."""
+"""Bearer tokens of a local deployment: made once a home; books of their hashes are what services check by.
 
-import hashlib
-import secrets
+A token itself lies beside its book, as the secret `token_<name>`.
+"""
+
 from pathlib import Path
 
+from sluice_kit.http.access import OPERATE, READ, TOKENS
+from sluice_kit.http.bearer_tokens import issue_token, token_line
+
 EDGE_TOKENS = "edge_tokens"
-OPERATOR_TOKENS = "operator_tokens"
 PUBLISHER = "partner_acme"
 OPERATOR = "operator"
+EDGE = "edge"
+BOOKS: dict[str, dict[str, tuple[str, ...]]] = {
+    EDGE_TOKENS: {PUBLISHER: ()},
+    TOKENS: {OPERATOR: (OPERATE,), EDGE: (READ,)},
+}
+"""Of each book the names in it, with their roles."""
 
 
 def ensure_tokens(folder: Path) -> None:
-    """Give the example publisher and the operator a token each, unless they have one."""
-    _ensure(folder, EDGE_TOKENS, PUBLISHER, "")
-    _ensure(folder, OPERATOR_TOKENS, OPERATOR, " operator")
+    """Give everybody in the books a token, unless they have one; lines of other tokens stay as they are."""
+    for book, names in BOOKS.items():
+        path = folder / book
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        own = [token_line(name, _token(folder, name), roles) for name, roles in names.items()]
+        hashes = {line.split()[1] for line in own}
+        wanted = [line for line in lines if hashes.isdisjoint(line.split())] + own
+        if lines != wanted:
+            _write(path, "\n".join(wanted))
 
 
 def token_file(folder: Path, name: str) -> Path:
-    """Where the token itself is kept for the person at this machine."""
+    """Where the token itself is kept."""
     return folder / f"token_{name}"
 
 
-def _ensure(folder: Path, book: str, name: str, roles: str) -> None:
-    if token_file(folder, name).is_file() and (folder / book).is_file():
-        return
-    token = secrets.token_urlsafe(32)
-    digest = hashlib.sha256(token.encode()).hexdigest()
-    for path, content in ((token_file(folder, name), token), (folder / book, f"{name} {digest}{roles}")):
-        path.touch(mode=0o600)
-        path.write_text(f"{content}\n", encoding="utf-8")
+def _token(folder: Path, name: str) -> str:
+    path = token_file(folder, name)
+    if not path.is_file():
+        _write(path, issue_token(name)[0])
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _write(path: Path, content: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(f"{content}\n", encoding="utf-8")

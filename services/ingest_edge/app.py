@@ -15,12 +15,12 @@ from services.ingest_edge.lane_writer import LaneWriter
 from services.ingest_edge.limits import Limits
 from services.ingest_edge.publishing import Publisher
 from services.ingest_edge.receipt_follower import ReceiptFollower
-from services.ingest_edge.settings import SERVICE, TOKENS_SECRET, EdgePolicy
-from sluice_kit.config import Wiring
+from services.ingest_edge.settings import GATE_TOKEN_SECRET, SERVICE, TOKENS_SECRET, EdgePolicy
+from sluice_kit.config import SecretMissing, Wiring
 from sluice_kit.http import build_app, serve
 from sluice_kit.http.bearer_tokens import TokenBook
 from sluice_kit.http.endpoint import read_endpoint
-from sluice_kit.telemetry import Health, MetricFamilies, get_logger
+from sluice_kit.telemetry import Health, MetricFamilies, get_logger, register_secret
 
 _log = get_logger(SERVICE)
 CONSUMES: Final = ("audit.receipt",)
@@ -39,7 +39,9 @@ async def open_edge(
     lane = LaneWriter(wiring, health, delivery_seconds=policy.ack_wait_seconds)
     follower = ReceiptFollower(wiring, health, remembered=policy.remembered_receipts)
     gate = GateClient(
-        lambda: gate_url or read_endpoint(wiring.state_dir, GATE), timeout=policy.gate_timeout_seconds
+        lambda: gate_url or read_endpoint(wiring.state_dir, GATE),
+        token=_gate_token(wiring, health),
+        timeout=policy.gate_timeout_seconds,
     )
     publisher = Publisher(policy, Limits(policy), lane, follower, gate)
     lane.start()
@@ -50,6 +52,17 @@ async def open_edge(
         await lane.stop()
         await follower.stop()
         await gate.close()
+
+
+def _gate_token(wiring: Wiring, health: Health) -> str | None:
+    """What the edge shows the gate; without it the edge works, but for receipts of earlier days."""
+    try:
+        token = wiring.secret_source.get(GATE_TOKEN_SECRET)
+    except SecretMissing as error:
+        health.degraded("gate_token", f"receipts cannot be looked up at the gate: {error}")
+        return None
+    register_secret(token)
+    return token
 
 
 def edge_app(api: EdgeApi, health: Health, wiring: Wiring) -> FastAPI:

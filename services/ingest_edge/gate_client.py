@@ -24,12 +24,13 @@ class GateClient:
     """Looks receipts up at the gate's ``/v1/receipts``.
 
     ``address`` gives the gate's base URL of now (a local gate may start again on another port) or raises
-    LookupError.
+    LookupError. ``token`` is what the gate knows this edge by; without one it answers 401.
     """
 
-    def __init__(self, address: Callable[[], str], *, timeout: float) -> None:
+    def __init__(self, address: Callable[[], str], *, token: str | None, timeout: float) -> None:
         self._address = address
-        self._client = httpx.AsyncClient(timeout=timeout)
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._client = httpx.AsyncClient(timeout=timeout, headers=headers)
 
     async def receipts(self, event_id: str, **selectors: str | None) -> list[ReceiptView]:
         """Receipts of an event by tenant and run, oldest first, maybe none. Raises GateAwayError."""

@@ -11,6 +11,7 @@ from sluice_kit.config import FileSettings, PolicyError, load_settings
 SERVICE: Final = "ingest_edge"
 PRINCIPAL: Final = "edge"
 TOKENS_SECRET: Final = "edge_tokens"
+GATE_TOKEN_SECRET: Final = "token_edge"
 RECEIPT_TOPIC: Final = "audit.receipt"
 DEFAULT_POLICY: Final = Path(__file__).with_name("policy.yaml")
 

@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from fastapi.security import HTTPBearer
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from services.ingestion_gate.governance_ledger import QuarantineStatus
@@ -31,7 +30,7 @@ from services.ingestion_gate.quarantine_view import (
 from services.ingestion_gate.receipt_lookup import ReceiptLookup
 from services.ingestion_gate.record_fetcher import FetchTimeoutError
 from sluice_kit.http import IdempotencyKey, ProblemError
-from sluice_kit.http.bearer_tokens import TokenBook
+from sluice_kit.http.access import caller_of
 from sluice_kit.receipts import ReceiptList, ReceiptView
 
 EventId = Annotated[str, Path(min_length=1, max_length=1024)]
@@ -100,10 +99,8 @@ class GateApi:
         lookup: ReceiptLookup,
         quarantine: QuarantineView,
         desk: OperatorDesk,
-        operators: TokenBook,
     ) -> None:
         self.view, self.lookup, self.quarantine, self.desk = view, lookup, quarantine, desk
-        self.operators = operators
 
     def act(
         self,
@@ -116,7 +113,7 @@ class GateApi:
         decision: Decision,
     ) -> ActionAnswer:
         """Release or discard."""
-        caller = self.operators.require(request.headers.get("authorization"))
+        caller = caller_of(request)
         order = Order(
             kind=KINDS[verb],
             quarantine_id=quarantine_id,
@@ -205,9 +202,7 @@ def _quarantine_routes(routes: APIRouter, api: GateApi) -> None:
             raise not_found("NO_SUCH_QUARANTINE", f"no quarantined record {quarantine_id}")
         return found
 
-    secured = [Depends(HTTPBearer(auto_error=False))]
-
-    @routes.post("/quarantine/{quarantine_id}/release", tags=["quarantine"], dependencies=secured)
+    @routes.post("/quarantine/{quarantine_id}/release", tags=["quarantine"])
     def release(
         request: Request,
         response: Response,
@@ -227,7 +222,7 @@ def _quarantine_routes(routes: APIRouter, api: GateApi) -> None:
             )
         )
 
-    @routes.post("/quarantine/{quarantine_id}/discard", tags=["quarantine"], dependencies=secured)
+    @routes.post("/quarantine/{quarantine_id}/discard", tags=["quarantine"])
     def discard(
         request: Request,
         response: Response,

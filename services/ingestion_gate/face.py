@@ -18,10 +18,9 @@ from services.ingestion_gate.record_fetcher import RecordFetcher
 from services.ingestion_gate.verifier import EvidenceReader, EvidenceVerifier
 from sluice_kit.artifacts import ArtifactStore, open_oracle
 from sluice_kit.config import Wiring
-from sluice_kit.http.bearer_tokens import TokenBook
+from sluice_kit.http.access import Access
 from sluice_kit.telemetry import Health
 
-OPERATOR_TOKENS = "operator_tokens"
 PRINCIPAL = "ingestion_gate"
 
 
@@ -54,7 +53,7 @@ def open_face(
         follower.wait,
         max_event_bytes=lambda: view().policy.limits.max_event_bytes,
     )
-    operators = TokenBook.load(wiring.secret_source, OPERATOR_TOKENS)
+    access = Access.load(wiring.secret_source, health)
     verifier = EvidenceVerifier(wiring, view, EvidenceReader(store, open_oracle(wiring)), health)
 
     def close_after(stop: threading.Event) -> None:
@@ -63,7 +62,7 @@ def open_face(
         fetcher.close()
 
     return GateFace(
-        routers=(router(GateApi(view, lookup, quarantine, desk, operators)),),
+        routers=(access.guarded(router(GateApi(view, lookup, quarantine, desk))),),
         background=(follower.run, verifier.run, close_after),
         after_commit=(verifier.nudge,),
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from services.scenario_runner.app import ScenarioRunner
 from services.scenario_runner.settings import DEFAULT_POLICY, SERVICE, Settings, load_policy
 from sluice_kit.config import PolicyError, SecretMissing, WiringError, load_wiring
+from sluice_kit.http.bearer_tokens import TokenFileError
 from sluice_kit.telemetry import configure_logging
 
 
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
             port=wiring.http.port if chosen.http_port is None else chosen.http_port,
         )
         service = ScenarioRunner(settings)
-    except (WiringError, PolicyError, SecretMissing, LookupError) as error:
+    except (WiringError, PolicyError, TokenFileError, SecretMissing, LookupError) as error:
         print(f"scenario_runner: {error}", file=sys.stderr)  # noqa: T201 - before or beside logging
         return 2
     if chosen.rebuild:

@@ -20,6 +20,7 @@ from services.scenario_runner.worker import Worker
 from sluice_contracts import TOPICS
 from sluice_kit.artifacts import SensitiveReport, open_artifacts, open_oracle
 from sluice_kit.http import build_app, serve
+from sluice_kit.http.access import Access
 from sluice_kit.http.endpoint import write_endpoint
 from sluice_kit.telemetry import Health, MetricFamilies, get_logger
 from sluice_kit.workflow import (
@@ -44,6 +45,7 @@ class ScenarioRunner:
         self.settings = settings
         self.health = Health(SERVICE)
         self.metrics = MetricFamilies().service(SERVICE)
+        self._access = Access.load(wiring.secret_source, self.health)
         self.database = Database(DatabaseAddress.from_wiring(wiring), SERVICE, health=self.health)
         options = aiokafka_options(wiring, SERVICE)
         self.workflow = Workflow(
@@ -71,7 +73,7 @@ class ScenarioRunner:
             SERVICE,
             self.health,
             self.metrics,
-            [api.router],
+            [self._access.guarded(api.router)],
             environment=wiring.environment,
             region=wiring.region,
             lifespan=self._lifespan,

@@ -10,6 +10,7 @@ import typer
 from services.world_stream_producer.app import run_service
 from services.world_stream_producer.settings import DEFAULT_POLICY, SERVICE, load_policy
 from sluice_kit.config import PolicyError, SecretMissing, WiringError, load_wiring
+from sluice_kit.http.bearer_tokens import TokenFileError
 from sluice_kit.http.endpoint import write_endpoint
 from sluice_kit.telemetry import configure_logging
 
@@ -33,7 +34,7 @@ def main(
                 wired, rules, on_bound=partial(write_endpoint, wired.state_dir, SERVICE, wired.http.host)
             )
         )
-    except (WiringError, PolicyError, SecretMissing, LookupError) as error:
+    except (WiringError, PolicyError, TokenFileError, SecretMissing, LookupError) as error:
         typer.echo(f"{SERVICE}: {error}", err=True)
         raise typer.Exit(2) from error
 

@@ -22,6 +22,7 @@ from sluice_contracts import TOPICS
 from sluice_kit.artifacts import ArtifactStore, Locator, open_artifacts, open_oracle
 from sluice_kit.config import Wiring
 from sluice_kit.http import build_app, serve, stop_on_signals
+from sluice_kit.http.access import Access
 from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.telemetry import Health, MetricFamilies
@@ -112,7 +113,7 @@ async def run_service(
         SERVICE,
         health,
         metrics,
-        [stream_router(database, supervisor)],
+        [Access.load(wiring.secret_source, health).guarded(stream_router(database, supervisor))],
         version=sluice_version(),
         environment=wiring.environment,
         region=wiring.region,

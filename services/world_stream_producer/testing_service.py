@@ -26,7 +26,7 @@ from services.world_stream_producer.settings import CONTROL_TOPIC, LANE, PRINCIP
 from services.world_stream_producer.testing import ReadyWorld, ready_world, seal_payments
 from sluice_contracts import TOPICS, Decoded, decode
 from sluice_kit.artifacts import open_artifacts, open_oracle
-from sluice_kit.config import Wiring
+from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import client_config
 from sluice_kit.workflow import DatabaseAddress
 
@@ -60,7 +60,10 @@ class ServiceProcess:
                 command, stdout=output, stderr=output, env=os.environ | {"PYTHONUNBUFFERED": "1"}
             )
         port = wait_until(self._bound_port, f"{name} listens")
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
+        token = load_wiring(wiring_file).secret_source.get("token_operator")
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {token}"}, timeout=10
+        )
 
     def _bound_port(self) -> int | None:
         assert self.process.poll() is None, self.log.read_text(encoding="utf-8")[-4000:]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from sluice_cli.demo_traffic import payment_fields
+from sluice_cli.service_calls import GATE
 from sluice_contracts import encode
 from sluice_kit.kafka import idempotent_producer_config
 from tests.faults.proving_ground import ProvingGround
@@ -143,7 +143,7 @@ def test_a_run_takes_no_traffic_before_its_ready_is_proved(
     publisher.put("ready", encode("run_ready", 1, run_ready(ready_id, **pins)), principal="scenario_runner")
 
     def status() -> str | None:
-        runs = httpx.get(f"{ground.fleet.url('ingestion_gate')}/v1/runs", timeout=30).json()["runs"]
+        runs = ground.steps.asked(GATE, "/v1/runs")["runs"]
         return next((item["status"] for item in runs if item["run_id"] == run), None)
 
     until(lambda: status() == "HELD", "the READY to be held")

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from sluice_cli.contracts_commands import contracts_app
 from sluice_cli.policy_commands import policy_app
 from sluice_fleet.fleet import Fleet
-from sluice_fleet.tokens import ensure_tokens
 from sluice_fleet.topology import Topology, services
 from sluice_kit.config import load_wiring
 from sluice_substrate import LocalStack
@@ -27,7 +26,6 @@ MEMBERS = Topology(name="gate-and-edge", members=services("ingestion_gate", "ing
 
 @pytest.fixture(scope="module")
 def deployment(stack: LocalStack, wiring_file: Path, topics_applied: None) -> Iterator[Path]:
-    ensure_tokens(stack.home / "secrets")
     fleet = Fleet(stack.home, MEMBERS)
     fleet.start()
     policy = str(ROOT / "deploy" / "policy" / "ingestion_gate.yaml")

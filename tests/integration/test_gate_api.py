@@ -19,12 +19,12 @@ from sluice_cli.policy_commands import policy_app
 from sluice_cli.receipt_commands import quarantine_app, receipt_app
 from sluice_contracts import encode
 from sluice_fleet import Fleet
-from sluice_fleet.tokens import ensure_tokens, token_file
 from sluice_fleet.topology import Topology, services
 from sluice_kit.artifacts import Locator, open_artifacts, open_oracle
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import idempotent_producer_config
 from sluice_substrate import LocalStack
+from tests.integration.rest_access import assert_guarded
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
 POLICY = Path(__file__).parents[2] / "deploy" / "policy" / "ingestion_gate.yaml"
@@ -44,7 +44,8 @@ class Gate:
         return self.fleet.url("ingestion_gate")
 
     def get(self, path: str, **params: Any) -> httpx.Response:
-        return httpx.get(self.url + path, params=params, timeout=30)
+        headers = {"Authorization": f"Bearer {self._token}"}
+        return httpx.get(self.url + path, params=params, headers=headers, timeout=30)
 
     def act(
         self, verb: str, quarantine_id: str, key: str, *, token: str | None = None, **body: Any
@@ -96,12 +97,11 @@ def eventually(look: Callable[[], Found | None], seconds: float = 40) -> Found:
 
 @pytest.fixture(scope="module")
 def gate(stack: LocalStack, wiring: Wiring, wiring_file: Path, topics_applied: None) -> Iterator[Gate]:
-    ensure_tokens(stack.home / "secrets")
     fleet = Fleet(stack.home, GATE_ONLY)
     fleet.start()
     applied = CliRunner().invoke(policy_app, ["apply", str(POLICY), "--wiring", str(wiring_file), "--json"])
     assert applied.exit_code == 0, applied.output
-    yield Gate(fleet, wiring, token_file(stack.home / "secrets", "operator").read_text().strip())
+    yield Gate(fleet, wiring, wiring.secret_source.get("token_operator"))
     assert fleet.stop() == []
 
 
@@ -136,6 +136,24 @@ def payment(event_id: str, **changes: Any) -> bytes:
 
 def fresh() -> str:
     return f"e-{uuid.uuid4().hex}"
+
+
+class TestAccess:
+    def test_every_route_wants_a_token(self, gate: Gate, wiring: Wiring) -> None:
+        asked = assert_guarded(gate.url, wiring)
+        assert {"GET /v1/receipts/{event_id}", "GET /v1/quarantine/{quarantine_id}", "GET /v1/runs"} < asked
+        assert {"POST /v1/quarantine/{quarantine_id}/release", "GET /v1/policy", "GET /metrics"} < asked
+
+    def test_a_command_with_a_wrong_token_says_what_to_do(
+        self, gate: Gate, wiring_file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SLUICE_OPERATOR_TOKEN", "wrong")
+        listed = CliRunner().invoke(
+            quarantine_app, ["list", "--wiring", str(wiring_file), "--gate-url", gate.url]
+        )
+        assert listed.exit_code == 1
+        assert "UNAUTHENTICATED" in listed.output
+        assert "Authorization: Bearer" in listed.output
 
 
 class TestReceipts:
@@ -244,11 +262,13 @@ class TestQuarantine:
             ("quarantine_discard", "operator", "a test")
         ]
 
-    def test_nothing_is_done_for_who_is_no_operator(self, gate: Gate, run_id: str) -> None:
+    def test_nothing_is_done_for_who_is_no_operator(self, gate: Gate, wiring: Wiring, run_id: str) -> None:
         event_id = fresh()
         gate.put("partner_acme", payment(event_id, run_id=run_id))
         target = gate.quarantined(event_id)["quarantine_id"]
         assert gate.act("release", target, "k", token="wrong").status_code == 401
+        reader = wiring.secret_source.get("token_edge")
+        assert gate.act("release", target, "k", token=reader).status_code == 403
         assert gate.act("release", "0" * 64, "k").status_code == 404
         assert gate.act("release", target, "k", reason="").status_code == 422
         assert gate.get(f"/v1/quarantine/{target}").json()["status"] == "OPEN"

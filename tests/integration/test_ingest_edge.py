@@ -50,7 +50,8 @@ def gate(stack: LocalStack, wiring_file: Path, topics_applied: None) -> Iterator
 def tokens(tmp_path_factory: pytest.TempPathFactory, wiring: Wiring) -> tuple[Wiring, dict[str, str]]:
     """The wiring with a secrets folder of its own, and the token of each publisher in it."""
     folder = tmp_path_factory.mktemp("secrets")
-    (folder / "kafka_edge").write_text(SecretSource(wiring.secrets.dir).get("kafka_edge"))
+    for secret in ("kafka_edge", "token_edge"):
+        (folder / secret).write_text(SecretSource(wiring.secrets.dir).get(secret))
     made = {name: issue_token(name) for name in ("partner_acme", "without_rights")}
     (folder / "edge_tokens").write_text("".join(f"{line}\n" for _, line in made.values()))
     own = wiring.model_copy(update={"secrets": SecretWiring(dir=folder)})

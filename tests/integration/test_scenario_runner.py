@@ -34,6 +34,7 @@ from sluice_kit.telemetry import Health
 from sluice_kit.workflow import Database, DatabaseAddress, aiokafka_options
 from sluice_kit.workflow.testing_link import CuttableLink
 from sluice_oracle import World, seal_world
+from tests.integration.rest_access import assert_guarded
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
 
@@ -65,10 +66,9 @@ def settings_of(wiring: Wiring, **changes: Any) -> Settings:
 class Client:
     """Talks to one instance as one tenant."""
 
-    def __init__(self, port: int, tenant: str) -> None:
-        self.http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", headers={"Sluice-Tenant": tenant}, timeout=30
-        )
+    def __init__(self, port: int, tenant: str, token: str) -> None:
+        headers = {"Sluice-Tenant": tenant, "Authorization": f"Bearer {token}"}
+        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30)
 
     async def submit(
         self, sealed: World, *, key: str | None = None, dry_run: bool = False, **body: Any
@@ -101,7 +101,8 @@ async def instance(settings: Settings, tenant: str) -> AsyncIterator[Client]:
     service = ScenarioRunner(settings)
     stop, bound = asyncio.Event(), asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve(service.build_http(), stop=stop, on_bound=bound.set_result))
-    client = Client(await asyncio.wait_for(bound, 20), tenant)
+    token = settings.wiring.secret_source.get("token_operator")
+    client = Client(await asyncio.wait_for(bound, 20), tenant, token)
     try:
         async with asyncio.timeout(30):
             while True:
@@ -425,6 +426,11 @@ async def test_a_wrong_request_is_told_where(runner: Client, body: dict[str, Any
     assert where in [error["where"] for error in answer.json()["errors"]]
 
 
+async def test_every_route_wants_a_token(runner: Client, wiring: Wiring) -> None:
+    asked = await asyncio.to_thread(assert_guarded, str(runner.http.base_url), wiring)
+    assert {"GET /v1/runs", "POST /v1/runs", "POST /v1/runs/{run_id}/close"} < asked
+
+
 async def test_the_index_is_made_anew_from_the_ledger(wiring: Wiring, world: World, tenant: str) -> None:
     async with instance(settings_of(wiring), tenant) as client:
         ready = (await client.submit(world)).json()["run_id"]
@@ -497,12 +503,12 @@ async def test_nothing_secret_is_in_the_ledger_or_on_the_lane(
 
 
 async def test_the_command_line_submits_waits_shows_and_closes(
-    wiring: Wiring, runner: Client, world: World, tenant: str
+    wiring: Wiring, runner: Client, world: World, tenant: str, wiring_file: Path
 ) -> None:
     url = str(runner.http.base_url)
 
     async def run(*arguments: str) -> tuple[int, Any, str]:
-        command = [*arguments, "--tenant", tenant, "--url", url, "--json"]
+        command = [*arguments, "--tenant", tenant, "--url", url, "--wiring", str(wiring_file), "--json"]
         done = await asyncio.to_thread(CliRunner().invoke, run_app, command)
         return done.exit_code, orjson.loads(done.stdout) if done.stdout else None, done.stderr
 

@@ -23,7 +23,7 @@ from sluice_contracts import Decoded, decode
 from sluice_engine import ReferenceEngine
 from sluice_engine.interface import EngineSpec
 from sluice_kit.artifacts import open_oracle
-from sluice_kit.config import Wiring
+from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.telemetry import Health
 from sluice_kit.workflow import Database, DatabaseAddress, aiokafka_options
 from sluice_oracle import World, seal_world
@@ -81,9 +81,9 @@ async def started(wiring: Path, tenant: str) -> AsyncIterator[Process]:
             assert line, "the service ended before it listened"
             port = orjson.loads(line).get("port", 0) if line.startswith(b"{") else 0
     drain = asyncio.create_task(process.stderr.read())
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{port}", headers={"Sluice-Tenant": tenant}, timeout=20
-    ) as client:
+    token = load_wiring(wiring).secret_source.get("token_operator")
+    headers = {"Sluice-Tenant": tenant, "Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as client:
         try:
             yield Process(process, client)
         finally:

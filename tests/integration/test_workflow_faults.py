@@ -295,10 +295,14 @@ async def test_a_session_that_breaks_in_the_middle_counts_as_away(
     database: Database, error: Exception
 ) -> None:
     await migrate(database, {"kit": "sluice_kit.workflow"})
-    with pytest.raises(DatabaseAwayError, match=type(error).__name__):
+
+    async def broken() -> None:
         async with database.transaction() as tx:
             await tx.execute("create table half (id int)")
             raise error
+
+    with pytest.raises(DatabaseAwayError, match=type(error).__name__):
+        await broken()
     async with database.transaction() as tx:
         assert await tx.fetchval("select to_regclass('half')") is None
 

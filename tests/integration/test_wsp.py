@@ -20,6 +20,7 @@ from services.world_stream_producer.testing_service import (
 from sluice_contracts import derived_id, encode
 from sluice_kit.artifacts import open_artifacts
 from sluice_kit.config import Wiring
+from tests.integration.rest_access import assert_guarded
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
 
@@ -121,6 +122,11 @@ def test_commands_are_refused_with_a_reason(
     assert refused["ended"].json()["code"] == "STREAM_ENDED"
     kinds = {answer.headers["content-type"] for answer in refused.values()}
     assert kinds == {"application/problem+json"}
+
+
+def test_every_route_wants_a_token(service: ServiceProcess, wiring: Wiring) -> None:
+    asked = assert_guarded(str(service.client.base_url), wiring)
+    assert {"GET /v1/streams", "POST /v1/streams/{run_id}/pause", "POST /v1/streams/{run_id}/speed"} < asked
 
 
 def test_several_worlds_stream_at_once_and_do_not_mix(

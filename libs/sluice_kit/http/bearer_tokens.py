@@ -86,14 +86,19 @@ class TokenBook:
                 401,
                 "UNAUTHENTICATED",
                 "the request has no bearer token that this service knows",
-                action="Send 'Authorization: Bearer <token>' with the token that was issued to you.",
+                action="Send 'Authorization: Bearer <token>' with the token that was issued to you; "
+                "`sluice up` keeps those of this machine in secrets/token_<name> of its home.",
                 headers={"WWW-Authenticate": 'Bearer realm="sluice"'},
             )
         return caller
 
 
+def token_line(name: str, token: str, roles: Sequence[str] = ()) -> str:
+    """The line of the secret that makes `token` known; it holds the hash only."""
+    return f"{name} {hashlib.sha256(token.encode()).hexdigest()} {','.join(roles)}".rstrip()
+
+
 def issue_token(name: str, roles: Sequence[str] = ()) -> tuple[str, str]:
     """A new random token and its line for the secret. Hand the token out once; keep the line."""
     token = secrets.token_urlsafe(32)
-    line = f"{name} {hashlib.sha256(token.encode()).hexdigest()} {','.join(roles)}".rstrip()
-    return token, line
+    return token, token_line(name, token, roles)
