@@ -12,8 +12,9 @@ from confluent_kafka.admin import AdminClient
 from rich.console import Console
 from rich.table import Column, Table
 
-from sluice_cli.bus_output import lag_table, progress_bar, reported, show_plan, show_report
+from sluice_cli.bus_output import lag_table, reported, show_plan, show_report
 from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
+from sluice_cli.progress import counting
 from sluice_contracts import TOPICS
 from sluice_kit.artifacts import open_artifacts
 from sluice_kit.config import Wiring, load_wiring
@@ -177,7 +178,7 @@ def replay(  # noqa: PLR0917 - typer makes options of parameters
     with reported():
         settings = load_wiring(wiring)
         consumer = Consumer(replay_consumer_config(settings, principal))
-        with progress_bar("looking for ranges", None) as looking:
+        with counting("looking for ranges") as looking:
             wanted = _selected(consumer, topic, partition, start, end, ranges, ranges_file)
             if run is not None:
                 wanted += of_run(consumer, run, progress=looking)
@@ -189,7 +190,7 @@ def replay(  # noqa: PLR0917 - typer makes options of parameters
         sink = _sink(
             settings, wanted, parquet, to_topic, digest_only=digest_only, apply=apply, as_json=as_json
         )
-        with progress_bar("replaying", sum(item.end - item.start for item in wanted)) as advance:
+        with counting("replaying", sum(item.end - item.start for item in wanted)) as advance:
             report = replay_ranges(consumer, wanted, sink, advance)
         consumer.close()
     identical = None if expect is None else expect == report.digest

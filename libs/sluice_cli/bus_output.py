@@ -1,22 +1,13 @@
-"""How the bus commands show what they found: tables, JSON, progress, errors."""
+"""How the bus commands show what they found: tables, JSON, errors."""
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import orjson
 import typer
 from confluent_kafka import KafkaException
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Column, Table
 
 from sluice_cli.options import print_json
@@ -24,8 +15,6 @@ from sluice_kit.config import SecretMissing, WiringError
 from sluice_kit.kafka import admin as kafka_admin
 from sluice_kit.replay import ReplayError, ReplayReport
 from sluice_kit.replay.lag import ReaderLag
-
-QUIET_SECONDS = 5.0
 
 
 def lag_table(found: Sequence[ReaderLag]) -> Table:
@@ -79,18 +68,6 @@ def show_plan(changes: kafka_admin.Plan, *, as_json: bool, applied: bool) -> Non
 
 
 @contextmanager
-def progress_bar(what: str, offsets: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar over offsets on a terminal; a line every few seconds anywhere else, so it is never silent."""
-    if not sys.stderr.isatty():
-        yield _lines(what, offsets)
-        return
-    columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=offsets)
-        yield lambda count: bar.update(task, completed=count)
-
-
-@contextmanager
 def reported() -> Iterator[None]:
     """Expected failures as one line on standard error and exit code 2."""
     try:
@@ -104,15 +81,3 @@ def reported() -> Iterator[None]:
     except (WiringError, SecretMissing, kafka_admin.OneWriterViolation) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
-
-
-def _lines(what: str, offsets: int | None) -> Callable[[int], None]:
-    last = time.monotonic()
-
-    def report(count: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= QUIET_SECONDS:
-            last = time.monotonic()
-            typer.echo(f"{what}: {count:,}" + (f" of {offsets:,}" if offsets else ""), err=True)
-
-    return report

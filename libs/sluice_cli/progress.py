@@ -4,19 +4,32 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 
 from sluice_fleet.deployment import Report
+
+QUIET_SECONDS = 5.0
+
+
+class Counted(Protocol):
+    """Told how many are done, and of how many where that is known."""
+
+    def __call__(self, done: int, of: int | None = None, /) -> None:
+        """So many are done."""
 
 
 @contextmanager
@@ -46,6 +59,42 @@ def bring_up_progress(*, quiet: bool = False) -> Iterator[Report]:
                 bars.update(tasks[what], completed=1, total=1)
 
         yield report
+
+
+@contextmanager
+def counting(what: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Counted]:
+    """Called with how many are done, and of how many where that was not known before.
+
+    A bar on a terminal, a line every few seconds anywhere else; nothing when `quiet`.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield _counted_lines(what, total, silent=quiet)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done, of=None: bar.update(task, completed=done, total=of)
+
+
+def _counted_lines(what: str, total: int | None, *, silent: bool) -> Counted:
+    last = time.monotonic()
+
+    def report(done: int, of: int | None = None) -> None:
+        nonlocal last
+        if silent or time.monotonic() - last < QUIET_SECONDS:
+            return
+        last = time.monotonic()
+        known = of or total
+        typer.echo(f"{what}: {done:,}" + (f" of {known:,}" if known else ""), err=True)
+
+    return report
 
 
 def _lines(*, silent: bool) -> Report:

@@ -1,18 +1,15 @@
 """`sluice stream status|pause|resume|speed` and `sluice backfill`."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from services.world_stream_producer.backfill import BackfillError, backfill_run
 from sluice_cli.options import DEFAULT_WIRING, AsJson, RunId, Tenant, WiringFile, print_json
+from sluice_cli.progress import counting
 from sluice_cli.service_calls import STREAM_PRODUCER, ServiceCalls, reported
 from sluice_kit.config import load_wiring
 
@@ -83,7 +80,7 @@ def backfill(
 
     What the gate has already is answered DUPLICATE, so repeating this is safe.
     """
-    with reported(BackfillError), _progress(quiet=as_json) as on_progress:
+    with reported(BackfillError), counting("backfill", quiet=as_json) as on_progress:
         summary = backfill_run(load_wiring(wiring), run, tenant=tenant, on_progress=on_progress)
     if as_json:
         print_json(summary.to_dict())
@@ -105,17 +102,6 @@ def _command(
         print_json(answer)
     else:
         Console().print(_table([answer["stream"]]))
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    columns = (TextColumn("backfill"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("backfill", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _table(streams: list[dict[str, Any]]) -> Table:

@@ -13,17 +13,10 @@ from typing import Annotated, Any
 import typer
 import yaml
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
+from sluice_cli.progress import Counted, counting
 from sluice_engine import EngineSpec, ParametersError, ReferenceEngine
 from sluice_kit.artifacts import ArtifactError, ArtifactStore, SealConflict, open_oracle, open_store
 from sluice_kit.config import SecretMissing, WiringError, load_wiring
@@ -98,7 +91,7 @@ def generate(  # noqa: PLR0917 - typer makes options of parameters
         given |= {name: value for name, value in options.items() if value is not None}
         spec = EngineSpec(scenario, seed, given)
 
-        def make(folder: Path, progress: Callable[[int, int | None], None]) -> dict[str, Any]:
+        def make(folder: Path, progress: Counted) -> dict[str, Any]:
             started = time.perf_counter()
             ReferenceEngine().generate(spec, folder, progress)
             return {"generate_seconds": round(time.perf_counter() - started, 3)}
@@ -127,7 +120,7 @@ def import_(  # noqa: PLR0917 - typer makes options of parameters
         rules = load_mapping(mapping)
         kept = rejects or Path(f"{source.stem}.rejects.ndjson")
 
-        def make(folder: Path, progress: Callable[[int, int | None], None]) -> dict[str, Any]:
+        def make(folder: Path, progress: Counted) -> dict[str, Any]:
             started = time.perf_counter()
             outcome = import_world(
                 source, rules, folder, max_rejects=max_rejects, sort=sort, progress=progress
@@ -158,7 +151,7 @@ def seal(
     """Check an unsealed world's gates and seal it. Sealing the same bytes again changes nothing."""
     with _reported(as_json):
         store = _store(wiring, oracle_root)
-        with _progress("sealing", as_json) as progress:
+        with counting("sealing", quiet=as_json) as progress:
             world = _sealed(folder, store, progress)
         _answer(world, {}, as_json)
 
@@ -176,7 +169,7 @@ def verify(
         total = sum(file.bytes for output in opened.manifest.outputs for file in output.files)
         total += sum(gate.evidence.bytes for gate in opened.manifest.gates)
         started = time.perf_counter()
-        with _progress("verifying", as_json) as progress:
+        with counting("verifying", quiet=as_json) as progress:
             report = verify_world(opened, lambda done: progress(done, total))
         seconds = time.perf_counter() - started
         facts = {
@@ -235,7 +228,7 @@ class _RefusedError(Exception):
 
 
 def _made(
-    make: Callable[[Path, Callable[[int, int | None], None]], dict[str, Any]],
+    make: Callable[[Path, Counted], dict[str, Any]],
     verb: str,
     out: Path | None,
     target: tuple[Path, str | None],
@@ -243,7 +236,7 @@ def _made(
 ) -> None:
     """Make a world in `out` and leave it there, or in a folder of the store's file system and seal it."""
     if out is not None:
-        with _progress(verb, as_json) as progress:
+        with counting(verb, quiet=as_json) as progress:
             facts = make(out, progress)
         if as_json:
             print_json({"ok": True, "folder": str(out), **facts})
@@ -253,14 +246,14 @@ def _made(
     store = _store(*target)
     staging = store.local_path(".staging")  # the same file system: files are linked, not copied
     with tempfile.TemporaryDirectory(prefix="world-", dir=staging) as folder:
-        with _progress(verb, as_json) as progress:
+        with counting(verb, quiet=as_json) as progress:
             facts = make(Path(folder), progress)
-        with _progress("sealing", as_json) as progress:
+        with counting("sealing", quiet=as_json) as progress:
             world = _sealed(Path(folder), store, progress)
     _answer(world, facts, as_json)
 
 
-def _sealed(folder: Path, store: ArtifactStore, progress: Callable[[int, int | None], None]) -> World:
+def _sealed(folder: Path, store: ArtifactStore, progress: Counted) -> World:
     steps = iter(range(1, 100))
     outcome = seal_world(folder, store, datetime.now(UTC), lambda _: progress(next(steps), 3))
     if isinstance(outcome, SealConflict):
@@ -322,25 +315,6 @@ def _print_tables(about: dict[str, Any], facts: dict[str, Any]) -> None:
     for name, value in facts.items():
         if value not in (None, {}):
             console.print(f"{name.replace('_', ' ')}: {value}")
-
-
-@contextmanager
-def _progress(verb: str, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on standard error; nothing where the answer is for a machine."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
-        task = bar.add_task(verb, total=None)
-
-        def advance(done: int, total: int | None) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield advance
 
 
 @contextmanager
