@@ -38,20 +38,15 @@ def start(home: Home, jars: list[Path], at: BrokerPorts, principals: Iterable[st
     log = home.log(NAME)
     log_start = processes.log_size(log)
     command = _command(home, jars, "kafka.Kafka", str(properties))
-    record = processes.spawn(command, mark=mark(home), log=log, environment=processes.clean_environment())
-    try:
-        processes.wait_ready(
-            record,
-            lambda: ports.answers(at.client) and b"Kafka Server started" in _tail(log, log_start),
-            name="the Kafka broker",
-            log=log,
-            log_start=log_start,
-            seconds=_START_SECONDS,
-        )
-    except StartFailed:
-        processes.stop(record, [(signal.SIGKILL, 5)])
-        raise
-    return record
+    return processes.start(
+        command,
+        lambda: ports.answers(at.client) and b"Kafka Server started" in _tail(log, log_start),
+        name="the Kafka broker",
+        seconds=_START_SECONDS,
+        mark=mark(home),
+        log=log,
+        environment=processes.clean_environment(),
+    )
 
 
 def stop(record: ProcessRecord) -> bool:

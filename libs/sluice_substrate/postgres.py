@@ -57,28 +57,23 @@ def start(home: Home, port: int) -> ProcessRecord:
     _drop_stale_pid(data)
     options = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
     command = [*account.prefix, str(programs / "postgres"), "-D", str(data), "-p", str(port), *options]
-    log = home.log(NAME)
     for attempt in range(20):
-        log_start = processes.log_size(log)
-        record = processes.spawn(
-            command, mark=mark(home), log=log, environment=_environment(), **account.options
-        )
         try:
-            processes.wait_ready(
-                record,
+            return processes.start(
+                command,
                 lambda: _accepts(port),
                 name="PostgreSQL",
-                log=log,
-                log_start=log_start,
                 seconds=_START_SECONDS,
+                mark=mark(home),
+                log=home.log(NAME),
+                environment=_environment(),
+                end=[(signal.SIGQUIT, 3), (signal.SIGKILL, 3)],
+                **account.options,
             )
         except StartFailed as error:
-            processes.stop(record, [(signal.SIGQUIT, 3), (signal.SIGKILL, 3)])
             # children of a killed server leave within a moment
             if _LEFTOVER not in str(error) or attempt == 19:
                 raise
-        else:
-            return record
     raise AssertionError("unreachable")
 
 

@@ -113,6 +113,32 @@ def wait_ready(
         time.sleep(0.03)
 
 
+def start(
+    command: Sequence[str],
+    ready: Callable[[], bool],
+    *,
+    name: str,
+    seconds: float,
+    mark: str,
+    log: Path,
+    environment: Mapping[str, str],
+    end: Sequence[tuple[signal.Signals, float]] = ((signal.SIGKILL, 5),),
+    **options: object,
+) -> ProcessRecord:
+    """`spawn`, then wait until it is ready; one that does not get there is ended by `end`.
+
+    Raises StartFailed (PortLost).
+    """
+    log_start = log_size(log)
+    record = spawn(command, mark=mark, log=log, environment=environment, **options)
+    try:
+        wait_ready(record, ready, name=name, log=log, log_start=log_start, seconds=seconds)
+    except StartFailed:
+        stop(record, end)
+        raise
+    return record
+
+
 def failure(what: str, log: Path, log_start: int) -> StartFailed:
     """An error that names the log and quotes its last lines; PortLost when a port was the reason."""
     with log.open("rb") as stream:

@@ -45,22 +45,15 @@ def start(home: Home, archive: Path, port: int) -> ProcessRecord:
         str(runner),
     ]
     command = java(mark=mark(home), arguments=arguments, heap_mib=HEAP_MIB, start_heap_mib=START_HEAP_MIB)
-    log = home.log(NAME)
-    log_start = processes.log_size(log)
-    record = processes.spawn(command, mark=mark(home), log=log, environment=processes.clean_environment())
-    try:
-        processes.wait_ready(
-            record,
-            lambda: answers(port),
-            name="the schema registry",
-            log=log,
-            log_start=log_start,
-            seconds=_START_SECONDS,
-        )
-    except StartFailed:
-        processes.stop(record, [(signal.SIGKILL, 5)])
-        raise
-    return record
+    return processes.start(
+        command,
+        lambda: answers(port),
+        name="the schema registry",
+        seconds=_START_SECONDS,
+        mark=mark(home),
+        log=home.log(NAME),
+        environment=processes.clean_environment(),
+    )
 
 
 def stop(record: ProcessRecord) -> bool:
