@@ -6,10 +6,8 @@ import asyncio
 import random
 import signal
 import sys
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +15,17 @@ import httpx
 import orjson
 import pytest
 import yaml
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from services.scenario_runner.settings import LANE
 from sluice_contracts import Decoded, decode
-from sluice_engine import ReferenceEngine
-from sluice_engine.interface import EngineSpec
-from sluice_kit.artifacts import open_oracle
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.telemetry import Health
-from sluice_kit.workflow import Database, DatabaseAddress, aiokafka_options
-from sluice_oracle import World, seal_world
+from sluice_kit.testing.waiting import eventually
+from sluice_kit.workflow import Database, DatabaseAddress
+from sluice_oracle import World
+from tests.integration.scenario_runner.bus import on_topic
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.usefixtures("topics_applied")]
-LANE = "ingress.scenario_runner"
 
 
 class Process:
@@ -52,13 +48,12 @@ class Process:
         run_id: str = answer.json()["run_id"]
         return run_id
 
-    async def until(self, path: str, condition: Any) -> Any:
-        async with asyncio.timeout(30):
-            while True:
-                document = (await self.client.get(path)).json()
-                if condition(document):
-                    return document
-                await asyncio.sleep(0.05)
+    async def until(self, path: str, condition: Callable[[Any], bool]) -> Any:
+        async def look() -> Any:
+            document = (await self.client.get(path)).json()
+            return document if condition(document) else None
+
+        return await eventually(look, path, 30)
 
 
 @asynccontextmanager
@@ -93,36 +88,11 @@ async def started(wiring: Path, tenant: str) -> AsyncIterator[Process]:
             await drain
 
 
-@pytest.fixture
-def world(wiring: Wiring, tmp_path: Path) -> World:
-    spec = EngineSpec("baseline", 23, {"events": 200, "customers": 20, "terminals": 40, "days": 2})
-    ReferenceEngine().generate(spec, tmp_path / "world", lambda _done, _all: None)
-    sealed = seal_world(tmp_path / "world", open_oracle(wiring), datetime(2026, 1, 1, tzinfo=UTC))
-    assert isinstance(sealed, World)
-    return sealed
-
-
 async def ready_on_lane(wiring: Wiring, tenant: str) -> dict[str, set[bytes]]:
     """The READYs of a tenant on the lane: event id to the different bytes it came with."""
-    consumer = AIOKafkaConsumer(
-        **aiokafka_options(wiring, "admin"), group_id=None, isolation_level="read_committed"
-    )
-    await consumer.start()
-    await consumer.beginning_offsets([TopicPartition(LANE, 0)])
-    partitions = [TopicPartition(LANE, number) for number in consumer.partitions_for_topic(LANE) or ()]
-    ends = await consumer.end_offsets(partitions)
-    consumer.assign(partitions)
-    for partition in partitions:
-        consumer.seek(partition, 0)
     found: dict[str, set[bytes]] = {}
-    async with asyncio.timeout(20):
-        while any([await consumer.position(partition) < end for partition, end in ends.items()]):
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                for record in records:
-                    decoded = decode(record.value)
-                    if isinstance(decoded, Decoded) and decoded.fields["tenant"] == tenant:
-                        found.setdefault(decoded.fields["event_id"], set()).add(record.value)
-    await consumer.stop()
+    for value, fields in await on_topic(wiring, LANE, tenant):
+        found.setdefault(fields["event_id"], set()).add(value)
     return found
 
 
@@ -146,10 +116,15 @@ def deaf_wiring(wiring_file: Path, tmp_path: Path) -> Path:
     return path
 
 
+async def said(wiring: Wiring, tenant: str, count: int) -> dict[str, set[bytes]] | None:
+    """The READYs of a tenant once there are `count` and nothing waits in the outbox."""
+    found = await ready_on_lane(wiring, tenant)
+    return found if len(found) >= count and await outbox_of(wiring, tenant) == 0 else None
+
+
 async def test_killed_between_outbox_and_lane_it_says_ready_once_after_the_restart(
-    wiring: Wiring, wiring_file: Path, world: World, deaf_wiring: Path
+    wiring: Wiring, wiring_file: Path, world: World, tenant: str, deaf_wiring: Path
 ) -> None:
-    tenant = f"t-{uuid.uuid4().hex[:12]}"
     async with started(deaf_wiring, tenant) as runner:
         await runner.until("/health", lambda report: any(c["name"] == "database" for c in report["checks"]))
         run_id = await runner.submit(world, 1)
@@ -161,21 +136,15 @@ async def test_killed_between_outbox_and_lane_it_says_ready_once_after_the_resta
 
     async with started(wiring_file, tenant) as runner:
         view = await runner.until(f"/v1/runs/{run_id}", lambda view: view.get("state") == "READY")
-        async with asyncio.timeout(30):
-            while True:
-                found = await ready_on_lane(wiring, tenant)
-                if found:
-                    break
-                await asyncio.sleep(0.1)
+        found = await eventually(lambda: said(wiring, tenant, 1), "READY on the lane", 30)
     assert found.keys() == {view["ready_event_id"]}
     assert all(len(values) == 1 for values in found.values())
     assert await outbox_of(wiring, tenant) == 0
 
 
 async def test_killed_at_any_moment_every_run_becomes_ready_with_one_event(
-    wiring: Wiring, wiring_file: Path, world: World
+    wiring: Wiring, wiring_file: Path, world: World, tenant: str
 ) -> None:
-    tenant = f"t-{uuid.uuid4().hex[:12]}"
     moments = random.Random(7)
     run_ids = []
     for death in range(3):
@@ -190,12 +159,7 @@ async def test_killed_at_any_moment_every_run_becomes_ready_with_one_event(
             await runner.until(f"/v1/runs/{run_id}", lambda view: view.get("state") == "READY")
             for run_id in run_ids
         ]
-        async with asyncio.timeout(60):
-            while True:
-                found = await ready_on_lane(wiring, tenant)
-                if len(found) >= len(run_ids) and await outbox_of(wiring, tenant) == 0:
-                    break
-                await asyncio.sleep(0.2)
+        found = await eventually(lambda: said(wiring, tenant, len(run_ids)), "every READY on the lane")
     assert found.keys() == {view["ready_event_id"] for view in views}
     assert all(len(values) == 1 for values in found.values())  # sent twice at most, with the same bytes
     assert {view["revision"] for view in views} == {3}
