@@ -52,7 +52,7 @@ class Story:
 
 
 class Bars:
-    """Named bars; without a terminal, a line every three seconds."""
+    """Named bars; without a terminal, a line every three seconds for each that moves."""
 
     def __init__(self, progress: Progress, console: Console, *, terminal: bool) -> None:
         self._progress = progress
@@ -60,16 +60,20 @@ class Bars:
         self._terminal = terminal
         self._tasks: dict[str, TaskID] = {}
         self._began: dict[str, float] = {}
-        self._said = time.monotonic()
+        self._said: dict[str, tuple[float, int]] = {}
 
-    def show(self, name: str, done: int, total: int) -> None:
-        """Set a bar."""
+    def show(self, name: str, done: int, total: int | None) -> None:
+        """Set a bar; `total` is None while nobody knows."""
         now = time.monotonic()
         began = self._began.setdefault(name, now)
         rate = f"{done / (now - began):,.0f}/s" if now - began > 0.5 else ""
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total, rate=rate)
-        self._progress.update(self._tasks[name], completed=min(done, total), total=total, rate=rate)
-        if not self._terminal and now - self._said > LINE_SECONDS:
-            self._said = now
-            self._console.print(f"    {name}: {done:,} of {total:,} {rate}")
+        self._progress.update(
+            self._tasks[name], completed=done if total is None else min(done, total), total=total, rate=rate
+        )
+        said_at, said = self._said.setdefault(name, (now, 0))
+        if not self._terminal and now - said_at > LINE_SECONDS and done != said:
+            self._said[name] = (now, done)
+            of = "" if total is None else f" of {total:,}"
+            self._console.print(f"    {name}: {done:,}{of} {rate}")

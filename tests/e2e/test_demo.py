@@ -1,20 +1,18 @@
 """The demo as a stranger runs it: one command, one JSON object on the last line, nothing left behind."""
 
-import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from tests.e2e.demo_process import last_line, run_demo
 from tests.faults.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.timeout(600)]
 EVENTS = 5_000
-ROOT = Path(__file__).parents[2]
 COUNTS = ("sent", "admitted", "duplicates", "quarantined", "missing", "receipts")
 
 
@@ -25,17 +23,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(home: Path) -> subprocess.CompletedProcess[str]:
-    sluice = "from sluice_cli.main import main; main()"
-    command = [sys.executable, "-c", sluice, "demo", "--json", "--events", str(EVENTS), "--home", str(home)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=570, check=False)
+    return run_demo("--json", "--events", str(EVENTS), "--home", str(home))
 
 
 @pytest.fixture(scope="module")
 def outcome(finished: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-3000:]
-    content = json.loads(finished.stdout.splitlines()[-1])
-    assert isinstance(content, dict)
-    return content
+    return last_line(finished)
 
 
 def test_the_last_line_has_the_promised_shape(outcome: dict[str, Any]) -> None:

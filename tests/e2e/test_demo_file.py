@@ -1,0 +1,67 @@
+"""The demo on a file of the user's own: every row of it is sealed, streamed, admitted and counted."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from tests.e2e.demo_process import ROOT, last_line, run_demo
+from tests.e2e.payment_files import SHOP_MAPPING, write_handbook_rows, write_shop_rows
+
+pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.timeout(600)]
+
+HANDBOOK_MAPPING = ROOT / "deploy/mappings/handbook.yaml"
+HANDBOOK = os.environ.get("SLUICE_HANDBOOK")
+ROWS = 4_000
+BAD_ROWS = 3
+OUTSIDE = {"admitted": 9, "duplicates": 4, "quarantined": 5}
+"""What the demo's own outside publishers add, the HTTP client included."""
+
+
+def assert_every_row_is_counted(answer: dict[str, Any], rows: int) -> None:
+    topics = answer["topics"]
+    assert answer["world"]["payments"] == rows
+    assert (topics["ingress.world_stream_producer"], topics["ingress.backfill"]) == (rows, rows)
+    assert topics["traffic.payment"] == rows + OUTSIDE["admitted"]
+    assert (answer["missing"], answer["quarantined"]) == (0, OUTSIDE["quarantined"])
+    assert answer["duplicates"] == rows + OUTSIDE["duplicates"]
+    assert answer["sent"] == answer["admitted"] + answer["duplicates"] + answer["quarantined"]
+    assert answer["receipts"] == answer["sent"]
+    assert answer["replay"]["identical"] is True
+    assert answer["replay"]["events"] >= rows
+
+
+def test_a_parquet_file_goes_all_the_way(tmp_path: Path) -> None:
+    source = tmp_path / "transactions.parquet"
+    write_handbook_rows(source, ROWS)
+    options = ["--file", str(source), "--mapping", str(HANDBOOK_MAPPING)]
+    answer = last_line(run_demo(*options, "--home", str(tmp_path / "home"), "--json"))
+    assert_every_row_is_counted(answer, ROWS)
+    assert answer["gate_killed"] is True
+    assert (answer["world"]["file"], answer["world"]["rejected"]) == (source.name, 0)
+
+
+def test_a_csv_file_out_of_order_and_with_bad_rows_goes_all_the_way(tmp_path: Path) -> None:
+    source, mapping, home = tmp_path / "till.csv", tmp_path / "till.yaml", tmp_path / "home"
+    write_shop_rows(source, ROWS, without_price=BAD_ROWS)
+    mapping.write_text(SHOP_MAPPING, encoding="utf-8")
+    options = ["--file", str(source), "--mapping", str(mapping), "--sort", "--max-rejects", "0.01"]
+    answer = last_line(run_demo(*options, "--no-chaos", "--home", str(home), "--json"))
+    assert_every_row_is_counted(answer, ROWS - BAD_ROWS)
+    assert answer["gate_killed"] is False
+    assert (answer["world"]["rows"], answer["world"]["rejected"]) == (ROWS, BAD_ROWS)
+    rejects = [orjson.loads(line) for line in (home / "rejects.ndjson").read_bytes().splitlines()]
+    assert [reject["reasons"][0]["value"] for reject in rejects] == ["PRICE=n/a"] * BAD_ROWS
+
+
+@pytest.mark.skipif(HANDBOOK is None, reason="SLUICE_HANDBOOK names no copy of the handbook's transactions")
+@pytest.mark.timeout(3600)
+def test_every_payment_of_the_handbook_goes_all_the_way(tmp_path: Path) -> None:
+    source = Path(str(HANDBOOK))
+    options = ["--file", str(source), "--mapping", str(HANDBOOK_MAPPING)]
+    answer = last_line(run_demo(*options, "--home", str(tmp_path / "home"), "--json", seconds=3500))
+    assert_every_row_is_counted(answer, pq.read_metadata(source).num_rows)
+    assert answer["gate_killed"] is True
