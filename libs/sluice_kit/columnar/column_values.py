@@ -5,19 +5,26 @@ from itertools import compress
 
 import numpy as np
 
-from sluice_kit.columnar.lockstep import Column, Mask, NumberColumn, TextColumn
+from sluice_kit.columnar.joined_values import Mask
+from sluice_kit.columnar.lockstep import Column, NumberColumn, TextColumn
 
 
 class ColumnValues:
-    """Columns of the same rows by dotted path, over one text (latin-1: a character is a byte)."""
+    """Columns of `count` rows by dotted path, over one text (latin-1: a character is a byte).
 
-    __slots__ = ("_columns", "_numbers", "_text", "_texts")
+    Lists that are handed out are shared: they must not be changed.
+    """
 
-    def __init__(self, text: str, columns: Mapping[str, Column]) -> None:
+    __slots__ = ("_columns", "_numbers", "_text", "_texts", "constants", "count")
+
+    def __init__(self, text: str, columns: Mapping[str, Column], count: int) -> None:
         self._text = text
         self._columns = columns
         self._texts: dict[str, list[str | None]] = {}
         self._numbers: dict[str, list[int | None]] = {}
+        self.count = count
+        self.constants: dict[str, str] = {}
+        """Paths whose text is the same in all rows, as far as that was found out."""
 
     def text_column(self, path: str) -> TextColumn:
         """Where the texts of a field stand; raises KeyError for a path that is no text of this contract."""
@@ -34,22 +41,29 @@ class ColumnValues:
         return column
 
     def texts(self, path: str) -> list[str | None]:
-        """One text a row, None for a null; raises as text_column. The list is shared: do not change it."""
+        """One text a row, None for a null; raises as text_column."""
         texts = self._texts.get(path)
         if texts is None:
             column, text = self.text_column(path), self._text
-            bounds = zip(column.starts.tolist(), column.ends.tolist(), strict=True)
-            if column.nulls is None:
+            if path in self.constants:
+                texts = [self.constants[path]] * self.count
+            elif column.nulls is None:
+                bounds = zip(column.starts.tolist(), column.ends.tolist(), strict=True)
                 texts = [text[start:end] for start, end in bounds]
             elif column.nulls.all():
-                texts = [None] * len(column.nulls)
+                texts = [None] * self.count
             else:
+                bounds = zip(column.starts.tolist(), column.ends.tolist(), strict=True)
                 texts = [text[start:end] if end else None for start, end in bounds]
             self._texts[path] = texts
         return texts
 
+    def remember_texts(self, path: str, texts: list[str | None]) -> None:
+        """Take the texts of a field from one who has them already."""
+        self._texts[path] = texts
+
     def numbers(self, path: str) -> list[int | None]:
-        """One number a row, None for a null; raises as number_column. The list is shared, as above."""
+        """One number a row, None for a null; raises as number_column."""
         numbers = self._numbers.get(path)
         if numbers is None:
             column = self.number_column(path)
@@ -72,7 +86,9 @@ class ColumnValues:
     def pick(self, wanted: Mask) -> "ColumnValues":
         """The same of the wanted rows alone."""
         rows = np.flatnonzero(wanted)
-        picked = ColumnValues(self._text, {path: column.take(rows) for path, column in self._columns.items()})
+        columns = {path: column.take(rows) for path, column in self._columns.items()}
+        picked = ColumnValues(self._text, columns, len(rows))
+        picked.constants = self.constants
         flags = wanted.tolist()
         picked._texts = {path: list(compress(texts, flags)) for path, texts in self._texts.items()}
         picked._numbers = {path: list(compress(values, flags)) for path, values in self._numbers.items()}

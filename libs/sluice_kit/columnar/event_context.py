@@ -1,17 +1,20 @@
 """The context of an event: what all events of one run share. One object a run, as far as memory is kept."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from itertools import repeat
 from typing import Final, NamedTuple
 
+import numpy as np
 import orjson
 
 from sluice_kit.columnar.column_values import ColumnValues
+from sluice_kit.columnar.joined_values import JoinedValues, Mask
+from sluice_kit.columnar.lockstep import TextColumn
 from sluice_kit.columnar.read_plan import PINS, ReadPlan, TextField
 
 _REMEMBERED: Final = 1024
-"""Contexts kept for a contract; more than that in one batch is a flood, and remembering it would not help."""
+"""Contexts kept for a contract. More than that at once are a flood, and remembering it would not help."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,11 +31,24 @@ class EventContext:
     seed: int | None
 
 
-class KnownContext(NamedTuple):
-    """A context, and the state of its events' payload hashes when all but time and payload has gone in."""
+class RowContexts(NamedTuple):
+    """What the pins of the rows say; nothing for the rows that are not `sound`, where a pin breaks a rule.
 
+    `hash_heads` are the states of the payload hashes into which all but time and payload has gone.
+    """
+
+    contexts: list[EventContext]
+    hash_heads: "list[hashlib._Hash]"
+    sound: Mask
+
+
+class _Known(NamedTuple):
     context: EventContext
     hash_head: "hashlib._Hash"
+    sound: bool
+
+
+_REFUSED: Final = _Known(EventContext("", 0, "", "", "", "", "", None), hashlib.sha256(), sound=False)
 
 
 class ContextCache:
@@ -40,32 +56,41 @@ class ContextCache:
 
     def __init__(self, plan: ReadPlan) -> None:
         self._event_type = plan.contract.event_type
-        self._pins = [field for field in plan.fields if field.path in PINS]
-        self._known: dict[bytes, KnownContext] = {}
+        self._fields = [field for field in plan.fields if field.path in PINS]
+        self._known: dict[bytes, _Known] = {}
 
-    def resolve(self, blocks: Sequence[bytes], values: ColumnValues) -> dict[bytes, KnownContext | None]:
-        """The context of each distinct block, None where its pins are not allowed.
+    def resolve(self, pins: TextColumn, columns: ColumnValues, values: JoinedValues) -> RowContexts:
+        """The context of each row; `pins` is where the bytes of its pins stand."""
+        count, octets = columns.count, values.octets
+        starts = pins.starts.tolist()
+        first = octets[starts[0] : int(pins.ends[0])]
+        same_length = bool((pins.ends - pins.starts == len(first)).all())
+        if same_length and all(map(octets.startswith, repeat(first), starts)):
+            context, head, sound = self._find(first, 0, columns)
+            return RowContexts([context] * count, [head] * count, np.full(count, sound))
+        blocks = [octets[start:end] for start, end in zip(starts, pins.ends.tolist(), strict=True)]
+        some_row = dict(zip(blocks, range(count), strict=True))
+        known = {block: self._find(block, row, columns) for block, row in some_row.items()}
+        found = [known[block] for block in blocks]
+        sound_rows = np.fromiter((item.sound for item in found), np.bool_, count)
+        return RowContexts([item.context for item in found], [item.hash_head for item in found], sound_rows)
 
-        `blocks` are the bytes of the pins, one a row; `values` are the rows' columns.
-        """
-        found: dict[bytes, KnownContext | None] = {block: self._known.get(block) for block in set(blocks)}
-        if None in found.values():
-            rows = dict(zip(blocks, range(len(blocks)), strict=True))
-            for block, known in found.items():
-                if known is None:
-                    found[block] = self._learn(block, rows[block], values)
-        return found
+    def _find(self, block: bytes, row: int, columns: ColumnValues) -> _Known:
+        known = self._known.get(block)
+        if known is None:
+            known = self._make(row, columns)
+            if known.sound:
+                if len(self._known) >= _REMEMBERED:
+                    self._known = {}
+                self._known[block] = known
+        return known
 
-    def _learn(self, block: bytes, row: int, values: ColumnValues) -> KnownContext | None:
-        pins = {field.path: values.value(field.path, row) for field in self._pins}
-        for field in self._pins:
+    def _make(self, row: int, columns: ColumnValues) -> _Known:
+        pins = {field.path: columns.value(field.path, row) for field in self._fields}
+        for field in self._fields:
             text = pins[field.path]
-            if isinstance(text, str) and isinstance(field, TextField) and not field.check.accepts(text):
-                return None
+            if isinstance(field, TextField) and isinstance(text, str) and not field.check.accepts(text):
+                return _REFUSED
         context = EventContext(event_type=self._event_type, **pins)  # type: ignore[arg-type]
         head = orjson.dumps(astuple(context))[:-1] + b","
-        known = KnownContext(context, hashlib.sha256(head))
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[block] = known
-        return known
+        return _Known(context, hashlib.sha256(head), sound=True)

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Octets = npt.NDArray[np.uint8]
-Positions = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-
-PADDING: Final = b"\x00" * 16
-"""Stands behind the last row: where an index that ran away reads."""
+from sluice_kit.columnar.joined_values import JoinedValues, Mask, Octets, Positions, Windows
 
 _CONTINUED: Final = np.uint8(0x80)
-_NEITHER_BRANCH: Final = np.uint8(0xFD)  # 0 is null, 2 is the value
+_NULL: Final = b"\x00"
+_VALUE: Final = b"\x02"
+_NEITHER_BRANCH: Final = np.uint8(0xFD)
 _ODD: Final = np.uint8(1)  # a negative number, zigzag coded
 _ONE: Final = np.uint64(1)
 _STOPS: Final = np.uint64(0x8080808080808080)
 _GROUPS: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
-_WINDOW: Final = np.arange(8)
+_PAIRS: Final = tuple(
+    (np.uint64(shift), np.uint64(low), np.uint64(low << 8 * shift))
+    for shift, low in ((1, 0x007F007F007F007F), (2, 0x00003FFF00003FFF), (4, 0x000000000FFFFFFF))
+)
+"""How far the higher of two neighbours moves down, the bits of the lower ones, those of the higher ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +56,17 @@ Column = TextColumn | NumberColumn
 
 
 class LockstepReader:
-    """Reads fields of the rows from `starts` (n,) to `ends` (n,), positions in `octets`; n is 1 or more.
+    """Reads fields of the rows from `starts` (n,) to `ends` (n,), places in `values`; n is 1 or more.
 
-    `octets` ends with PADDING. Texts of 8 KiB and more count as faults: they belong to rows that are few.
+    Texts of 8 KiB and more count as faults: they belong to rows that are few.
     """
 
-    def __init__(self, octets: Octets, starts: Positions, ends: Positions) -> None:
-        self._octets = octets
+    def __init__(self, values: JoinedValues, starts: Positions, ends: Positions) -> None:
+        self._values = values
         self._ends = ends
         self._faults = np.zeros(len(starts), np.uint8)
+        self._all_null = _NULL * len(starts)
+        self._no_null = _VALUE * len(starts)
         self.at = starts
 
     def whole(self) -> Mask:
@@ -74,11 +76,8 @@ class LockstepReader:
 
     def constant_text(self, text: str) -> TextColumn:
         """Read a text that has to be the same in all rows; shorter than 64 characters, ASCII."""
-        wanted = np.frombuffer(bytes([len(text) << 1]) + text.encode("ascii"), np.uint8)
-        found = self._octets.take(self.at[:, None] + np.arange(len(wanted)), mode="clip")
-        same = found == wanted
-        if not same.all():
-            self._faults |= ~same.all(axis=1)
+        wanted = bytes([len(text) << 1]) + text.encode("ascii")
+        self._faults |= ~self._values.holds(wanted, self.at)
         starts = self.at + 1
         self.at = self.at + len(wanted)
         return TextColumn(starts, self.at, None)
@@ -90,13 +89,9 @@ class LockstepReader:
             nowhere = np.zeros(len(self.at), np.int64)
             return TextColumn(nowhere, nowhere, nulls)
         starts, ends, faults = self._bounds()
+        self._advance(ends, faults, nulls)
         if nulls is not None:
-            faults[nulls] = 0
-            self.at = np.where(nulls, self.at, ends)
             starts[nulls] = ends[nulls] = 0
-        else:
-            self.at = ends
-        self._faults |= faults
         return TextColumn(starts, ends, nulls)
 
     def number(self, *, nullable: bool) -> NumberColumn:
@@ -105,50 +100,64 @@ class LockstepReader:
         if nulls is not None and nulls.all():
             return NumberColumn(np.zeros(len(self.at), np.int64), nulls)
         values, ends, faults = self._numbers()
-        if nulls is not None:
-            faults[nulls] = 0
-            self.at = np.where(nulls, self.at, ends)
-        else:
-            self.at = ends
-        self._faults |= faults
+        self._advance(ends, faults, nulls)
         return NumberColumn(values, nulls)
 
+    def _advance(self, ends: Positions, faults: Octets | None, nulls: Mask | None) -> None:
+        """Move all rows to `ends` and note their faults; where the value is null, nothing was read."""
+        if nulls is None:
+            self.at = ends
+        else:
+            self.at = np.where(nulls, self.at, ends)
+            if faults is not None:
+                faults[nulls] = 0
+        if faults is not None:
+            self._faults |= faults
+
     def _branch(self) -> Mask | None:
-        branch = self._octets.take(self.at, mode="clip")
+        """The rows that are null, None when no row is."""
+        branch = self._values.octets_at(self.at)
         self.at = self.at + 1
-        self._faults |= branch & _NEITHER_BRANCH
-        return None if branch.min() else branch == 0
+        found = branch.tobytes()
+        if found == self._no_null:
+            return None
+        if found != self._all_null:
+            self._faults |= branch & _NEITHER_BRANCH
+        nulls: Mask = branch == 0
+        return nulls
 
     def _bounds(self) -> tuple[Positions, Positions, Octets]:
         """Starts, ends and faults of strings; a length is one byte or two."""
-        first = self._octets.take(self.at, mode="clip")
+        first = self._values.octets_at(self.at)
         faults: Octets = first & _ODD
-        if first.max() < _CONTINUED:
+        if first.tobytes().isascii():
             starts = self.at + 1
             return starts, starts + (first >> 1), faults
-        second = self._octets.take(self.at + 1, mode="clip")
-        longer = first >= _CONTINUED
-        second *= longer
+        longer = first >> 7
+        second = self._values.octets_at(self.at + 1) * longer
         faults |= second & _CONTINUED
-        starts = self.at + 1 + longer
-        lengths = ((first & 0x7F) >> 1) + (second.astype(np.int64) << 6)
+        starts = self.at + 1
+        starts += longer
+        lengths = second.astype(np.int64) << 6
+        lengths += (first & 0x7F) >> 1
         return starts, starts + lengths, faults
 
-    def _numbers(self) -> tuple[Positions, Positions, Octets]:
+    def _numbers(self) -> tuple[Positions, Positions, Octets | None]:
         """Values, ends and faults of numbers: the 7-bit groups of eight bytes are joined at once."""
-        first = self._octets.take(self.at, mode="clip")
-        faults = np.zeros(len(first), np.uint8)
-        if first.max() < _CONTINUED:
-            return _signed(first.astype(np.uint64)), self.at + 1, faults
-        window = self._octets.take(self.at[:, None] + _WINDOW, mode="clip").view("<u8")[:, 0]
+        first = self._values.octets_at(self.at)
+        if first.tobytes().isascii():
+            return _signed(first.astype(np.uint64)), self.at + 1, None
+        window = self._values.windows_at(self.at)
         stops = ~window & _STOPS
         below_stop = (stops & (~stops + _ONE)) - _ONE  # all bits when no byte of the eight is the last
         zigzag = _joined(window & below_stop & _GROUPS)
         ends = self.at + ((np.bitwise_count(below_stop) + 1) >> 3)
-        if not stops.all():
+        faults = None
+        if np.count_nonzero(stops) < len(stops):
             longer = np.flatnonzero(stops == 0)
-            ninth = self._octets.take(self.at[longer] + 8, mode="clip")
-            tenth = self._octets.take(self.at[longer] + 9, mode="clip") * (ninth >= _CONTINUED)
+            faults = np.zeros(len(stops), np.uint8)
+            ninth = self._values.octets_at(self.at[longer] + 8)
+            tenth = self._values.octets_at(self.at[longer] + 9) * (ninth >= _CONTINUED)
             faults[longer] = tenth & 0xFE  # beyond 64 bits
             zigzag[longer] |= (ninth & 0x7F).astype(np.uint64) << np.uint64(56)
             zigzag[longer] |= tenth.astype(np.uint64) << np.uint64(63)
@@ -163,13 +172,12 @@ def _taken(nulls: Mask | None, rows: Positions) -> Mask | None:
     return left if left.any() else None
 
 
-def _joined(groups: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _joined(groups: Windows) -> Windows:
     """Join eight 7-bit groups, in pairs, three times."""
-    for shift, low in ((1, 0x007F007F007F007F), (2, 0x00003FFF00003FFF), (4, 0x000000000FFFFFFF)):
-        kept = np.uint64(low)
-        groups = (groups & kept) | ((groups & ~kept) >> np.uint64(shift))
+    for shift, low, high in _PAIRS:
+        groups = (groups & low) | ((groups & high) >> shift)
     return groups
 
 
-def _signed(zigzag: npt.NDArray[np.uint64]) -> Positions:
+def _signed(zigzag: Windows) -> Positions:
     return (zigzag >> _ONE).view(np.int64) ^ -(zigzag & _ONE).view(np.int64)

@@ -1,11 +1,11 @@
 """Payload hashes of many events: the JSON that `sluice_contracts.payload_hash` hashes, made by columns."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
 from sluice_kit.columnar.column_values import ColumnValues
-from sluice_kit.columnar.event_context import KnownContext
 from sluice_kit.columnar.read_plan import PAYLOAD, FieldPlan, ReadPlan, TextField
 
 _Tree = dict[str, "FieldPlan | _Tree"]
@@ -25,10 +25,13 @@ class PayloadHasher:
                 record[name] = field
         self._layout = (",", *_layout(tree), "]")
 
-    def digests(self, known: Sequence[KnownContext], values: ColumnValues) -> list[bytes]:
-        """sha256 (32 bytes) of each row; `known` is the context of each, all texts are such as JSON keeps."""
+    def digests(self, heads: Sequence["hashlib._Hash"], values: ColumnValues) -> list[bytes]:
+        """sha256 (32 bytes) of each row; all texts are such as JSON writes as they stand.
+
+        `heads` are the states into which all but time and payload has gone, one a row.
+        """
         digests = []
-        for (_, head), tail in zip(known, self._tails(values), strict=True):
+        for head, tail in zip(heads, self._tails(values), strict=True):
             state = head.copy()
             state.update(tail)
             digests.append(state.digest())
@@ -43,8 +46,8 @@ class PayloadHasher:
                 literal += part
                 continue
             shown, quote = _shown(part, values)
-            if shown is None:
-                literal += "null"
+            if isinstance(shown, str):
+                literal += quote + shown + quote
             else:
                 pieces += [repeat(literal + quote), shown]
                 literal = quote
@@ -63,12 +66,14 @@ def _layout(tree: _Tree) -> Iterator[str | FieldPlan]:
     yield "}"
 
 
-def _shown(field: FieldPlan, values: ColumnValues) -> tuple[Iterable[str] | None, str]:
-    """One piece of JSON a row and the quote to put around it; None where all are null."""
+def _shown(field: FieldPlan, values: ColumnValues) -> tuple[str | Iterable[str], str]:
+    """JSON of each row, or of all of them where it is the same, and the quote to put around it."""
     is_text = isinstance(field, TextField)
+    if field.path in values.constants:
+        return values.constants[field.path], '"'
     column = values.text_column(field.path) if is_text else values.number_column(field.path)
     if column.nulls is not None and column.nulls.all():
-        return None, ""
+        return "null", ""
     listed: list[Any] = values.texts(field.path) if is_text else values.numbers(field.path)
     if column.nulls is None:
         return (listed, '"') if is_text else (map(repr, listed), "")

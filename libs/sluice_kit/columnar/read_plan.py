@@ -7,7 +7,8 @@ from typing import Final
 from sluice_contracts import Contract
 from sluice_contracts.rules import FieldRules, field_rules
 from sluice_kit.columnar.errors import UnsupportedFieldError
-from sluice_kit.columnar.lockstep import Column, LockstepReader, Mask, NumberColumn
+from sluice_kit.columnar.joined_values import Mask
+from sluice_kit.columnar.lockstep import Column, LockstepReader, NumberColumn
 from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
 from sluice_kit.columnar.text_checks import TextCheck
 
@@ -101,13 +102,19 @@ def _field(step: ColumnStep, rules: FieldRules) -> FieldPlan | None:
         constant = rules.values[0] if len(rules.values) == 1 and not step.nullable else None
         if constant is not None and not (constant.isascii() and len(constant) <= _LONGEST_CONSTANT):
             return None
-        return TextField(step.path, step.nullable, TextCheck(rules), constant)
+        return TextField(step.path, step.nullable, _check(rules), constant)
     if step.kind not in _RANGES:
         return None
     low, high = _RANGES[step.kind]
     low = low if rules.minimum is None else max(low, rules.minimum)
     high = high if rules.maximum is None else min(high, rules.maximum)
     return NumberField(step.path, step.nullable, low, high)
+
+
+@cache
+def _check(rules: FieldRules) -> TextCheck:
+    """One object for equal rules, so that their columns can be checked together."""
+    return TextCheck(rules)
 
 
 def _is_envelope(fields: list[FieldPlan]) -> bool:

@@ -1,7 +1,7 @@
-"""Check a column of texts against the rules of its field, and that JSON writes them as they stand.
+"""Check texts against the rules of their field, and that JSON writes them as they stand.
 
-A column is proven sound as a whole where that is cheap: all its characters at once, or its distinct values.
-Only when the proof fails are its texts looked at one by one.
+Many texts are proven sound at once where the rules allow it: all their characters by one pass. Only when the
+proof fails are they looked at one by one.
 """
 
 import re
@@ -12,144 +12,143 @@ from typing import Final
 import numpy as np
 
 from sluice_contracts.rules import FieldRules
-from sluice_kit.columnar.lockstep import Octets, TextColumn
+from sluice_kit.columnar.joined_values import JoinedValues
+from sluice_kit.columnar.lockstep import TextColumn
 
-_PLAIN: Final = frozenset(chr(code) for code in range(0x20, 0x7F)) - {'"', "\\"}
+_PLAIN: Final = frozenset(map(chr, range(0x20, 0x7F))) - {'"', "\\"}
 _PLAIN_TEXT: Final = re.compile(r"[ !#-\[\]-~]*")
+_ANY_TEXT: Final = r"[\s\S]*"
 _REPEATED_SET: Final = re.compile(
     r"(?:\[(?P<set>[A-Za-z0-9_.:, -]+)\]|(?P<one>[A-Za-z0-9_:-]))(?:\{(?P<low>\d+)(?:,(?P<high>\d+))?\})?"
 )
-_NO_LIMIT: Final = 2**31
+_UNLIMITED: Final = 2**31
 
-_Proof = Callable[[Sequence[str | None], TextColumn, Octets], bool]
-"""(texts, where they stand, buffer): true when every text is surely allowed; there is at least one."""
+_Proof = Callable[[Sequence[str], TextColumn, JoinedValues], bool]
+"""(texts, where they stand, the buffer): true when all are surely allowed. There is one text or more."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Repeated:
+    """From `low` to `high` of some characters."""
+
     characters: frozenset[str]
     low: int
     high: int
 
 
 class TextCheck:
-    """The rules of one field, and the cheapest proof for them."""
+    """The rules of a field. `longest` is the greatest length that they allow."""
 
     def __init__(self, rules: FieldRules) -> None:
         self._rules = rules
-        self._pattern = re.compile(rules.pattern or r"[\s\S]*")
-        self._longest = _NO_LIMIT if rules.max_length is None else rules.max_length
-        self._proof = self._cheapest_proof()
+        self._pattern = re.compile(rules.pattern or _ANY_TEXT)
+        parts = _parts(rules.pattern)
+        limits = [
+            _UNLIMITED if rules.max_length is None else rules.max_length,
+            max(map(len, rules.values), default=_UNLIMITED),
+            _UNLIMITED if parts is None else sum(part.high for part in parts),
+        ]
+        self.longest = min(limits)
+        shortest = max(rules.min_length, sum(part.low for part in parts or ()))
+        self._proof: _Proof = self._one_by_one
+        if parts is not None and not rules.values:
+            self._proof = _proof_of(parts, shortest, self.longest) or self._proof
 
     def accepts(self, text: str) -> bool:
         """Whether the rules allow the text and JSON writes it as it stands."""
+        rules = self._rules
         return (
             _PLAIN_TEXT.fullmatch(text) is not None
             and self._pattern.fullmatch(text) is not None
-            and self._rules.min_length <= len(text) <= self._longest
-            and (not self._rules.values or text in self._rules.values)
+            and rules.min_length <= len(text) <= self.longest
+            and (not rules.values or text in rules.values)
         )
 
-    def refused(self, texts: Sequence[str | None], column: TextColumn, octets: Octets) -> list[int]:
-        """The rows whose text is not accepted, ascending; a null always is. `column` is where texts stand."""
-        if column.nulls is not None:
-            column = column.take(np.flatnonzero(~column.nulls))
-        if not len(column.starts) or self._proof(texts, column, octets):
-            return []
-        return [row for row, text in enumerate(texts) if text is not None and not self.accepts(text)]
+    def proves(self, texts: Sequence[str], column: TextColumn, values: JoinedValues) -> bool:
+        """Whether all `texts` are surely accepted; `column` is where they stand, without nulls."""
+        return not texts or self._proof(texts, column, values)
 
-    def _cheapest_proof(self) -> _Proof:
-        if self._rules.values:
-            return self._distinct()
-        if self._rules.pattern is None:
-            parts: list[_Repeated] | None = [_Repeated(_PLAIN, 0, _NO_LIMIT)]
-        else:
-            parts = _parts(self._rules.pattern)
-        if parts is None or not all(part.characters <= _PLAIN for part in parts):
-            return self._distinct()
-        shortest = max(self._rules.min_length, sum(part.low for part in parts))
-        longest = min(self._longest, sum(part.high for part in parts))
-        if len(parts) == 1:
-            return _one_set(parts[0].characters, shortest, longest)
-        head, rest = parts[0], parts[1:]
-        if len(rest) == 1 and head.low == head.high == 1 and head.characters <= rest[0].characters:
-            return _head_and_set(head.characters, rest[0].characters, shortest, longest)
-        if shortest == longest and _apart(parts):
-            return _layout(parts)
-        return self._distinct()
-
-    def _distinct(self) -> _Proof:
-        def proof(texts: Sequence[str | None], _column: TextColumn, _octets: Octets) -> bool:
-            return all(text is None or self.accepts(text) for text in set(texts))
-
-        return proof
+    def _one_by_one(self, texts: Sequence[str], _column: TextColumn, _values: JoinedValues) -> bool:
+        return all(map(self.accepts, set(texts)))
 
 
-def _parts(pattern: str) -> list[_Repeated] | None:
+def _parts(pattern: str | None) -> list[_Repeated] | None:
     """The pattern as sets of characters with their counts, None when it is more than that."""
+    if pattern is None:
+        return [_Repeated(_PLAIN, 0, _UNLIMITED)]
     parts, at = [], 0
     while at < len(pattern):
         found = _REPEATED_SET.match(pattern, at)
         if found is None:
             return None
-        members = re.compile(f"[{found['set'] or found['one']}]")
-        characters = frozenset(chr(code) for code in range(128) if members.match(chr(code)))
+        member = re.compile(f"[{found['set'] or found['one']}]")
+        characters = frozenset(filter(member.match, map(chr, range(128))))
         low = int(found["low"] or 1)
         parts.append(_Repeated(characters, low, int(found["high"] or low)))
         at = found.end()
     return parts
 
 
-def _apart(parts: Sequence[_Repeated]) -> bool:
-    """Whether any two sets are equal or share nothing, so that a character tells its set."""
+def _proof_of(parts: Sequence[_Repeated], shortest: int, longest: int) -> _Proof | None:
+    """The proof for a pattern of such parts, None where none is known."""
+    if not all(part.characters <= _PLAIN for part in parts):
+        return None
     sets = {part.characters for part in parts}
-    return sum(map(len, sets)) == len(frozenset[str]().union(*sets))
-
-
-def _joined(texts: Sequence[str | None]) -> bytes:
-    return "".join(filter(None, texts)).encode("latin-1")
+    if len(parts) == 1:
+        return _one_set(parts[0].characters, shortest, longest)
+    head, rest = parts[0], parts[1]
+    if len(parts) == 2 and head.low == head.high == 1 and head.characters <= rest.characters:
+        return _head_and_set(head.characters, rest.characters, shortest, longest)
+    told_apart = sum(map(len, sets)) == len(frozenset[str]().union(*sets))
+    if told_apart and shortest == longest == sum(part.high for part in parts):
+        return _layout(parts)
+    return None
 
 
 def _one_set(characters: frozenset[str], shortest: int, longest: int) -> _Proof:
-    allowed = "".join(characters).encode("ascii")
+    """Every character is from one set, as many as allowed."""
+    allowed = _octets(characters)
 
-    def proof(texts: Sequence[str | None], column: TextColumn, _octets: Octets) -> bool:
+    def proof(texts: Sequence[str], column: TextColumn, _values: JoinedValues) -> bool:
         lengths = column.ends - column.starts
-        return bool(
-            lengths.min() >= shortest
-            and lengths.max() <= longest
-            and not _joined(texts).translate(None, allowed)
-        )
+        if lengths.min() < shortest or lengths.max() > longest:
+            return False
+        return not "".join(texts).encode("latin-1").translate(None, allowed)
 
     return proof
 
 
 def _head_and_set(head: frozenset[str], rest: frozenset[str], shortest: int, longest: int) -> _Proof:
-    all_allowed = _one_set(rest, shortest, longest)
+    """The first character is from a narrower set than the others."""
+    proof_of_all = _one_set(rest, shortest, longest)
     may_start = np.zeros(256, np.bool_)
-    may_start[list("".join(head).encode("ascii"))] = True
+    may_start[list(_octets(head))] = True
 
-    def proof(texts: Sequence[str | None], column: TextColumn, octets: Octets) -> bool:
-        return bool(may_start[octets.take(column.starts)].all()) and all_allowed(texts, column, octets)
+    def proof(texts: Sequence[str], column: TextColumn, values: JoinedValues) -> bool:
+        starts_well = may_start.take(values.octets_at(column.starts)).all()
+        return bool(starts_well) and proof_of_all(texts, column, values)
 
     return proof
 
 
 def _layout(parts: Sequence[_Repeated]) -> _Proof:
-    """Every place has its set: texts of one length, each character written as the number of its set."""
-    kinds = {part.characters: number for number, part in enumerate(parts, 1)}
+    """Every place has its set: one length, and each character replaced by the number of its set."""
+    numbers = {part.characters: number for number, part in enumerate(parts, 1)}
     table = bytearray(256)
-    for characters, kind in kinds.items():
-        for octet in "".join(characters).encode("ascii"):
-            table[octet] = kind
-    numbers = bytes(table)
-    layout = b"".join(bytes([kinds[part.characters]]) * part.low for part in parts)
+    for characters, number in numbers.items():
+        for octet in _octets(characters):
+            table[octet] = number
+    kinds = bytes(table)
+    layout = b"".join(bytes([numbers[part.characters]]) * part.low for part in parts)
 
-    def proof(texts: Sequence[str | None], column: TextColumn, _octets: Octets) -> bool:
+    def proof(texts: Sequence[str], column: TextColumn, _values: JoinedValues) -> bool:
         lengths = column.ends - column.starts
-        return bool(
-            lengths.min() == lengths.max() == len(layout)
-            and _joined(texts).translate(numbers) == layout * len(lengths)
-        )
+        if lengths.min() != len(layout) or lengths.max() != len(layout):
+            return False
+        return "".join(texts).encode("latin-1").translate(kinds) == layout * len(texts)
 
     return proof
+
+
+def _octets(characters: frozenset[str]) -> bytes:
+    return "".join(characters).encode("ascii")

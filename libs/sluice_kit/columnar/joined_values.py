@@ -1,0 +1,61 @@
+"""Values of a batch joined to one buffer, for reading the same place of all of them at once."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Octets = npt.NDArray[np.uint8]
+Positions = npt.NDArray[np.int64]
+Windows = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
+
+WINDOW_BYTES: Final = 8
+LONGEST_VALUE: Final = 16_384
+"""Longer values are left out: they are rare, cost little more read alone, and would only take memory here."""
+
+_PADDING: Final = b"\x00" * WINDOW_BYTES
+_LOW_BYTES: Final = np.array([(1 << 8 * count) - 1 for count in range(WINDOW_BYTES + 1)], np.uint64)
+
+
+class JoinedValues:
+    """`octets` of the values one behind the other: value i from `starts[i]` to `ends[i]`, end excluded.
+
+    `text` is the same with a character for each byte (latin-1). A None or a long value takes no bytes.
+    """
+
+    def __init__(self, values: Sequence[bytes | None]) -> None:
+        kept = [value if value is not None and len(value) <= LONGEST_VALUE else b"" for value in values]
+        self.octets = b"".join([*kept, _PADDING])
+        self.text = self.octets.decode("latin-1")
+        lengths = np.fromiter(map(len, kept), np.int64, len(kept))
+        self.ends: Positions = np.cumsum(lengths)
+        self.starts: Positions = self.ends - lengths
+        self._octets = np.frombuffer(self.octets, np.uint8)
+        last = len(self.octets) - WINDOW_BYTES
+        self._windows: Windows = np.ndarray((last + 1,), "<u8", self.octets, strides=(1,))
+        self._last = last
+
+    def octets_at(self, places: Positions) -> Octets:
+        """The byte at each place; a place behind the end reads the last byte."""
+        return self._octets.take(places, mode="clip")
+
+    def windows_at(self, places: Positions) -> Windows:
+        """The eight bytes from each place, the first one lowest; a place behind the end reads zeros."""
+        return self._windows[np.minimum(places, self._last)]
+
+    def short_windows_at(self, places: Positions, lengths: Positions) -> Windows:
+        """The first `lengths` (0 to 8) bytes from each place, zeros in the rest."""
+        return self.windows_at(places) & _LOW_BYTES.take(lengths)
+
+    def holds(self, wanted: bytes, places: Positions) -> Mask:
+        """Where the bytes from a place are `wanted`."""
+        found = np.ones(len(places), np.bool_)
+        for offset in range(0, len(wanted), WINDOW_BYTES):
+            piece = wanted[offset : offset + WINDOW_BYTES]
+            windows = self.windows_at(places + offset if offset else places)
+            if len(piece) < WINDOW_BYTES:
+                windows &= _LOW_BYTES[len(piece)]
+            found &= windows == np.uint64(int.from_bytes(piece, "little"))
+        return found
