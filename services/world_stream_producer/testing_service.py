@@ -9,11 +9,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import asyncpg
 import httpx
@@ -28,22 +26,10 @@ from sluice_contracts import TOPICS, Decoded, decode
 from sluice_kit.artifacts import open_artifacts, open_oracle
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import client_config
+from sluice_kit.testing.waiting import until
 from sluice_kit.workflow import DatabaseAddress
 
 _ADMIN: Final = "admin"
-Answer = TypeVar("Answer")
-
-
-def wait_until(question: Callable[[], Answer | None], what: str, seconds: float = 60.0) -> Answer:
-    """Ask until the answer is neither None nor False; raises AssertionError after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = question()
-        if answer is not None and answer is not False:
-            return answer
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.02)
 
 
 class ServiceProcess:
@@ -59,7 +45,7 @@ class ServiceProcess:
             self.process = subprocess.Popen(
                 command, stdout=output, stderr=output, env=os.environ | {"PYTHONUNBUFFERED": "1"}
             )
-        port = wait_until(self._bound_port, f"{name} listens")
+        port = until(self._bound_port, f"{name} to listen")
         token = load_wiring(wiring_file).secret_source.get("token_operator")
         self.client = httpx.Client(
             base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {token}"}, timeout=10
@@ -88,7 +74,7 @@ class ServiceProcess:
             stream = self.stream(run_id)
             return stream if stream is not None and stream["state"] == state else None
 
-        return wait_until(reached, f"{run_id} is {state}; now {self.stream(run_id)}", seconds)
+        return until(reached, f"{run_id} to be {state}", seconds)
 
     def wait_for_rows(self, run_id: str, rows: int) -> dict[str, Any]:
         """Wait until at least `rows` rows of a run are acknowledged."""
@@ -97,11 +83,11 @@ class ServiceProcess:
             stream = self.stream(run_id)
             return stream if stream is not None and stream["rows"] >= rows else None
 
-        return wait_until(reached, f"{run_id} has {rows} rows")
+        return until(reached, f"{run_id} to have {rows} rows")
 
     def run_to_the_end(self, run_id: str) -> dict[str, Any]:
         """Let a run go as fast as possible and wait until it is completed."""
-        wait_until(lambda: self.stream(run_id), f"{run_id} is known")
+        until(lambda: self.stream(run_id), f"{run_id} to be known")
         answer = self.command(run_id, "speed", {"speed": "max"})
         assert answer.is_success or answer.json()["code"] == "STREAM_ENDED", answer.text
         return self.wait_for(run_id, "COMPLETED")
@@ -113,7 +99,7 @@ class ServiceProcess:
             checks = self.client.get("/health").json()["checks"]
             return any(found["name"] == check and found["state"] == "degraded" for found in checks)
 
-        wait_until(degraded, f"{check} is degraded")
+        until(degraded, f"{check} to be degraded")
 
     def command(
         self, run_id: str, command: str, body: Any = None, *, key: str | None = None

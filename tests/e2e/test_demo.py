@@ -8,8 +8,8 @@ from typing import Any
 import psutil
 import pytest
 
+from sluice_kit.testing.waiting import until
 from tests.e2e.demo_process import last_line, run_demo
-from tests.faults.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.timeout(600)]
 EVENTS = 5_000

@@ -15,7 +15,7 @@ import yaml
 
 from sluice_kit.config import load_wiring
 from sluice_kit.http.endpoint import read_endpoint
-from tests.faults.waiting import until
+from sluice_kit.testing.waiting import until
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,9 +12,9 @@ from sluice_contracts import encode
 from sluice_fleet import Deployment
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import idempotent_producer_config
+from sluice_kit.testing.waiting import until
 from tests.faults.gate_process import StageProcess
 from tests.faults.reading import events, payloads
-from tests.faults.waiting import until
 
 LANE = "ingress.partner_acme"
 

@@ -26,9 +26,9 @@ from sluice_fleet.tokens import PUBLISHER, token_file
 from sluice_kit.artifacts import SealConflict, open_oracle
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import idempotent_producer_config
+from sluice_kit.testing.waiting import until
 from sluice_oracle import describe, seal_world
 from tests.faults.reading import auditor, behind, events, positions, read_all
-from tests.faults.waiting import until
 
 SETTLE_SECONDS = 8.0
 CHECK_SECONDS = 180.0

@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sluice_kit.testing.waiting import until
 from tests.faults.gate_process import StageProcess
 from tests.faults.proving_ground import ProvingGround, World, health_check
-from tests.faults.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(600)]
 

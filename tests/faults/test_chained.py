@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from sluice_fleet import Deployment, load_topology
+from sluice_kit.testing.waiting import until
 from tests.faults.conftest import PACE
 from tests.faults.gate_process import ROOT, StageProcess
 from tests.faults.proving_ground import ProvingGround
-from tests.faults.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(600)]
 CHAINED = ROOT / "deploy" / "topologies" / "chained.yaml"

@@ -7,9 +7,9 @@ import psutil
 import pytest
 
 from sluice_fleet import Deployment
+from sluice_kit.testing.waiting import until
 from tests.faults.gate_process import StageProcess
 from tests.faults.proving_ground import ProvingGround, health_check
-from tests.faults.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(300)]
 LIMIT = 32 * 1024

@@ -13,9 +13,9 @@ from sluice_kit.artifacts import open_artifacts
 from sluice_kit.stage.observer import StageObserver
 from sluice_kit.stage.runner import StageRunner, wall_clock
 from sluice_kit.telemetry import Health, MetricFamilies
+from sluice_kit.testing.waiting import until
 from tests.faults.gate_process import altered_code
 from tests.faults.one_gate import LANE, OneGate
-from tests.faults.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(300)]
 HOUR = 3_600_000_000

@@ -8,8 +8,8 @@ from confluent_kafka import TopicPartition
 
 from sluice_cli.demo_traffic import payment_fields
 from sluice_contracts import TOPICS, encode
+from sluice_kit.testing.waiting import until
 from tests.faults.one_gate import LANE, OneGate
-from tests.faults.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(300)]
 COUNT = 300

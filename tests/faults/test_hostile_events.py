@@ -13,9 +13,9 @@ from sluice_cli.demo_traffic import payment_fields
 from sluice_cli.service_calls import GATE
 from sluice_contracts import encode
 from sluice_kit.kafka import idempotent_producer_config
+from sluice_kit.testing.waiting import until
 from tests.faults.proving_ground import ProvingGround
 from tests.faults.reading import payloads
-from tests.faults.waiting import until
 from tests.unit.ingestion_gate.events import evidence, run_ready
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(300)]

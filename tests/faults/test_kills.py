@@ -10,9 +10,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from sluice_contracts import TOPICS
 from sluice_kit.kafka import reader_config
+from sluice_kit.testing.waiting import until
 from tests.faults.gate_process import StageProcess, another_machine
 from tests.faults.proving_ground import ProvingGround, World
-from tests.faults.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(600)]
 SERVICES = ("ingestion_gate", "world_stream_producer", "scenario_runner", "ingest_edge", "flow_meter")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from sluice_fleet.topology import Topology, services
 from sluice_kit.artifacts import Locator, open_artifacts, open_oracle
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import idempotent_producer_config
+from sluice_kit.testing.waiting import until
 from sluice_substrate import LocalStack
 from tests.integration.rest_access import assert_guarded
 
@@ -73,7 +74,7 @@ class Gate:
             items = self.get(f"/v1/receipts/{event_id}", **params).json().get("receipts", [])
             return items if len(items) >= at_least else None
 
-        return eventually(found)
+        return until(found)
 
     def quarantined(self, event_id: str, **params: Any) -> dict[str, Any]:
         self.receipts(event_id)
@@ -83,16 +84,6 @@ class Gate:
     def run(self, run_id: str) -> dict[str, Any] | None:
         runs = self.get("/v1/runs").json()["runs"]
         return next((run for run in runs if run["run_id"] == run_id), None)
-
-
-def eventually(look: Callable[[], Found | None], seconds: float = 40) -> Found:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = look()
-        if found is not None:
-            return found
-        time.sleep(0.1)
-    raise AssertionError("it did not happen in time")
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +215,7 @@ class TestQuarantine:
             shown: dict[str, Any] = gate.get(f"/v1/quarantine/{found[0]['quarantine_id']}").json()
             return shown
 
-        shown = eventually(newest)
+        shown = until(newest)
         evidence = shown["evidence"]
         assert (shown["event_id"], evidence["fields"]) == (None, None)
         assert evidence["decode_problem"].startswith("WRONG_MAGIC")
@@ -284,7 +275,7 @@ class TestEvidence:
         gate.put("partner_acme", payment(early, run_id=run_id))
         target = gate.quarantined(early)["quarantine_id"]
         gate.put("scenario_runner", ready(wiring, run_id))
-        eventually(lambda: (gate.run(run_id) or {}).get("status") == "OPEN" or None)
+        until(lambda: (gate.run(run_id) or {}).get("status") == "OPEN")
         done = gate.act("release", target, "k").json()
         assert (done["status"], done["receipt"]["decision"]) == ("RELEASED", "ADMIT")
         assert [(item["decision"], item["origin"]) for item in done["original"]] == [("ADMIT", "released")]
@@ -325,10 +316,10 @@ class TestEvidence:
         away = path.with_name("away")
         path.rename(away)
         gate.put("scenario_runner", value)
-        eventually(lambda: (gate.run(run_id) or {}).get("status") == "HELD" or None)
-        eventually(lambda: "waits for its evidence" in gate.get("/health").text or None)
+        until(lambda: (gate.run(run_id) or {}).get("status") == "HELD")
+        until(lambda: "waits for its evidence" in gate.get("/health").text)
         away.rename(path)
-        eventually(lambda: (gate.run(run_id) or {}).get("status") == "OPEN" or None)
+        until(lambda: (gate.run(run_id) or {}).get("status") == "OPEN")
 
 
 def ready(

@@ -25,6 +25,7 @@ from sluice_kit.replay import (
     replay_consumer_config,
     whole_topic,
 )
+from sluice_kit.testing.waiting import until
 from tests.unit.checker.crafted_log import payment
 
 pytestmark = pytest.mark.integration
@@ -171,6 +172,8 @@ def test_an_open_transaction_is_no_end_of_the_log(
         replay(consumer, [OffsetRange(name, 0, 0, 1)])
     assert refused.value.code == "OFFSETS_AHEAD"
     producer.commit_transaction(20)
+    # the commit is answered before its marker stands in the partition
+    until(lambda: consumer.get_watermark_offsets(TopicPartition(name, 0), timeout=10)[1] > 0)
     assert replay(consumer, [OffsetRange(name, 0, 0, 1)]).records == 1
 
 

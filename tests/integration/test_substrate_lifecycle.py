@@ -8,8 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -20,6 +19,7 @@ from confluent_kafka.admin import NewTopic
 
 from sluice_kit.config import load_wiring
 from sluice_kit.kafka import client_config
+from sluice_kit.testing.waiting import until
 from sluice_substrate import LocalStack, NotRunning, StackStatus, guardian
 from sluice_substrate.folders import Home
 from sluice_substrate.processes import find_marked
@@ -35,13 +35,6 @@ def home() -> Iterator[Path]:
     yield folder
     LocalStack(folder).down()
     shutil.rmtree(folder, ignore_errors=True)  # a guardian may be writing its last words
-
-
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
 
 
 def pids(status: StackStatus) -> dict[str, int | None]:
@@ -129,7 +122,7 @@ def test_a_killed_broker_and_database_come_back_with_their_data(home: Path) -> N
 
     stack.kill_broker()
     os.kill(server, signal.SIGKILL)
-    wait_until(lambda: not any(c.running for c in stack.status().components), 10, "both are seen as dead")
+    until(lambda: not any(c.running for c in stack.status().components), "both to be seen as dead", 10)
     assert set(stack.up(("kafka", "postgres")).started) == {"kafka", "postgres"}
     write(stack, b"after the kill")
     assert read_all(stack) == [b"before the kill", b"after the kill"]
@@ -193,7 +186,7 @@ def test_a_bound_stack_ends_with_its_killed_starter(home: Path) -> None:
     started = [pid for pid in pids(LocalStack(home).status()).values() if pid is not None]
     assert len(started) == 2
     kill(parent)
-    wait_until(lambda: not any(map(psutil.pid_exists, started)), 60, "guardian stopped everything")
+    until(lambda: not any(map(psutil.pid_exists, started)), "the guardian to stop everything")
 
 
 def test_leftovers_are_recovered(home: Path) -> None:

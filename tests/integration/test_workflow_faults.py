@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from confluent_kafka import Producer
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import client_config
 from sluice_kit.telemetry import Check, Health, MetricFamilies
+from sluice_kit.testing.waiting import eventually
 from sluice_kit.workflow import (
     POSITION_GONE,
     Database,
@@ -36,15 +37,6 @@ from sluice_kit.workflow.testing_link import CuttableLink
 from sluice_substrate import LocalStack
 
 pytestmark = pytest.mark.integration
-
-
-async def eventually(condition: Callable[[], bool | Awaitable[bool]], *, seconds: float = 60) -> None:
-    async with asyncio.timeout(seconds):
-        while True:
-            answer = condition()
-            if answer if isinstance(answer, bool) else await answer:
-                return
-            await asyncio.sleep(0.02)
 
 
 class Reader:

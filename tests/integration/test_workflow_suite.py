@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from sluice_kit.config import Wiring
 from sluice_kit.telemetry import Health, MetricFamilies
+from sluice_kit.testing.waiting import eventually
 from sluice_kit.workflow import (
     Database,
     DatabaseAddress,
@@ -108,17 +109,6 @@ class RealKafka:
         more = await consumer.getmany(timeout_ms=300)
         await consumer.stop()
         return values + [record.value for records in more.values() for record in records]
-
-
-async def eventually(condition: Callable[[], Any], *, seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while True:
-            answer = condition()
-            if asyncio.iscoroutine(answer):
-                answer = await answer
-            if answer:
-                return
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture(params=["in_memory", "kafka"])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from sluice_kit.telemetry import (
     span_id_for,
     traceparent_for,
 )
+from sluice_kit.testing.waiting import eventually
 from sluice_kit.workflow import Database, DatabaseAddress, Inbound, OutboxEvent, Workflow, put
 from sluice_kit.workflow.testing import InMemoryLanes, InMemoryTopics
 
@@ -55,14 +55,6 @@ def closing(event_id: str, traceparent: str | None) -> bytes:
             "payload": {"reason": "done", "events_expected": 0},
         },
     )
-
-
-async def eventually(condition: Callable[[], Any], *, seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.02)
 
 
 async def answer_each(tx: Any, records: Sequence[Inbound]) -> None:

@@ -15,11 +15,11 @@ from services.world_stream_producer.testing_service import (
     publish_control,
     read_lane,
     sql,
-    wait_until,
 )
 from sluice_contracts import derived_id, encode
 from sluice_kit.artifacts import open_artifacts
 from sluice_kit.config import Wiring
+from sluice_kit.testing.waiting import until
 from tests.integration.rest_access import assert_guarded
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
@@ -84,7 +84,7 @@ def test_pause_resume_and_speed_steer_one_run_and_change_no_byte(
     service.wait_for_rows(run.run_id, 200)
     paused = service.command(run.run_id, "pause", key="pause-1").raise_for_status().json()
     assert paused["stream"]["state"] == "PAUSED"
-    assert wait_until(stands_still(service, run.run_id), "the stream stands still") < 20_000
+    assert until(stands_still(service, run.run_id), "the stream to stand still") < 20_000
     dry = service.client.post(
         f"/v1/streams/{run.run_id}/resume?dry_run=true", headers={"Idempotency-Key": "dry-1"}
     )
@@ -187,7 +187,7 @@ def test_a_closed_run_is_not_streamed_any_further(
     }
     publish_control(wiring, encode("run_closed", 1, closed))
     assert service.wait_for(run.run_id, "CLOSED")["reason"] == "RUN_CLOSED: the test says so"
-    assert wait_until(stands_still(service, run.run_id), "the stream stands still") < 60_000
+    assert until(stands_still(service, run.run_id), "the stream to stand still") < 60_000
 
 
 def test_a_pull_run_is_left_to_backfill_which_gives_the_ids_of_a_push(

@@ -12,7 +12,7 @@ LOOK_SECONDS = 0.02
 Found = TypeVar("Found")
 
 
-def until(look: Callable[[], Found | None], what: str = "the condition", seconds: float = 60) -> Found:
+def until(look: Callable[[], Found | None], what: str = "the condition", seconds: float = 90) -> Found:
     """What `look` gives once it is neither None nor False; AssertionError naming `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
@@ -26,7 +26,7 @@ def until(look: Callable[[], Found | None], what: str = "the condition", seconds
 async def eventually(
     look: Callable[[], Found | Awaitable[Found | None] | None],
     what: str = "the condition",
-    seconds: float = 60,
+    seconds: float = 90,
 ) -> Found:
     """`until` on an event loop; `look` may be a coroutine function, and ends with the deadline."""
     deadline = time.monotonic() + seconds

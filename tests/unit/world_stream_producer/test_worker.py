@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from services.world_stream_producer.framing import Framed
 from services.world_stream_producer.sending import LaneSender, SendFailedError
 from services.world_stream_producer.worker import StreamWorker
+from sluice_kit.testing.waiting import until
 
 SECOND = 1_000_000
 
@@ -54,13 +55,6 @@ def rows(count: int, batch: int = 7, step: int = SECOND) -> Iterator[Framed]:
     for first in range(0, count, batch):
         numbers = range(first, min(count, first + batch))
         yield Framed([b"%d" % number for number in numbers], np.array([n * step for n in numbers], np.int64))
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.002)
 
 
 def run(worker: StreamWorker) -> None:
