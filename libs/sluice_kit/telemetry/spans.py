@@ -109,8 +109,14 @@ class Tracing:
     ) -> Iterator[Span]:
         """Span around a piece of work that is always exported; it fails when the body raises."""
         span = Span(name, new_context(parent, sampled=True), parent, kind, dict(attributes or {}))
-        try:
+        with self.recording(span):
             yield span
+
+    @contextmanager
+    def recording(self, span: Span) -> Iterator[None]:
+        """Record `span` after the body; it fails when the body raises."""
+        try:
+            yield
         except BaseException as error:
             span.error = type(error).__name__
             raise
