@@ -22,11 +22,14 @@ from services.ingest_edge.answers import (
 from services.ingest_edge.core import Framed, NotTaken, Outcome, Rejected, Submission
 from services.ingest_edge.gate_client import GateAwayError, GateClient, gate_away
 from services.ingest_edge.publishing import Publisher
-from services.ingest_edge.requests import body_of, form_of, too_large, trace_of, wait_of
+from services.ingest_edge.requests import body_of, form_of, too_large, wait_of
 from services.ingest_edge.settings import EdgePolicy
+from services.ingest_edge.tracing import events_known, request_trace
 from sluice_kit.http import ProblemDetail, ProblemError, ScopeHeaders
 from sluice_kit.http.bearer_tokens import TokenBook
 from sluice_kit.receipts import ReceiptList
+from sluice_kit.telemetry import Span, Tracing
+from sluice_kit.telemetry.request_spans import RequestSpan
 
 _BREATH: Final = 100
 """Lines after which other requests get a turn."""
@@ -47,11 +50,12 @@ class EdgeApi:
         tokens: TokenBook,
         publisher: Publisher,
         gate: GateClient,
+        tracing: Tracing,
     ) -> None:
         self.policy, self.tokens, self.publisher = policy, tokens, publisher
-        self.gate = gate
+        self.gate, self.tracing = gate, tracing
 
-    async def post(self, request: Request, idempotency_key: str | None, tenant: str) -> Response:
+    async def post(self, request: Request, idempotency_key: str | None, tenant: str, span: Span) -> Response:
         """Authenticate, read, frame, publish, answer."""
         principal = self.tokens.require(request.headers.get("authorization")).name
         form = form_of(request)
@@ -64,18 +68,19 @@ class EdgeApi:
             idempotency_key=idempotency_key,
             batch=batch,
             max_event_bytes=self.policy.max_event_bytes,
-            traceparent=trace_of(request),
             tenant=tenant,
+            trace=request_trace(span, self.tracing.sampler),
         )
         wait = wait_of(request, self.policy.wait_seconds, self.policy.max_wait_seconds)
         if batch:
-            return await self._batch(body, submission, wait)
-        return await self._single(body, submission, wait)
+            return await self._batch(body, submission, wait, span)
+        return await self._single(body, submission, wait, span)
 
-    async def _single(self, body: bytes, submission: Submission, wait: float) -> Response:
+    async def _single(self, body: bytes, submission: Submission, wait: float, span: Span) -> Response:
         framed = core.frame(body, 1, submission)
         if isinstance(framed, Rejected):
             raise rejected_problem(framed)
+        events_known(span, [framed], self.tracing.sampler, principal=submission.principal)
         (outcome,) = await self.publisher.publish(submission.principal, [framed], wait)
         if isinstance(outcome, NotTaken):
             raise self.publisher.away(outcome.detail)
@@ -86,7 +91,7 @@ class EdgeApi:
             headers["Retry-After"] = str(self.policy.retry_after_seconds)
         return _json(answer, core.STATUS_OF[answer.result], headers)
 
-    async def _batch(self, body: bytes, submission: Submission, wait: float) -> Response:
+    async def _batch(self, body: bytes, submission: Submission, wait: float, span: Span) -> Response:
         lines = core.split_lines(body)
         if len(lines) > self.policy.max_batch_events:
             raise too_large(f"{len(lines)} events; {self.policy.max_batch_events} are taken at once")
@@ -100,6 +105,7 @@ class EdgeApi:
             if position % _BREATH == 0:
                 await asyncio.sleep(0)
         good = [item for item in framed if isinstance(item, Framed)]
+        events_known(span, good, self.tracing.sampler, principal=submission.principal)
         published = iter(await self.publisher.publish(submission.principal, good, wait) if good else [])
         outcomes: list[Outcome] = [item if isinstance(item, Rejected) else next(published) for item in framed]
         firsts = await self.publisher.first_receipts(submission.principal, outcomes)
@@ -142,6 +148,7 @@ def edge_router(api: EdgeApi) -> APIRouter:
     async def publish(
         request: Request,
         scope: ScopeHeaders,
+        span: RequestSpan,
         key: Annotated[str | None, IDEMPOTENCY_KEY] = None,
         _prefer: Annotated[
             str | None, Header(alias="Prefer", description="wait=<seconds> for the receipt, or respond-async")
@@ -152,7 +159,7 @@ def edge_router(api: EdgeApi) -> APIRouter:
         Answers with the receipt of the gate's decision. Sending an event again gives the receipt of its first
         admission: retrying is always safe, as long as the event_id or the Idempotency-Key stays the same.
         """
-        return await api.post(request, key, scope.tenant)
+        return await api.post(request, key, scope.tenant, span)
 
     @router.get("/v1/receipts/{event_id}", tags=["receipts"])
     async def receipts(

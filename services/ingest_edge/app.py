@@ -20,7 +20,8 @@ from sluice_kit.config import SecretMissing, Wiring
 from sluice_kit.http import build_app, serve
 from sluice_kit.http.bearer_tokens import TokenBook
 from sluice_kit.http.endpoint import read_endpoint
-from sluice_kit.telemetry import Health, MetricFamilies, get_logger, register_secret
+from sluice_kit.telemetry import Health, MetricFamilies, StageTracing, get_logger, register_secret
+from sluice_kit.telemetry.request_spans import RequestSpans
 
 _log = get_logger(SERVICE)
 CONSUMES: Final = ("audit.receipt",)
@@ -44,14 +45,16 @@ async def open_edge(
         timeout=policy.gate_timeout_seconds,
     )
     publisher = Publisher(policy, Limits(policy), lane, follower, gate)
+    tracing = StageTracing.exporting(SERVICE, wiring.telemetry)
     lane.start()
     follower.start()
     try:
-        yield EdgeApi(policy, tokens, publisher, gate)
+        yield EdgeApi(policy, tokens, publisher, gate, tracing)
     finally:
         await lane.stop()
         await follower.stop()
         await gate.close()
+        await asyncio.to_thread(tracing.close)
 
 
 def _gate_token(wiring: Wiring, health: Health) -> str | None:
@@ -67,7 +70,7 @@ def _gate_token(wiring: Wiring, health: Health) -> str | None:
 
 def edge_app(api: EdgeApi, health: Health, wiring: Wiring) -> FastAPI:
     """The ASGI app around a running edge."""
-    return build_app(
+    app = build_app(
         SERVICE,
         health,
         MetricFamilies().service(SERVICE),
@@ -76,6 +79,8 @@ def edge_app(api: EdgeApi, health: Health, wiring: Wiring) -> FastAPI:
         environment=wiring.environment,
         region=wiring.region,
     )
+    app.add_middleware(RequestSpans, tracing=api.tracing, always=False)
+    return app
 
 
 async def run_service(

@@ -11,6 +11,7 @@ import orjson
 
 from sluice_contracts import CONTRACTS, LANES, EncodeError, Violation, derived_id
 from sluice_contracts.aliases import AliasConflict, canonical_names
+from sluice_kit.telemetry import EventSampler, TraceParent, trace_id_for
 
 LANE: Final = "ingress.edge"
 NO_PINS: Final = "0" * 64
@@ -29,6 +30,15 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class RequestTrace:
+    """Where a request stands in a trace; ``continued``: in its caller's, which no event of it leaves."""
+
+    context: TraceParent
+    continued: bool
+    sampler: EventSampler
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """What a request says about all its events. ``now`` is microseconds since 1970 UTC."""
 
@@ -38,7 +48,7 @@ class Submission:
     batch: bool
     max_event_bytes: int
     tenant: str = "default"
-    traceparent: str | None = None
+    trace: RequestTrace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ class Framed:
     run_id: str
     key: bytes
     value: bytes
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +114,29 @@ def _completed(fields: dict[str, Any], line: int, submission: Submission) -> dic
             whole[name] = micros_of(whole[name])
     if whole.get("emitted_at_utc") is None:
         whole["emitted_at_utc"] = submission.now
-    if whole.get("traceparent") is None and submission.traceparent is not None:
-        whole["traceparent"] = submission.traceparent
     if whole.get("event_id") is None:
         whole.pop("event_id", None)
         if submission.idempotency_key is not None:
             whole["event_id"] = event_id_from(
                 submission.principal, submission.idempotency_key, line if submission.batch else None
             )
+    event_id = whole.get("event_id")
+    if whole.get("traceparent") is None and submission.trace is not None and isinstance(event_id, str):
+        whole["traceparent"] = str(context_of(event_id, submission.trace, batch=submission.batch))
     return whole
+
+
+def context_of(event_id: str, trace: RequestTrace, *, batch: bool) -> TraceParent:
+    """The context that an event carries: that of its request.
+
+    An event that comes alone, of a caller without a trace, is in the trace that its id names, as its retries.
+    """
+    request = trace.context
+    return TraceParent(
+        request.trace_id if batch or trace.continued else trace_id_for(event_id),
+        request.span_id,
+        request.sampled or trace.sampler.selects(event_id),
+    )
 
 
 def _held_to_contract(fields: dict[str, Any], line: int) -> Framed | Rejected:
@@ -133,7 +158,16 @@ def _held_to_contract(fields: dict[str, Any], line: int) -> Framed | Rejected:
     except EncodeError as error:
         return Rejected(line, 413, "EVENT_TOO_LARGE", str(error), (), named)
     run_id = fields["run_id"]
-    return Framed(line, fields["event_id"], event_type, fields["tenant"], run_id, run_id.encode(), value)
+    return Framed(
+        line,
+        fields["event_id"],
+        event_type,
+        fields["tenant"],
+        run_id,
+        run_id.encode(),
+        value,
+        fields.get("traceparent"),
+    )
 
 
 def event_id_from(principal: str, idempotency_key: str, line: int | None) -> str:

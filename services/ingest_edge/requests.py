@@ -1,4 +1,4 @@
-"""Reading a request: body within its limit, content type, preference, trace context."""
+"""Reading a request: body within its limit, content type, preference."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Final, Literal
 from fastapi import Request
 
 from sluice_kit.http import ProblemError
-from sluice_kit.telemetry import parse_traceparent
 
 _JSON: Final = frozenset({"application/json", ""})
 _LINES: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
@@ -65,9 +64,3 @@ def wait_of(request: Request, default: float, longest: float) -> float:
         if found is not None:
             return min(float(found[1]), longest)
     return 0.0 if "respond-async" in preferences else default
-
-
-def trace_of(request: Request) -> str | None:
-    """The caller's W3C trace context where it is sound."""
-    given = request.headers.get("traceparent")
-    return given if given is not None and parse_traceparent(given) is not None else None
