@@ -22,6 +22,7 @@ from services.scenario_runner.views import (
 )
 from sluice_kit.artifacts import ArtifactError, Digest, SensitiveContent, StoreUnavailable, canonical_json
 from sluice_kit.http import IdempotencyKey, ProblemError, ScopeHeaders
+from sluice_kit.telemetry.request_spans import RequestSpan
 from sluice_kit.workflow import DatabaseAwayError
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -41,6 +42,7 @@ async def submit(
     key: IdempotencyKey,
     scope: ScopeHeaders,
     runs: TheRuns,
+    span: RequestSpan,
     *,
     response: Response,
     dry_run: Annotated[bool, Query(description="Say what would come of it and write nothing.")] = False,
@@ -51,7 +53,8 @@ async def submit(
         if dry_run:
             response.status_code = 200
             return foreseen_view(await runs.foresee(submission))
-        outcome = await runs.submit(submission, key, _digest("submit", request.model_dump(mode="json")))
+        digest = _digest("submit", request.model_dump(mode="json"))
+        outcome = await runs.submit(submission, key, digest, span)
     if isinstance(outcome, KeyReused):
         raise _key_reused(outcome)
     response.status_code = 202 if outcome.created else 200

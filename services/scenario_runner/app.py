@@ -22,7 +22,8 @@ from sluice_kit.artifacts import SensitiveReport, open_artifacts, open_oracle
 from sluice_kit.http import build_app, serve
 from sluice_kit.http.access import Access
 from sluice_kit.http.endpoint import write_endpoint
-from sluice_kit.telemetry import Health, MetricFamilies, get_logger
+from sluice_kit.telemetry import Health, MetricFamilies, StageTracing, get_logger
+from sluice_kit.telemetry.request_spans import RequestSpans
 from sluice_kit.workflow import (
     Database,
     DatabaseAddress,
@@ -45,6 +46,7 @@ class ScenarioRunner:
         self.settings = settings
         self.health = Health(SERVICE)
         self.metrics = MetricFamilies().service(SERVICE)
+        self.tracing = StageTracing.exporting(SERVICE, wiring.telemetry)
         self._access = Access.load(wiring.secret_source, self.health)
         self.database = Database(DatabaseAddress.from_wiring(wiring), SERVICE, health=self.health)
         options = aiokafka_options(wiring, SERVICE)
@@ -56,12 +58,20 @@ class ScenarioRunner:
             health=self.health,
             metrics=self.metrics,
             migrations="services.scenario_runner",
+            tracing=self.tracing,
         )
         self.workflow.handles(CONTROL)(note_admissions)
         artifacts = open_artifacts(wiring, self._flag)
         lane_types = TOPICS[_DELIVERY_LANES["push"]].event_types
         verifier = Verifier(open_oracle(wiring, self._flag), artifacts, settings.policy, lane_types)
-        self.runs = Runs(self.database, Ledger(artifacts), verifier, clock=_now_micros, changed=self._changed)
+        self.runs = Runs(
+            self.database,
+            Ledger(artifacts),
+            verifier,
+            tracing=self.tracing,
+            clock=_now_micros,
+            changed=self._changed,
+        )
         self.worker = Worker(
             self.runs, self.health, instance=settings.instance, lease_seconds=settings.lease_seconds
         )
@@ -78,6 +88,7 @@ class ScenarioRunner:
             region=wiring.region,
             lifespan=self._lifespan,
         )
+        app.add_middleware(RequestSpans, tracing=self.tracing, always=True)
         app.state.runs = self.runs
         return app
 

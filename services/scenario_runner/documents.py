@@ -1,7 +1,7 @@
 """The documents of the run ledger and the events about a run, made from values. Pure.
 
-Only a run record carries a time, and it is sealed once: everything else follows from it, so that two
-instances that do the same work write the same bytes.
+Only a run record carries a time and the trace of the submission, and it is sealed once: everything else
+follows from it, so that two instances that do the same work write the same bytes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from typing import Any, Final
 from services.scenario_runner.core import OutputFacts, Ref, RunPlan, RunState, WorldFacts
 from services.scenario_runner.verification import FAIL, PASS, Check
 from sluice_contracts import derived_id
+from sluice_kit.telemetry import TraceParent, parse_traceparent, span_id_for, trace_id_for
 
 FORMAT_VERSION: Final = 1
 SERVICE: Final = "scenario_runner"
+VERIFY: Final = "verify"
+CLOSE: Final = "close"
 Document = dict[str, Any]
 
 
@@ -147,7 +150,7 @@ def status_document(
 ) -> Document:
     """run_status: one revision a transition, chained to the one before by its digest."""
     detail = record["detail"]
-    return {
+    status = {
         "format_version": FORMAT_VERSION,
         "run_id": record["run_id"],
         "revision": record["number"],
@@ -161,6 +164,18 @@ def status_document(
         "facts_view": detail.get("facts_view"),
         "ready_event_id": detail.get("ready_event_id"),
     }
+    if detail.get("traceparent") is not None:
+        status["traceparent"] = detail["traceparent"]
+    return status
+
+
+def step_context(run_id: str, step: str, submitted: str | None) -> TraceParent:
+    """Where a step of a run stands: in the trace of its submission, under an id that every instance derives.
+
+    ``submitted`` is the context of the submission that is sealed in the ledger.
+    """
+    trace_id = trace_id_for(run_id, submitted)
+    return TraceParent(trace_id, span_id_for(run_id, f"{SERVICE} {step}"), sampled=True)
 
 
 def ready_event_id(plan: RunPlan) -> str:
@@ -173,11 +188,17 @@ def closed_event_id(plan: RunPlan) -> str:
     return derived_id("sluice.run_closed.v1", plan.run_id, plan.equivalence_key)
 
 
-def ready_fields(view: Mapping[str, Any], view_ref: Ref, at_utc: int) -> Document:
-    """The run_ready event of a sealed facts view."""
+def ready_fields(
+    view: Mapping[str, Any], view_ref: Ref, at_utc: int, submitted: str | None = None
+) -> Document:
+    """The run_ready event of a sealed facts view; it carries the context of the run's verification.
+
+    A run whose submission has no context (an older ledger) has a READY without one.
+    """
     event_id = derived_id("sluice.run_ready.v1", view["run_id"], view["equivalence_key"])
     payload = {name: view[name] for name in _READY_PAYLOAD} | {"facts_view": view_ref.to_fields()}
-    return _envelope("run_ready", event_id, view, at_utc) | {"payload": payload}
+    caused = {"traceparent": _caused(view, VERIFY, submitted), "payload": payload}
+    return _envelope("run_ready", event_id, view, at_utc) | caused
 
 
 _READY_PAYLOAD: Final = (
@@ -190,12 +211,20 @@ _READY_PAYLOAD: Final = (
 )
 
 
-def closed_fields(view: Mapping[str, Any], reason: str, at_utc: int) -> Document:
+def closed_fields(
+    view: Mapping[str, Any], reason: str, at_utc: int, submitted: str | None = None
+) -> Document:
     """The run_closed event; its parent is the READY."""
     event_id = derived_id("sluice.run_closed.v1", view["run_id"], view["equivalence_key"])
     parent = derived_id("sluice.run_ready.v1", view["run_id"], view["equivalence_key"])
     payload = {"reason": reason, "events_expected": view["expected_events"]}
-    return _envelope("run_closed", event_id, view, at_utc) | {"parent_event_id": parent, "payload": payload}
+    caused = {"parent_event_id": parent, "traceparent": _caused(view, CLOSE, submitted), "payload": payload}
+    return _envelope("run_closed", event_id, view, at_utc) | caused
+
+
+def _caused(view: Mapping[str, Any], step: str, submitted: str | None) -> str | None:
+    known = parse_traceparent(submitted) is not None
+    return str(step_context(view["run_id"], step, submitted)) if known else None
 
 
 def _envelope(event_type: str, event_id: str, view: Mapping[str, Any], at_utc: int) -> Document:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from services.scenario_runner import store
@@ -19,12 +20,15 @@ from services.scenario_runner.core import (
     plan_run,
 )
 from services.scenario_runner.documents import (
+    CLOSE,
+    VERIFY,
     Document,
     closed_fields,
     facts_view_document,
     ready_fields,
     reasons_of,
     receipt_document,
+    step_context,
 )
 from services.scenario_runner.ledger import Ledger, Sealed
 from services.scenario_runner.settings import LANE
@@ -32,6 +36,7 @@ from services.scenario_runner.store import Admission, IndexedRun
 from services.scenario_runner.verification import PASS, Check
 from services.scenario_runner.verifier import Verifier
 from sluice_contracts import check, encode
+from sluice_kit.telemetry import Span, Tracing, parse_traceparent, trace_id_for
 from sluice_kit.workflow import Database, OutboxEvent, put
 
 
@@ -94,14 +99,30 @@ class Runs:
         ledger: Ledger,
         verifier: Verifier,
         *,
+        tracing: Tracing,
         clock: Callable[[], int],
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.database, self.ledger, self._verifier = database, ledger, verifier
-        self._clock, self._changed = clock, changed
+        self._tracing, self._clock, self._changed = tracing, clock, changed
 
-    async def submit(self, submission: Submission, key: str, request_digest: str) -> Accepted | KeyReused:
-        """Record a submission as a run, or find the run that it means."""
+    async def submit(
+        self, submission: Submission, key: str, request_digest: str, span: Span
+    ) -> Accepted | KeyReused:
+        """Record a submission as a run, or find the run that it means.
+
+        ``span`` is the request's: the run's trace goes on from that of its first submission, and the span of
+        another one joins it.
+        """
+        outcome = await self._submit(submission, key, request_digest, span)
+        if isinstance(outcome, Accepted):
+            span.join(parse_traceparent(outcome.snapshot.run.submitted_in))
+            span.attributes |= _about(outcome.snapshot.run.plan) | {"sluice.created": outcome.created}
+        return outcome
+
+    async def _submit(
+        self, submission: Submission, key: str, request_digest: str, span: Span
+    ) -> Accepted | KeyReused:
         async with self.database.transaction() as tx:
             known = await store.remembered(tx, submission.tenant, key)
         if known is not None and known[0] != request_digest:
@@ -109,7 +130,7 @@ class Runs:
         if known is not None and (snapshot := await self.find(known[1], submission.tenant)) is not None:
             return Accepted(snapshot, created=False)
         plan = plan_run(submission, await asyncio.to_thread(self._verifier.open_world, submission))
-        run = await asyncio.to_thread(self._planned, plan)
+        run = await asyncio.to_thread(self._planned, plan, span)
         async with self.database.transaction() as tx:
             created = await store.insert(tx, run)
             await store.remember(tx, submission.tenant, key, request_digest, run.plan.run_id)
@@ -120,9 +141,13 @@ class Runs:
         snapshot = await self.find(run.plan.run_id, submission.tenant)
         return Accepted(snapshot or RunSnapshot(run), created=created)
 
-    def _planned(self, plan: RunPlan) -> IndexedRun:
+    def _planned(self, plan: RunPlan, span: Span) -> IndexedRun:
         plan, plan_ref = self.ledger.plan(plan)
-        status = self.ledger.append(plan, plan_ref, RunState.PLANNED, None, at_utc=self._clock(), detail={})
+        trace_id = trace_id_for(plan.run_id, str(span.parent) if span.parent else None)
+        detail = {"traceparent": str(replace(span.context, trace_id=trace_id))}
+        status = self.ledger.append(
+            plan, plan_ref, RunState.PLANNED, None, at_utc=self._clock(), detail=detail
+        )
         return IndexedRun(plan, plan_ref, status, status.document["at_utc"])
 
     async def foresee(self, submission: Submission) -> Foreseen:
@@ -158,8 +183,20 @@ class Runs:
             run = await self._move(run, RunState.VERIFYING, {})
         if run.state is not RunState.VERIFYING:
             return run
-        state, detail = await asyncio.to_thread(self._verdict, run.plan)
-        return await self._move(run, state, detail)
+        with self._step(run, VERIFY) as span:
+            state, detail = await asyncio.to_thread(self._verdict, run.plan)
+            settled = await self._move(run, state, detail)
+            span.attributes["sluice.state"] = settled.state
+        return settled
+
+    @contextmanager
+    def _step(self, run: IndexedRun, step: str) -> Iterator[Span]:
+        """Span of a step, child of the submission; an attempt that fails has an id of its own."""
+        parent = parse_traceparent(run.submitted_in)
+        context = step_context(run.plan.run_id, step, run.submitted_in)
+        with self._tracing.span(f"{step} run", parent=parent, attributes=_about(run.plan)) as span:
+            yield span
+            span.context = context
 
     def _verdict(self, plan: RunPlan) -> tuple[RunState, Document]:
         world, checks = self._verifier.verify(plan)
@@ -201,7 +238,8 @@ class Runs:
             return NotClosable("READY_NOT_ADMITTED", detail)
         kept = ("verifier_receipt", "facts_view", "ready_event_id")
         detail_fields = {name: run.status.document[name] for name in kept} | {"reasons": [reason]}
-        await self._move(run, RunState.CLOSED, detail_fields)
+        with self._step(run, CLOSE):
+            await self._move(run, RunState.CLOSED, detail_fields)
         again = await self.find(run_id, tenant)
         return Closed(again or snapshot)
 
@@ -210,6 +248,8 @@ class Runs:
         at_utc = max(
             self._clock(), run.status.document["at_utc"]
         )  # a clock set back does not reorder history
+        if run.submitted_in is not None:
+            detail = {**detail, "traceparent": run.submitted_in}
         status = await asyncio.to_thread(
             self.ledger.append, run.plan, run.plan_ref, state, run.status, at_utc=at_utc, detail=detail
         )
@@ -229,13 +269,18 @@ class Runs:
             return []
         document = run.status.document
         if run.state is RunState.READY:
-            return [_event(ready_fields(view.document, view.ref, document["at_utc"]))]
-        return [_event(closed_fields(view.document, document["reasons"][0], document["at_utc"]))]
+            return [_event(ready_fields(view.document, view.ref, document["at_utc"], run.submitted_in))]
+        reason = document["reasons"][0]
+        return [_event(closed_fields(view.document, reason, document["at_utc"], run.submitted_in))]
 
 
 def _event(fields: Document) -> OutboxEvent:
     value = encode(fields["event_type"], fields["schema_version"], fields)
     return OutboxEvent(LANE, fields["run_id"].encode(), value, fields["event_id"])
+
+
+def _about(plan: RunPlan) -> dict[str, str | bool | int | float]:
+    return {"sluice.run_id": plan.run_id, "sluice.tenant": plan.tenant}
 
 
 def _ref(fields: Mapping[str, Any] | None) -> Ref | None:

@@ -38,6 +38,12 @@ class IndexedRun:
         """Its state."""
         return RunState(self.status.document["state"])
 
+    @property
+    def submitted_in(self) -> str | None:
+        """The ``traceparent`` of the submission that made it; None in a ledger from before there was one."""
+        found: str | None = self.status.document.get("traceparent")
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:

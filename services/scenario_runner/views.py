@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from services.scenario_runner.core import Ref, RunState, Submission
 from services.scenario_runner.runs import Foreseen, RunSnapshot
 from sluice_kit.artifacts import Locator
+from sluice_kit.telemetry import trace_id_for
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -97,6 +98,7 @@ class RunView(BaseModel):
     required_gates: list[str]
     traffic_delivery_mode: str
     equivalence_key: str
+    trace_id: str
     ready_event_id: str | None
     ready_admitted: Coordinates | None
     close_admitted: Coordinates | None
@@ -152,6 +154,7 @@ def run_view(snapshot: RunSnapshot) -> RunView:
         required_gates=list(plan.required_gates),
         traffic_delivery_mode=plan.traffic_delivery_mode,
         equivalence_key=plan.equivalence_key,
+        trace_id=trace_id_for(plan.run_id, snapshot.run.submitted_in),
         ready_event_id=document["ready_event_id"],
         ready_admitted=_coordinates(snapshot, "run_ready"),
         close_admitted=_coordinates(snapshot, "run_closed"),

@@ -10,7 +10,7 @@ from services.scenario_runner import store
 from services.scenario_runner.runs import Runs
 from services.scenario_runner.store import IndexedRun
 from sluice_kit.artifacts import StoreUnavailable
-from sluice_kit.telemetry import Health, bind_context, clear_context, get_logger
+from sluice_kit.telemetry import Health, bind_context, clear_context, get_logger, trace_id_for
 from sluice_kit.workflow import Backoff, DatabaseAwayError, answered
 
 _log = get_logger("verification")
@@ -58,7 +58,8 @@ class Worker:
             run = await store.lease_next(tx, self._instance, self._lease_seconds)
         if run is None:
             return False
-        bind_context(tenant=run.plan.tenant, run_id=run.plan.run_id)
+        trace_id = trace_id_for(run.plan.run_id, run.submitted_in)
+        bind_context(tenant=run.plan.tenant, run_id=run.plan.run_id, trace_id=trace_id)
         keeping = asyncio.create_task(self._keep_lease(run))
         try:
             await self._settle(run)
