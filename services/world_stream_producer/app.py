@@ -25,7 +25,7 @@ from sluice_kit.http import build_app, serve, stop_on_signals
 from sluice_kit.http.access import Access
 from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.kafka.partitioner import Partitioner
-from sluice_kit.telemetry import Health, MetricFamilies
+from sluice_kit.telemetry import Health, MetricFamilies, StageTracing
 from sluice_kit.version import sluice_version
 from sluice_kit.workflow import Database, DatabaseAddress, KafkaLaneWriter, Workflow, aiokafka_options
 
@@ -87,6 +87,7 @@ async def run_service(
     stopping = stop if stop is not None else stop_on_signals()
     health = Health(SERVICE)
     metrics = MetricFamilies().service(SERVICE)
+    tracing = StageTracing.exporting(SERVICE, wiring.telemetry)
     address = DatabaseAddress.from_wiring(wiring)
     database = Database(address, SERVICE, health=health)
     supervisor = StreamSupervisor(
@@ -97,6 +98,7 @@ async def run_service(
         owner=owner_name(),
         health=health,
         metrics=metrics,
+        tracing=tracing,
     )
     options = aiokafka_options(wiring, PRINCIPAL)
     workflow = Workflow(
@@ -107,6 +109,7 @@ async def run_service(
         health=health,
         metrics=metrics,
         migrations=MIGRATIONS,
+        tracing=tracing,
     )
     workflow.handles(CONTROL_TOPIC)(control_handler(supervisor.nudge))
     app = build_app(

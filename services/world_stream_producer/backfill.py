@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -17,6 +17,7 @@ from sluice_contracts import Decoded, decode
 from sluice_kit.artifacts import open_artifacts, open_oracle
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import idempotent_producer_config, reader_config
+from sluice_kit.telemetry import StageTracing
 
 PRINCIPAL: Final = "backfill"
 LANE: Final = "ingress.backfill"
@@ -62,7 +63,7 @@ def backfill_run(
     `on_progress` gets (rows acknowledged, rows in all) a few times a second. It is safe to repeat: the gate
     answers DUPLICATE to what it has. Raises BackfillError; SecretMissing without the principal's password.
     """
-    begin = monotonic()
+    begin, begin_ns = monotonic(), time_ns()
     ready = find_ready(wiring, tenant, run_id)
     plan = read_plan(open_artifacts(wiring), ready, LANE)
     if isinstance(plan, PlanRefused):
@@ -73,6 +74,7 @@ def backfill_run(
         if on_progress is not None:
             on_progress(progress.acked_row, plan.total_rows)
         worker.join(0.2)
+    _trace(wiring, ready, begin_ns)
     if progress.failure is not None:
         raise BackfillError(
             f"stopped after {progress.acked_row} of {plan.total_rows} rows: {progress.failure}; "
@@ -91,6 +93,13 @@ def backfill_run(
         plan_digest=plan.digest,
         seconds=round(monotonic() - begin, 3),
     )
+
+
+def _trace(wiring: Wiring, ready: dict[str, Any], begin_ns: int) -> None:
+    """Record the span that the events name as their parent."""
+    tracing = StageTracing.exporting(PRINCIPAL, wiring.telemetry)
+    tracing.event(ready["event_id"], ready["traceparent"], start_ns=begin_ns, end_ns=time_ns())
+    tracing.close()
 
 
 def _worker(wiring: Wiring, plan: StreamPlan) -> StreamWorker:

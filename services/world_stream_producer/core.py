@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from sluice_kit.telemetry import TraceParent, parse_traceparent, traceparent_for
+
 STREAMED_ROLE: Final = "business_traffic"
 PUSH: Final = "push"
 PULL: Final = "pull"
@@ -47,6 +49,7 @@ class StreamPlan:
     facts_view_digest: str
     world_manifest: Mapping[str, Any]
     outputs: tuple[StreamedOutput, ...]
+    traceparent: str | None = None
 
     @property
     def total_rows(self) -> int:
@@ -54,8 +57,17 @@ class StreamPlan:
         return sum(output.rows for output in self.outputs)
 
     def document(self) -> bytes:
-        """The plan as canonical JSON."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        """The plan as canonical JSON; of a READY without a trace, it does not speak of one."""
+        fields = asdict(self)
+        if self.traceparent is None:
+            del fields["traceparent"]
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def context(self, producer: str) -> TraceParent | None:
+        """Where the events that `producer` derives from READY stand in its trace; None: READY has none."""
+        if parse_traceparent(self.traceparent) is None:
+            return None
+        return parse_traceparent(traceparent_for(self.ready_event_id, producer, self.traceparent))
 
     @property
     def digest(self) -> str:
@@ -123,6 +135,7 @@ def _plan(
         facts_view_digest=payload["facts_view"]["digest"]["hash"],
         world_manifest=view["world"],
         outputs=tuple(outputs),
+        traceparent=ready["traceparent"],
     )
     if payload["expected_events"] != plan.total_rows:
         return PlanRefused(

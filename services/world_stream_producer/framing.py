@@ -33,6 +33,7 @@ class OutputFramer:
 
     def __init__(self, plan: StreamPlan, output: StreamedOutput, producer: str) -> None:
         self._contract = contract_for(output.event_type, output.event_version)
+        context = plan.context(producer)
         self._ids = EventIds(output.event_type, plan.manifest_fingerprint, plan.run_id, output.output_id)
         self._envelope: dict[str, Any] = {
             "event_type": output.event_type,
@@ -46,7 +47,7 @@ class OutputFramer:
             "emitted_at_utc": None,
             "producer": producer,
             "parent_event_id": None,
-            "traceparent": None,
+            "traceparent": None if context is None else str(context),
         }
         self._encoders: dict[tuple[str, ...], ColumnarEncoder] = {}
 

@@ -7,17 +7,26 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from services.world_stream_producer.batch_spans import BatchSpans
 from services.world_stream_producer.core import PlanRefused, StreamPlan
 from services.world_stream_producer.framing import Framed
 from services.world_stream_producer.lease import Lease
 from services.world_stream_producer.live import LiveStream, first_set
 from services.world_stream_producer.sending import LaneSender
-from services.world_stream_producer.settings import StreamPolicy
+from services.world_stream_producer.settings import LANE, PRINCIPAL, StreamPolicy
 from services.world_stream_producer.store import StreamRow, Wishes
 from services.world_stream_producer.worker import Progress, StreamWorker
 from sluice_kit.artifacts import ArtifactMissing, DigestMismatch, StoreUnavailable
 from sluice_kit.columnar import ColumnarError
-from sluice_kit.telemetry import get_logger
+from sluice_kit.telemetry import (
+    Span,
+    Tracing,
+    get_logger,
+    new_context,
+    parse_traceparent,
+    trace_id_for,
+    traceparent_for,
+)
 from sluice_kit.workflow import Backoff, Database, DatabaseAwayError
 
 _log = get_logger("stream")
@@ -46,21 +55,39 @@ class RunStream:
         database: Database,
         stopping: asyncio.Event,
         count: Callable[[int], None],
+        tracing: Tracing,
     ) -> None:
         self._lease, self._live, self._parts, self._policy = lease, live, parts, policy
         self._database, self._stopping, self._count = database, stopping, count
-        self._log = _log.bind(tenant=lease.row.tenant, run_id=lease.row.run_id, lease=lease.row.lease_no)
+        row, self._tracing = lease.row, tracing
+        ready_id, trace = row.ready["event_id"], row.ready["traceparent"]
+        consumed = parse_traceparent(traceparent_for(ready_id, PRINCIPAL, trace))
+        self._span = Span("stream run", new_context(consumed, sampled=True), consumed)
+        self._span.attributes |= {
+            "sluice.tenant": row.tenant,
+            "sluice.run_id": row.run_id,
+            "sluice.lease": row.lease_no,
+        }
+        self._log = _log.bind(
+            tenant=row.tenant, run_id=row.run_id, lease=row.lease_no, trace_id=trace_id_for(ready_id, trace)
+        )
         self._backoff = Backoff()
 
     async def to_the_end(self) -> None:
         """Stream until all is acknowledged, the run ends otherwise, or `stopping` is set and all is drained.
 
-        Raises DatabaseAwayError when Postgres is away while something has to be written.
+        It is one span, child of the one that consumed READY. Raises DatabaseAwayError when Postgres is away
+        while something has to be written.
         """
+        with self._tracing.recording(self._span):
+            await self._stream()
+
+    async def _stream(self) -> None:
         plan = await self._plan()
         if plan is None:
             return
         row = self._lease.row
+        self._span.attributes["sluice.first_row"] = row.next_row
         next_row, wishes = row.next_row, Wishes(row.paused, row.speed, ended=False)
         while not self._stopping.is_set():
             worker = self._start(plan, next_row, wishes)
@@ -108,6 +135,7 @@ class RunStream:
             paused=wishes.paused,
             name=f"stream-{plan.run_id}",
             on_end=wake,
+            batches=BatchSpans(self._tracing, self._span, LANE),
         )
         worker.start()
         return worker
@@ -127,6 +155,7 @@ class RunStream:
                 self._live.observe(progress, time.monotonic())
                 self._count(progress.acked_row - counted)
                 counted = progress.acked_row
+                self._span.attributes["sluice.next_row"] = counted
                 wishes = await self._checkpoint(worker, progress)
                 if wishes is None or wishes.ended:
                     self._log.info("stream given up", lease_lost=wishes is None, acked_row=progress.acked_row)
@@ -193,6 +222,7 @@ class RunStream:
 
     async def _fail(self, reason: str) -> None:
         self._log.error("stream failed", reason=reason)
+        self._span.error = reason
         await self._lease.finish("FAILED", reason)
 
     def _speed(self, wishes: Wishes) -> float:

@@ -9,8 +9,8 @@ from services.world_stream_producer import store
 from services.world_stream_producer.lease import Lease
 from services.world_stream_producer.live import LiveStream, RunKey, first_set
 from services.world_stream_producer.run_stream import RunStream, StreamParts
-from services.world_stream_producer.settings import LANE, StreamPolicy
-from sluice_kit.telemetry import Health, ServiceMetrics, get_logger
+from services.world_stream_producer.settings import LANE, SERVICE, StreamPolicy
+from sluice_kit.telemetry import Health, ServiceMetrics, Tracing, get_logger
 from sluice_kit.workflow import Database, DatabaseAddress, DatabaseAwayError
 
 _log = get_logger("streams")
@@ -31,7 +31,9 @@ class StreamSupervisor:
         owner: str,
         health: Health,
         metrics: ServiceMetrics,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing or Tracing(SERVICE)
         self._database, self._address, self._parts = database, address, parts
         self.policy, self.owner = policy, owner
         self._health, self._acknowledged = health, metrics.produced(LANE)
@@ -104,6 +106,7 @@ class StreamSupervisor:
             database=self._database,
             stopping=stopping,
             count=self._acknowledged.inc,
+            tracing=self._tracing,
         )
         try:
             await stream.to_the_end()

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from services.world_stream_producer.batch_spans import BatchSpans
 from services.world_stream_producer.framing import Framed
 from services.world_stream_producer.pacing import Pace, in_stream_order
 from services.world_stream_producer.sending import LaneSender, SendFailedError
@@ -50,10 +51,11 @@ class StreamWorker:
         paused: bool = False,
         name: str = "stream",
         on_end: Callable[[], None] = lambda: None,
+        batches: BatchSpans | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._frames, self._make_sender, self._start_row = frames, make_sender, start_row
-        self._clock, self._on_end = clock, on_end
+        self._clock, self._on_end, self._batches = clock, on_end, batches
         self._speed, self._paused, self._held = speed, paused, False
         self._stop = threading.Event()
         self._drain_seconds = 0.0
@@ -63,6 +65,7 @@ class StreamWorker:
         self._problem: str | None = None
         self._pace: Pace | None = None
         self._last_ts = np.iinfo(np.int64).min
+        self._begun_ns = 0  # when the first row of the batch at hand was handed over
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -95,7 +98,7 @@ class StreamWorker:
         sender: LaneSender | None = None
         try:
             sender = self._make_sender()
-            complete = all(self._send(sender, framed) for framed in self._frames)
+            complete = all(self._send_batch(sender, framed) for framed in self._frames)
             self._drain(sender)
             self._exhausted = complete and self._acked == self._sent
         except Exception as error:  # noqa: BLE001 - the supervisor decides what a failure means
@@ -106,6 +109,13 @@ class StreamWorker:
                 sender.close()
             self._finished = True
             self._on_end()
+
+    def _send_batch(self, sender: LaneSender, framed: Framed) -> bool:
+        first_row, self._begun_ns = self._sent, 0
+        whole = self._send(sender, framed)
+        if self._batches is not None:
+            self._batches.sent(first_row, self._sent - first_row, self._begun_ns)
+        return whole
 
     def _send(self, sender: LaneSender, framed: Framed) -> bool:
         """Send all rows as they become due; False when told to stop."""
@@ -129,6 +139,7 @@ class StreamWorker:
             if rows == 0:
                 sender.wait(self._wait_seconds(int(times[position]), now) if due == 0 else _SHORTEST_WAIT)
                 continue
+            self._begun_ns = self._begun_ns or time.time_ns()
             sender.send(values[position : position + rows] if rows < count else values)
             position += rows
             self._sent += rows
@@ -167,3 +178,5 @@ class StreamWorker:
     def _note(self, sender: LaneSender) -> None:
         self._acked = self._start_row + sender.acknowledged()
         self._problem = sender.problem
+        if self._batches is not None:
+            self._batches.acknowledged(self._acked)
