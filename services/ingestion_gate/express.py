@@ -1,7 +1,7 @@
 """Admission of traffic in columns: what holds for all events of a run on a partition is asked once.
 
-It decides exactly as `Desk.traffic` does, and hands it whatever is no plain first admission: a duplicate, an
-altered event, a wrong time or size, a run that is not open.
+It decides exactly as `Desk.traffic` does, and hands it whatever is to be refused: an event altered under the
+same id, a wrong time or size, a run that is not open.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from services.ingestion_gate.rows import Row, context_fields
 from services.ingestion_gate.screening import Screen, carries
 from sluice_contracts import LANES
 from sluice_kit.columnar import EventContext
-from sluice_kit.stage import Output, Record, TrailingOutput
+from sluice_kit.stage import Coordinate, Output, Record, TrailingOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,10 @@ class Route:
 
 Alike = tuple[Record, Mapping[str, Any], str, str]
 """What receipts share: lane partition (of a record), context, principal, partition profile."""
+
+
+Settled = tuple[str, int | None, Coordinate | None]
+"""ADMIT or DUPLICATE, with the fact of this batch or the earlier coordinates that the receipt names."""
 
 
 class Express:
@@ -57,56 +61,80 @@ class Express:
     def _settle(
         self, route: Route, records: Sequence[Record], rows: Sequence[Row], keys: Sequence[str]
     ) -> None:
-        """Find stretches of first admissions, which are written together, and what stands between them."""
+        """Decide event by event; what is admitted or a duplicate is written by stretches."""
         desk = self._desk
         overlay, known_of = desk.overlay, desk.known
         admitted, run_no = overlay.admitted, route.run.run_no
         limit, (oldest, latest) = self._screen.limit, desk.times_of(route.run)
         alike = (records[0], context_fields(rows[0].context), route.principal, route.profile)
         begin, fact = 0, overlay.facts
+        settled: list[Settled] = []
         for position, (record, row) in enumerate(zip(records, rows, strict=True)):
             _, _, _, _, ts_utc, _, key, payload_hash = row
-            if (
-                key not in admitted
-                and known_of[key] is None
-                and oldest <= ts_utc <= latest
-                and len(record.value or b"") <= limit
-            ):
+            pending = admitted.get(key)
+            known = known_of[key] if pending is None else None
+            if known is not None and known.ts_utc < oldest:
+                known = None
+            first = pending or known
+            sound = oldest <= ts_utc <= latest and len(record.value or b"") <= limit
+            if sound and first is None:
                 admitted[key] = Admission(fact, payload_hash, ts_utc, run_no)
+                settled.append(("ADMIT", fact, None))
                 fact += 1
-                continue
-            self._admit(records[begin:position], rows[begin:position], keys[begin:position], alike)
-            self._one_by_one(record)
-            begin, fact = position + 1, overlay.facts
-        self._admit(records[begin:], rows[begin:], keys[begin:], alike)
+            elif sound and first is not None and first.payload_hash == payload_hash:
+                settled.append(
+                    (
+                        "DUPLICATE",
+                        None if pending is None else pending.fact,
+                        None if known is None else known.coordinate,
+                    )
+                )
+            else:
+                self._write(
+                    records[begin:position], rows[begin:position], keys[begin:position], settled, alike
+                )
+                self._one_by_one(record)
+                begin, fact, settled = position + 1, overlay.facts, []
+        self._write(records[begin:], rows[begin:], keys[begin:], settled, alike)
 
-    def _admit(
-        self, records: Sequence[Record], rows: Sequence[Row], keys: Sequence[str], alike: Alike
+    def _write(
+        self,
+        records: Sequence[Record],
+        rows: Sequence[Row],
+        keys: Sequence[str],
+        settled: Sequence[Settled],
+        alike: Alike,
     ) -> None:
-        """Write the facts and receipts of first admissions."""
+        """Write facts and receipts of settled rows, in their order."""
         if not rows:
             return
-        desk, contract = self._desk, rows[0].columns.contract
-        assert contract.topic is not None
-        _, _, _, event_ids, _, traceparents, _, payload_hashes = zip(*rows, strict=True)
-        receipts = desk.writer.template("ADMIT", *alike).render(
-            [record.offset for record in records],
-            traceparents,
-            event_ids,
-            [payload_hash.hex() for payload_hash in payload_hashes],
-            keys,
-        )
-        desk.result.facts += [
-            Output(contract.topic, key.encode(), record.value or b"")
-            for key, record in zip(keys, records, strict=True)
+        desk, topic = self._desk, rows[0].columns.contract.topic
+        assert topic is not None
+        receipts = [b""] * len(rows)
+        for decision in ("ADMIT", "DUPLICATE"):
+            chosen = [index for index, (what, _, _) in enumerate(settled) if what == decision]
+            if chosen:
+                template = desk.writer.template(decision, *alike)
+                rendered = template.render(
+                    [records[index].offset for index in chosen],
+                    [rows[index].traceparent for index in chosen],
+                    [rows[index].event_id for index in chosen],
+                    [rows[index].payload_hash.hex() for index in chosen],
+                    [keys[index] for index in chosen],
+                )
+                for index, receipt in zip(chosen, rendered, strict=True):
+                    receipts[index] = receipt
+        facts = [
+            Output(topic, key.encode(), record.value or b"")
+            for key, record, (what, _, _) in zip(keys, records, settled, strict=True)
+            if what == "ADMIT"
         ]
+        desk.result.facts += facts
+        desk.overlay.facts += len(facts)
         desk.receipts += [
-            TrailingOutput(RECEIPT_TOPIC, event_id.encode(), receipt, fact)
-            for fact, (event_id, receipt) in enumerate(
-                zip(event_ids, receipts, strict=True), desk.overlay.facts
-            )
+            TrailingOutput(RECEIPT_TOPIC, row.event_id.encode(), receipt, fact, known)
+            for row, receipt, (_, fact, known) in zip(rows, receipts, settled, strict=True)
         ]
-        desk.overlay.facts += len(rows)
 
     def _route(self, topic: str, row: Row) -> Route | None:
         """None when something about the lane, the rights or the run is not as it should be."""
