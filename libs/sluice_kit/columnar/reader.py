@@ -125,6 +125,8 @@ class _ContractReader:
             positions, columns, pins = positions[sound], columns.pick(sound), pins.take(np.flatnonzero(sound))
         contexts, heads, sound = self._contexts.resolve(pins, columns, joined)
         sound = sound & self._checks.sound(columns, joined)
+        if not sound.any():
+            return None
         if not sound.all():
             kept = sound.tolist()
             positions, columns = positions[sound], columns.pick(sound)
