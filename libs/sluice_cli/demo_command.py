@@ -33,6 +33,7 @@ _EXPECTED = (
     ReplayError,
     StageError,
     SubstrateError,
+    TimeoutError,
     TopologyError,
 )
 
