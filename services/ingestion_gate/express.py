@@ -73,8 +73,6 @@ class Express:
             _, _, _, _, ts_utc, _, key, payload_hash = row
             pending = admitted.get(key)
             known = known_of[key] if pending is None else None
-            if known is not None and known.ts_utc < oldest:
-                known = None
             first = pending or known
             sound = oldest <= ts_utc <= latest and len(record.value or b"") <= limit
             if sound and first is None:
