@@ -111,23 +111,40 @@ def _columns_for_any_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sluice_kit.columnar.reader.FEWEST_ROWS", 1)
 
 
-@given(made=batches())
-@settings(max_examples=150, deadline=None)
-def test_every_batch_is_decided_alike(made: list[Timed]) -> None:
-    one, other = driver(express=True), driver(express=False)
-    for gate in (one, other):
-        open_run(gate)
-        for batch, pause in made:
-            gate.now += pause
-            for topic, partition, value in batch:
-                gate.pipe(topic, value, partition=partition)
-            gate.step()
+def decided(made: list[Timed], *, express: bool) -> TopologyDriver:
+    gate = driver(express=express)
+    open_run(gate)
+    for batch, pause in made:
+        gate.now += pause
+        for topic, partition, value in batch:
+            gate.pipe(topic, value, partition=partition)
+        gate.step()
+    return gate
 
+
+def assert_decided_alike(made: list[Timed]) -> TopologyDriver:
+    one, other = decided(made, express=True), decided(made, express=False)
     assert one.logs == other.logs
     assert [record.outputs_digest for record in one.basis] == [
         record.outputs_digest for record in other.basis
     ]
     assert one.spec.head.state.view.runs == other.spec.head.state.view.runs  # type: ignore[attr-defined]
+    return one
+
+
+@given(made=batches())
+@settings(max_examples=150, deadline=None)
+def test_every_batch_is_decided_alike(made: list[Timed]) -> None:
+    assert_decided_alike(made)
+
+
+def test_an_id_that_is_new_again_beyond_the_horizon_stands_among_others() -> None:
+    early = [(WSP, 0, framed(standing_payment("e1")))]
+    late = [(WSP, 0, framed(standing_payment(event_id, ts_utc=NOW + WEEK))) for event_id in ("e1", "e2")]
+
+    gate = assert_decided_alike([(early, 0), (late, WEEK)])
+
+    assert len(gate.read("traffic.payment")) == 3
 
 
 def test_sound_traffic_takes_the_express_desk() -> None:
