@@ -72,6 +72,9 @@ def _expand_names(node: Any, records: dict[str, Json], seen: set[str], where: st
     if not isinstance(node, dict):
         return node
     if node.get("type") == "record":
+        missing = [key for key in ("name", "namespace", "fields") if key not in node]
+        if missing:
+            raise ContractSourceError(f"{where}: record {node.get('name', '?')} has no {missing[0]}")
         full_name = f"{node['namespace']}.{node['name']}"
         if node["namespace"] == SHAPE_NAMESPACE:
             return _definition(full_name, records, seen, where)

@@ -206,6 +206,13 @@ def test_rewritten_or_lost_examples_are_named(copy: Path) -> None:
     assert "history: examples/payment.v1/minimal.bin: removed; recorded examples stay" in found
 
 
+@pytest.mark.parametrize("missing", ["namespace", "name", "fields"])
+def test_a_record_that_is_not_whole_is_named(copy: Path, missing: str) -> None:
+    edit(schema(copy), lambda content: content["fields"][-1]["type"].pop(missing))
+    named = "?" if missing == "name" else "PaymentPayload"
+    assert messages(copy) == f"source: payment.v1.avsc: record {named} has no {missing}"
+
+
 @pytest.mark.parametrize(
     ("name", "change", "reason"),
     [
@@ -347,7 +354,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 def test_command_check_answers_in_words_and_in_json(copy: Path) -> None:
-    assert run("check", "--root", str(copy)) == (0, "11 schemas and 18 topics are in order\n")
+    assert run("check", "--root", str(copy)) == (0, "12 schemas and 18 topics are in order\n")
     code, output = run("check", "--root", str(copy / "contracts"), "--json")
     assert (code, json.loads(output)) == (0, {"ok": True, "problems": []})
     (copy / "docs" / "fleet.md").write_text("old")

@@ -16,6 +16,7 @@ from sluice_kit.telemetry import Health, MetricFamilies
 from sluice_kit.testing.waiting import until
 from tests.faults.gate_process import altered_code
 from tests.faults.one_gate import LANE, OneGate
+from tests.faults.reading import payloads
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(300)]
 HOUR = 3_600_000_000
@@ -82,9 +83,15 @@ def test_other_code_with_other_outputs_is_refused_until_it_is_accepted(
     assert "REPLAY_DIVERGENCE" in refused.text()
     assert "--accept-code-change" in refused.text()
     accepted = alone.gate("--accept-code-change", code=code)
-    assert accepted.restored()["uncompared"] > 0
+    uncompared = accepted.restored()["uncompared"]
+    assert uncompared > 0
+    alone.sent += 1  # the gate's own lane: what this start accepted
+    until(lambda: len(alone.receipts()) == before + 1, "the gate to decide about its own start")
     assert accepted.drain() == 0
-    assert len(alone.receipts()) == before
+    told = payloads(alone.wiring, "audit.governance")[-1]
+    revisions = list(dict.fromkeys(record["code_rev"] for record in alone.basis()))[-2:]
+    assert [told["from_code_rev"], told["to_code_rev"]] == revisions
+    assert (told["service"], told["shard"], told["batches"]) == ("ingestion_gate", 0, uncompared)
     alone.verdict()
 
 

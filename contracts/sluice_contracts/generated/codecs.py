@@ -5141,6 +5141,774 @@ def write_run_ready_v1(f: Mapping[str, Any]) -> bytes:
     ).encode("latin-1")
 
 
+def read_uncompared_replay_v1(b: bytes) -> tuple[dict[str, Any], int]:
+    t = b.decode("latin-1")
+    i = 5
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_id = t[s:i]
+    if not f_event_id.isascii():
+        f_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_type = t[s:i]
+    if not f_event_type.isascii():
+        f_event_type = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_ts_utc = (n >> 1) ^ -(n & 1)
+    else:
+        f_ts_utc, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_schema_version = SIGNED[n]
+    else:
+        f_schema_version, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_manifest_fingerprint = t[s:i]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_tenant = t[s:i]
+    if not f_tenant.isascii():
+        f_tenant = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_parameter_hash = t[s:i]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_scenario_id = t[s:i]
+    if not f_scenario_id.isascii():
+        f_scenario_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_run_id = t[s:i]
+    if not f_run_id.isascii():
+        f_run_id = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_seed = SIGNED[n]
+        else:
+            f_seed, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_seed = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = _from_bytes(b[i : i + 8], "little")
+        if n & 0x8080808080808080 == 0x0080808080808080:
+            i += 8
+            n &= 0x7F7F7F7F7F7F7F7F
+            n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+            n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+            n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+            f_emitted_at_utc = (n >> 1) ^ -(n & 1)
+        else:
+            f_emitted_at_utc, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_emitted_at_utc = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_producer = t[s:i]
+    if not f_producer.isascii():
+        f_producer = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_parent_event_id = t[s:i]
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_parent_event_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_traceparent = t[s:i]
+        if not f_traceparent.isascii():
+            f_traceparent = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_traceparent = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_action_id = t[s:i]
+    if not f_payload_action_id.isascii():
+        f_payload_action_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_subject = t[s:i]
+    if not f_payload_subject.isascii():
+        f_payload_subject = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_actor_type = t[s:i]
+    if not f_payload_actor_type.isascii():
+        f_payload_actor_type = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_actor_id = t[s:i]
+    if not f_payload_actor_id.isascii():
+        f_payload_actor_id = str(b[s:i], "utf-8")
+    f_payload_actor_roles: Any = []
+    f_payload_actor_roles_count, i = count_at(b, i)
+    while f_payload_actor_roles_count:
+        for _ in range(f_payload_actor_roles_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_actor_roles_item = t[s:i]
+            if not f_payload_actor_roles_item.isascii():
+                f_payload_actor_roles_item = str(b[s:i], "utf-8")
+            f_payload_actor_roles.append(f_payload_actor_roles_item)
+        f_payload_actor_roles_count, i = count_at(b, i)
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_actor_on_behalf_of = t[s:i]
+        if not f_payload_actor_on_behalf_of.isascii():
+            f_payload_actor_on_behalf_of = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_actor_on_behalf_of = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_scope_tenant = t[s:i]
+    if not f_payload_scope_tenant.isascii():
+        f_payload_scope_tenant = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_scope_environment = t[s:i]
+    if not f_payload_scope_environment.isascii():
+        f_payload_scope_environment = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_scope_region = t[s:i]
+    if not f_payload_scope_region.isascii():
+        f_payload_scope_region = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_outcome = t[s:i]
+    if not f_payload_outcome.isascii():
+        f_payload_outcome = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_reason = t[s:i]
+    if not f_payload_reason.isascii():
+        f_payload_reason = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_payload_latency_ms = SIGNED[n]
+        else:
+            f_payload_latency_ms, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_latency_ms = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_inputs_digest = t[s:i]
+        if not f_payload_inputs_digest.isascii():
+            f_payload_inputs_digest = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_inputs_digest = None
+    f_payload_policy_decisions: Any = []
+    f_payload_policy_decisions_count, i = count_at(b, i)
+    while f_payload_policy_decisions_count:
+        for _ in range(f_payload_policy_decisions_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_policy_decisions_item_policy = t[s:i]
+            if not f_payload_policy_decisions_item_policy.isascii():
+                f_payload_policy_decisions_item_policy = str(b[s:i], "utf-8")
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_policy_decisions_item_revision = t[s:i]
+            if not f_payload_policy_decisions_item_revision.isascii():
+                f_payload_policy_decisions_item_revision = str(b[s:i], "utf-8")
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_policy_decisions_item_outcome = t[s:i]
+            if not f_payload_policy_decisions_item_outcome.isascii():
+                f_payload_policy_decisions_item_outcome = str(b[s:i], "utf-8")
+            n = b[i]
+            i += 1
+            if n == 2:
+                n = b[i]
+                if n < 128:
+                    s = i + 1
+                    i = s + HALF[n]
+                elif b[i + 1] == 1:
+                    s = i + 2
+                    i = s + HALF[n]
+                else:
+                    s, i = text_bounds(b, i)
+                f_payload_policy_decisions_item_reason = t[s:i]
+                if not f_payload_policy_decisions_item_reason.isascii():
+                    f_payload_policy_decisions_item_reason = str(b[s:i], "utf-8")
+            elif n:
+                raise MalformedError
+            else:
+                f_payload_policy_decisions_item_reason = None
+            f_payload_policy_decisions.append({"policy": f_payload_policy_decisions_item_policy, "revision": f_payload_policy_decisions_item_revision, "outcome": f_payload_policy_decisions_item_outcome, "reason": f_payload_policy_decisions_item_reason})
+        f_payload_policy_decisions_count, i = count_at(b, i)
+    f_payload_evidence_refs: Any = []
+    f_payload_evidence_refs_count, i = count_at(b, i)
+    while f_payload_evidence_refs_count:
+        for _ in range(f_payload_evidence_refs_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_evidence_refs_item_uri = t[s:i]
+            if not f_payload_evidence_refs_item_uri.isascii():
+                f_payload_evidence_refs_item_uri = str(b[s:i], "utf-8")
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_evidence_refs_item_digest_algo = t[s:i]
+            if not f_payload_evidence_refs_item_digest_algo.isascii():
+                f_payload_evidence_refs_item_digest_algo = str(b[s:i], "utf-8")
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_evidence_refs_item_digest_hash = t[s:i]
+            if not f_payload_evidence_refs_item_digest_hash.isascii():
+                f_payload_evidence_refs_item_digest_hash = str(b[s:i], "utf-8")
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_payload_evidence_refs_item_bytes = SIGNED[n]
+            else:
+                f_payload_evidence_refs_item_bytes, i = long_at(b, i)
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_payload_evidence_refs_item_schema_version = SIGNED[n]
+            else:
+                f_payload_evidence_refs_item_schema_version, i = int_at(b, i)
+            f_payload_evidence_refs.append({"uri": f_payload_evidence_refs_item_uri, "digest": {"algo": f_payload_evidence_refs_item_digest_algo, "hash": f_payload_evidence_refs_item_digest_hash}, "bytes": f_payload_evidence_refs_item_bytes, "schema_version": f_payload_evidence_refs_item_schema_version})
+        f_payload_evidence_refs_count, i = count_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_service = t[s:i]
+    if not f_payload_service.isascii():
+        f_payload_service = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_shard = SIGNED[n]
+    else:
+        f_payload_shard, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_from_code_rev = t[s:i]
+    if not f_payload_from_code_rev.isascii():
+        f_payload_from_code_rev = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_to_code_rev = t[s:i]
+    if not f_payload_to_code_rev.isascii():
+        f_payload_to_code_rev = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_batches = SIGNED[n]
+    else:
+        f_payload_batches, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_first_batch_no = SIGNED[n]
+    else:
+        f_payload_first_batch_no, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_last_batch_no = SIGNED[n]
+    else:
+        f_payload_last_batch_no, i = long_at(b, i)
+    return {"event_id": f_event_id, "event_type": f_event_type, "ts_utc": f_ts_utc, "schema_version": f_schema_version, "manifest_fingerprint": f_manifest_fingerprint, "tenant": f_tenant, "parameter_hash": f_parameter_hash, "scenario_id": f_scenario_id, "run_id": f_run_id, "seed": f_seed, "emitted_at_utc": f_emitted_at_utc, "producer": f_producer, "parent_event_id": f_parent_event_id, "traceparent": f_traceparent, "payload": {"action_id": f_payload_action_id, "subject": f_payload_subject, "actor": {"type": f_payload_actor_type, "id": f_payload_actor_id, "roles": f_payload_actor_roles, "on_behalf_of": f_payload_actor_on_behalf_of}, "scope": {"tenant": f_payload_scope_tenant, "environment": f_payload_scope_environment, "region": f_payload_scope_region}, "outcome": f_payload_outcome, "reason": f_payload_reason, "latency_ms": f_payload_latency_ms, "inputs_digest": f_payload_inputs_digest, "policy_decisions": f_payload_policy_decisions, "evidence_refs": f_payload_evidence_refs, "service": f_payload_service, "shard": f_payload_shard, "from_code_rev": f_payload_from_code_rev, "to_code_rev": f_payload_to_code_rev, "batches": f_payload_batches, "first_batch_no": f_payload_first_batch_no, "last_batch_no": f_payload_last_batch_no}}, i
+
+
+def write_uncompared_replay_v1(f: Mapping[str, Any]) -> bytes:
+    if f["event_type"] != "uncompared_replay" or f["schema_version"] != 1:
+        raise ValueError("not uncompared_replay version 1")
+    f_event_id = f["event_id"]
+    if not f_event_id.isascii():
+        f_event_id = f_event_id.encode().decode("latin-1")
+    f_event_type = f["event_type"]
+    if not f_event_type.isascii():
+        f_event_type = f_event_type.encode().decode("latin-1")
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    if not -2147483648 <= f_schema_version <= 2147483647:
+        raise OverflowError
+    f_manifest_fingerprint = f["manifest_fingerprint"]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = f_manifest_fingerprint.encode().decode("latin-1")
+    f_tenant = f.get("tenant", 'default')
+    if not f_tenant.isascii():
+        f_tenant = f_tenant.encode().decode("latin-1")
+    f_parameter_hash = f["parameter_hash"]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = f_parameter_hash.encode().decode("latin-1")
+    f_scenario_id = f["scenario_id"]
+    if not f_scenario_id.isascii():
+        f_scenario_id = f_scenario_id.encode().decode("latin-1")
+    f_run_id = f["run_id"]
+    if not f_run_id.isascii():
+        f_run_id = f_run_id.encode().decode("latin-1")
+    f_seed = f.get("seed")
+    f_emitted_at_utc = f.get("emitted_at_utc")
+    if f_emitted_at_utc is None:
+        f_emitted_at_utc_out = "\x00"
+    else:
+        f_emitted_at_utc_out = "\x02" + moment(f_emitted_at_utc)
+    f_producer = f["producer"]
+    if not f_producer.isascii():
+        f_producer = f_producer.encode().decode("latin-1")
+    f_parent_event_id = f.get("parent_event_id")
+    if f_parent_event_id is None:
+        f_parent_event_id_out = "\x00"
+    else:
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = f_parent_event_id.encode().decode("latin-1")
+        f_parent_event_id_out = "\x02" + NUMBER[len(f_parent_event_id)] + f_parent_event_id
+    f_traceparent = f.get("traceparent")
+    if f_traceparent is None:
+        f_traceparent_out = "\x00"
+    else:
+        if not f_traceparent.isascii():
+            f_traceparent = f_traceparent.encode().decode("latin-1")
+        f_traceparent_out = "\x02" + NUMBER[len(f_traceparent)] + f_traceparent
+    f_payload = f["payload"]
+    f_payload_action_id = f_payload["action_id"]
+    if not f_payload_action_id.isascii():
+        f_payload_action_id = f_payload_action_id.encode().decode("latin-1")
+    f_payload_subject = f_payload["subject"]
+    if not f_payload_subject.isascii():
+        f_payload_subject = f_payload_subject.encode().decode("latin-1")
+    f_payload_actor = f_payload["actor"]
+    f_payload_actor_type = f_payload_actor["type"]
+    if not f_payload_actor_type.isascii():
+        f_payload_actor_type = f_payload_actor_type.encode().decode("latin-1")
+    f_payload_actor_id = f_payload_actor["id"]
+    if not f_payload_actor_id.isascii():
+        f_payload_actor_id = f_payload_actor_id.encode().decode("latin-1")
+    f_payload_actor_roles = f_payload_actor.get("roles", [])
+    f_payload_actor_roles_out = "\x00"
+    if f_payload_actor_roles:
+        f_payload_actor_roles_parts = [NUMBER[len(f_payload_actor_roles)]]
+        for f_payload_actor_roles_item in f_payload_actor_roles:
+            if not f_payload_actor_roles_item.isascii():
+                f_payload_actor_roles_item = f_payload_actor_roles_item.encode().decode("latin-1")
+            f_payload_actor_roles_parts += (NUMBER[len(f_payload_actor_roles_item)], f_payload_actor_roles_item,)
+        f_payload_actor_roles_parts.append("\x00")
+        f_payload_actor_roles_out = "".join(f_payload_actor_roles_parts)
+    f_payload_actor_on_behalf_of = f_payload_actor.get("on_behalf_of")
+    if f_payload_actor_on_behalf_of is None:
+        f_payload_actor_on_behalf_of_out = "\x00"
+    else:
+        if not f_payload_actor_on_behalf_of.isascii():
+            f_payload_actor_on_behalf_of = f_payload_actor_on_behalf_of.encode().decode("latin-1")
+        f_payload_actor_on_behalf_of_out = "\x02" + NUMBER[len(f_payload_actor_on_behalf_of)] + f_payload_actor_on_behalf_of
+    f_payload_scope = f_payload["scope"]
+    f_payload_scope_tenant = f_payload_scope.get("tenant", 'default')
+    if not f_payload_scope_tenant.isascii():
+        f_payload_scope_tenant = f_payload_scope_tenant.encode().decode("latin-1")
+    f_payload_scope_environment = f_payload_scope["environment"]
+    if not f_payload_scope_environment.isascii():
+        f_payload_scope_environment = f_payload_scope_environment.encode().decode("latin-1")
+    f_payload_scope_region = f_payload_scope["region"]
+    if not f_payload_scope_region.isascii():
+        f_payload_scope_region = f_payload_scope_region.encode().decode("latin-1")
+    f_payload_outcome = f_payload["outcome"]
+    if not f_payload_outcome.isascii():
+        f_payload_outcome = f_payload_outcome.encode().decode("latin-1")
+    f_payload_reason = f_payload["reason"]
+    if not f_payload_reason.isascii():
+        f_payload_reason = f_payload_reason.encode().decode("latin-1")
+    f_payload_latency_ms = f_payload.get("latency_ms")
+    f_payload_inputs_digest = f_payload.get("inputs_digest")
+    if f_payload_inputs_digest is None:
+        f_payload_inputs_digest_out = "\x00"
+    else:
+        if not f_payload_inputs_digest.isascii():
+            f_payload_inputs_digest = f_payload_inputs_digest.encode().decode("latin-1")
+        f_payload_inputs_digest_out = "\x02" + NUMBER[len(f_payload_inputs_digest)] + f_payload_inputs_digest
+    f_payload_policy_decisions = f_payload.get("policy_decisions", [])
+    f_payload_policy_decisions_out = "\x00"
+    if f_payload_policy_decisions:
+        f_payload_policy_decisions_parts = [NUMBER[len(f_payload_policy_decisions)]]
+        for f_payload_policy_decisions_item in f_payload_policy_decisions:
+            f_payload_policy_decisions_item_policy = f_payload_policy_decisions_item["policy"]
+            if not f_payload_policy_decisions_item_policy.isascii():
+                f_payload_policy_decisions_item_policy = f_payload_policy_decisions_item_policy.encode().decode("latin-1")
+            f_payload_policy_decisions_item_revision = f_payload_policy_decisions_item["revision"]
+            if not f_payload_policy_decisions_item_revision.isascii():
+                f_payload_policy_decisions_item_revision = f_payload_policy_decisions_item_revision.encode().decode("latin-1")
+            f_payload_policy_decisions_item_outcome = f_payload_policy_decisions_item["outcome"]
+            if not f_payload_policy_decisions_item_outcome.isascii():
+                f_payload_policy_decisions_item_outcome = f_payload_policy_decisions_item_outcome.encode().decode("latin-1")
+            f_payload_policy_decisions_item_reason = f_payload_policy_decisions_item.get("reason")
+            if f_payload_policy_decisions_item_reason is None:
+                f_payload_policy_decisions_item_reason_out = "\x00"
+            else:
+                if not f_payload_policy_decisions_item_reason.isascii():
+                    f_payload_policy_decisions_item_reason = f_payload_policy_decisions_item_reason.encode().decode("latin-1")
+                f_payload_policy_decisions_item_reason_out = "\x02" + NUMBER[len(f_payload_policy_decisions_item_reason)] + f_payload_policy_decisions_item_reason
+            f_payload_policy_decisions_parts += (NUMBER[len(f_payload_policy_decisions_item_policy)], f_payload_policy_decisions_item_policy, NUMBER[len(f_payload_policy_decisions_item_revision)], f_payload_policy_decisions_item_revision, NUMBER[len(f_payload_policy_decisions_item_outcome)], f_payload_policy_decisions_item_outcome, f_payload_policy_decisions_item_reason_out,)
+        f_payload_policy_decisions_parts.append("\x00")
+        f_payload_policy_decisions_out = "".join(f_payload_policy_decisions_parts)
+    f_payload_evidence_refs = f_payload.get("evidence_refs", [])
+    f_payload_evidence_refs_out = "\x00"
+    if f_payload_evidence_refs:
+        f_payload_evidence_refs_parts = [NUMBER[len(f_payload_evidence_refs)]]
+        for f_payload_evidence_refs_item in f_payload_evidence_refs:
+            f_payload_evidence_refs_item_uri = f_payload_evidence_refs_item["uri"]
+            if not f_payload_evidence_refs_item_uri.isascii():
+                f_payload_evidence_refs_item_uri = f_payload_evidence_refs_item_uri.encode().decode("latin-1")
+            f_payload_evidence_refs_item_digest = f_payload_evidence_refs_item["digest"]
+            f_payload_evidence_refs_item_digest_algo = f_payload_evidence_refs_item_digest["algo"]
+            if not f_payload_evidence_refs_item_digest_algo.isascii():
+                f_payload_evidence_refs_item_digest_algo = f_payload_evidence_refs_item_digest_algo.encode().decode("latin-1")
+            f_payload_evidence_refs_item_digest_hash = f_payload_evidence_refs_item_digest["hash"]
+            if not f_payload_evidence_refs_item_digest_hash.isascii():
+                f_payload_evidence_refs_item_digest_hash = f_payload_evidence_refs_item_digest_hash.encode().decode("latin-1")
+            f_payload_evidence_refs_item_bytes = f_payload_evidence_refs_item["bytes"]
+            f_payload_evidence_refs_item_schema_version = f_payload_evidence_refs_item["schema_version"]
+            if not -2147483648 <= f_payload_evidence_refs_item_schema_version <= 2147483647:
+                raise OverflowError
+            f_payload_evidence_refs_parts += (NUMBER[len(f_payload_evidence_refs_item_uri)], f_payload_evidence_refs_item_uri, NUMBER[len(f_payload_evidence_refs_item_digest_algo)], f_payload_evidence_refs_item_digest_algo, NUMBER[len(f_payload_evidence_refs_item_digest_hash)], f_payload_evidence_refs_item_digest_hash, NUMBER[f_payload_evidence_refs_item_bytes], NUMBER[f_payload_evidence_refs_item_schema_version],)
+        f_payload_evidence_refs_parts.append("\x00")
+        f_payload_evidence_refs_out = "".join(f_payload_evidence_refs_parts)
+    f_payload_service = f_payload["service"]
+    if not f_payload_service.isascii():
+        f_payload_service = f_payload_service.encode().decode("latin-1")
+    f_payload_shard = f_payload["shard"]
+    if not -2147483648 <= f_payload_shard <= 2147483647:
+        raise OverflowError
+    f_payload_from_code_rev = f_payload["from_code_rev"]
+    if not f_payload_from_code_rev.isascii():
+        f_payload_from_code_rev = f_payload_from_code_rev.encode().decode("latin-1")
+    f_payload_to_code_rev = f_payload["to_code_rev"]
+    if not f_payload_to_code_rev.isascii():
+        f_payload_to_code_rev = f_payload_to_code_rev.encode().decode("latin-1")
+    f_payload_batches = f_payload["batches"]
+    f_payload_first_batch_no = f_payload["first_batch_no"]
+    f_payload_last_batch_no = f_payload["last_batch_no"]
+    return "".join(
+        (
+            "\x00\x00\x00\x00\x0c",
+            NUMBER[len(f_event_id)],
+            f_event_id,
+            NUMBER[len(f_event_type)],
+            f_event_type,
+            moment(f_ts_utc),
+            NUMBER[f_schema_version],
+            NUMBER[len(f_manifest_fingerprint)],
+            f_manifest_fingerprint,
+            NUMBER[len(f_tenant)],
+            f_tenant,
+            NUMBER[len(f_parameter_hash)],
+            f_parameter_hash,
+            NUMBER[len(f_scenario_id)],
+            f_scenario_id,
+            NUMBER[len(f_run_id)],
+            f_run_id,
+            "\x00" if f_seed is None else "\x02" + NUMBER[f_seed],
+            f_emitted_at_utc_out,
+            NUMBER[len(f_producer)],
+            f_producer,
+            f_parent_event_id_out,
+            f_traceparent_out,
+            NUMBER[len(f_payload_action_id)],
+            f_payload_action_id,
+            NUMBER[len(f_payload_subject)],
+            f_payload_subject,
+            NUMBER[len(f_payload_actor_type)],
+            f_payload_actor_type,
+            NUMBER[len(f_payload_actor_id)],
+            f_payload_actor_id,
+            f_payload_actor_roles_out,
+            f_payload_actor_on_behalf_of_out,
+            NUMBER[len(f_payload_scope_tenant)],
+            f_payload_scope_tenant,
+            NUMBER[len(f_payload_scope_environment)],
+            f_payload_scope_environment,
+            NUMBER[len(f_payload_scope_region)],
+            f_payload_scope_region,
+            NUMBER[len(f_payload_outcome)],
+            f_payload_outcome,
+            NUMBER[len(f_payload_reason)],
+            f_payload_reason,
+            "\x00" if f_payload_latency_ms is None else "\x02" + NUMBER[f_payload_latency_ms],
+            f_payload_inputs_digest_out,
+            f_payload_policy_decisions_out,
+            f_payload_evidence_refs_out,
+            NUMBER[len(f_payload_service)],
+            f_payload_service,
+            NUMBER[f_payload_shard],
+            NUMBER[len(f_payload_from_code_rev)],
+            f_payload_from_code_rev,
+            NUMBER[len(f_payload_to_code_rev)],
+            f_payload_to_code_rev,
+            NUMBER[f_payload_batches],
+            NUMBER[f_payload_first_batch_no],
+            NUMBER[f_payload_last_batch_no],
+        )
+    ).encode("latin-1")
+
+
 READERS: dict[tuple[str, int], Callable[[bytes], tuple[dict[str, Any], int]]] = {
     ("basis_record", 1): read_basis_record_v1,
     ("flow_report", 1): read_flow_report_v1,
@@ -5153,6 +5921,7 @@ READERS: dict[tuple[str, int], Callable[[bytes], tuple[dict[str, Any], int]]] = 
     ("run_closed", 1): read_run_closed_v1,
     ("run_evidence", 1): read_run_evidence_v1,
     ("run_ready", 1): read_run_ready_v1,
+    ("uncompared_replay", 1): read_uncompared_replay_v1,
 }
 
 WRITERS: dict[tuple[str, int], Callable[[Mapping[str, Any]], bytes]] = {
@@ -5167,4 +5936,5 @@ WRITERS: dict[tuple[str, int], Callable[[Mapping[str, Any]], bytes]] = {
     ("run_closed", 1): write_run_closed_v1,
     ("run_evidence", 1): write_run_evidence_v1,
     ("run_ready", 1): write_run_ready_v1,
+    ("uncompared_replay", 1): write_uncompared_replay_v1,
 }

@@ -1350,6 +1350,135 @@ class RunReadyV1(EventRecord):
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UncomparedReplayPayloadV1:
+    """Payload of uncompared_replay."""
+
+    action_id: str
+    subject: str
+    actor: Actor
+    scope: Scope
+    outcome: str
+    reason: str
+    latency_ms: int | None = None
+    inputs_digest: str | None = None
+    policy_decisions: tuple[PolicyDecision, ...] = ()
+    evidence_refs: tuple[Locator, ...] = ()
+    service: str
+    shard: int
+    from_code_rev: str
+    to_code_rev: str
+    batches: int
+    first_batch_no: int
+    last_batch_no: int
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "action_id": self.action_id,
+            "subject": self.subject,
+            "actor": self.actor.to_fields(),
+            "scope": self.scope.to_fields(),
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "latency_ms": self.latency_ms,
+            "inputs_digest": self.inputs_digest,
+            "policy_decisions": [item.to_fields() for item in self.policy_decisions],
+            "evidence_refs": [item.to_fields() for item in self.evidence_refs],
+            "service": self.service,
+            "shard": self.shard,
+            "from_code_rev": self.from_code_rev,
+            "to_code_rev": self.to_code_rev,
+            "batches": self.batches,
+            "first_batch_no": self.first_batch_no,
+            "last_batch_no": self.last_batch_no,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> UncomparedReplayPayloadV1:
+        """The record of a decoded dict."""
+        return cls(
+            action_id=fields["action_id"],
+            subject=fields["subject"],
+            actor=Actor.from_fields(fields["actor"]),
+            scope=Scope.from_fields(fields["scope"]),
+            outcome=fields["outcome"],
+            reason=fields["reason"],
+            latency_ms=fields.get("latency_ms"),
+            inputs_digest=fields.get("inputs_digest"),
+            policy_decisions=tuple(PolicyDecision.from_fields(item) for item in fields.get("policy_decisions", [])),
+            evidence_refs=tuple(Locator.from_fields(item) for item in fields.get("evidence_refs", [])),
+            service=fields["service"],
+            shard=fields["shard"],
+            from_code_rev=fields["from_code_rev"],
+            to_code_rev=fields["to_code_rev"],
+            batches=fields["batches"],
+            first_batch_no=fields["first_batch_no"],
+            last_batch_no=fields["last_batch_no"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UncomparedReplayV1(EventRecord):
+    """A start of a stage that took batches of another code revision without holding their outputs against the log."""
+
+    event_type: ClassVar[str] = "uncompared_replay"
+    schema_version: ClassVar[int] = 1
+
+    event_id: str
+    ts_utc: int
+    manifest_fingerprint: str
+    tenant: str = 'default'
+    parameter_hash: str
+    scenario_id: str
+    run_id: str
+    seed: int | None = None
+    emitted_at_utc: int | None = None
+    producer: str
+    parent_event_id: str | None = None
+    traceparent: str | None = None
+    payload: UncomparedReplayPayloadV1
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "ts_utc": self.ts_utc,
+            "schema_version": self.schema_version,
+            "manifest_fingerprint": self.manifest_fingerprint,
+            "tenant": self.tenant,
+            "parameter_hash": self.parameter_hash,
+            "scenario_id": self.scenario_id,
+            "run_id": self.run_id,
+            "seed": self.seed,
+            "emitted_at_utc": self.emitted_at_utc,
+            "producer": self.producer,
+            "parent_event_id": self.parent_event_id,
+            "traceparent": self.traceparent,
+            "payload": self.payload.to_fields(),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> UncomparedReplayV1:
+        """The record of a decoded dict."""
+        return cls(
+            event_id=fields["event_id"],
+            ts_utc=fields["ts_utc"],
+            manifest_fingerprint=fields["manifest_fingerprint"],
+            tenant=fields.get("tenant", 'default'),
+            parameter_hash=fields["parameter_hash"],
+            scenario_id=fields["scenario_id"],
+            run_id=fields["run_id"],
+            seed=fields.get("seed"),
+            emitted_at_utc=fields.get("emitted_at_utc"),
+            producer=fields["producer"],
+            parent_event_id=fields.get("parent_event_id"),
+            traceparent=fields.get("traceparent"),
+            payload=UncomparedReplayPayloadV1.from_fields(fields["payload"]),
+        )
+
+
 RECORDS: dict[tuple[str, int], type[EventRecord]] = {
     ("basis_record", 1): BasisRecordV1,
     ("flow_report", 1): FlowReportV1,
@@ -1362,6 +1491,7 @@ RECORDS: dict[tuple[str, int], type[EventRecord]] = {
     ("run_closed", 1): RunClosedV1,
     ("run_evidence", 1): RunEvidenceV1,
     ("run_ready", 1): RunReadyV1,
+    ("uncompared_replay", 1): UncomparedReplayV1,
 }
 
 __all__ = [
@@ -1396,4 +1526,6 @@ __all__ = [
     "RunReadyPayloadV1",
     "RunReadyV1",
     "Scope",
+    "UncomparedReplayPayloadV1",
+    "UncomparedReplayV1",
 ]

@@ -2258,6 +2258,378 @@ def explain_run_ready_v1(f: dict[str, Any]) -> list[Violation]:
         missing(at + "payload", out)
     return out
 
+_M_fast_uncompared_replay_v1_PolicyDecision = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})"
+).fullmatch
+
+
+def _fast_uncompared_replay_v1_PolicyDecision(f: dict[str, Any]) -> bool:
+    f_outcome = f["outcome"]
+    f_reason = f["reason"]
+    return (
+        len(f) == 4
+        and f_outcome in {"allow", "deny", "not_applicable"}
+        and (f_reason is None or type(f_reason) is str and len(f_reason) <= 2048)
+        and _M_fast_uncompared_replay_v1_PolicyDecision("\n".join((f["policy"], f["revision"]))) is not None
+    )
+
+_M_fast_uncompared_replay_v1_Locator = re.compile(
+    "(?:[0-9a-f]{64})"
+).fullmatch
+
+
+def _fast_uncompared_replay_v1_Locator(f: dict[str, Any]) -> bool:
+    f_uri = f["uri"]
+    f_digest = f["digest"]
+    f_digest_algo = f_digest["algo"]
+    f_bytes = f["bytes"]
+    f_schema_version = f["schema_version"]
+    return (
+        len(f) == 4
+        and type(f_uri) is str
+        and len(f_uri) >= 1
+        and len(f_uri) <= 2048
+        and len(f_digest) == 2
+        and f_digest_algo in {"sha256"}
+        and type(f_bytes) is int
+        and 0 <= f_bytes <= 9223372036854775807
+        and type(f_schema_version) is int
+        and 1 <= f_schema_version <= 2147483647
+        and _M_fast_uncompared_replay_v1_Locator(f_digest["hash"]) is not None
+    )
+
+_Mfast_uncompared_replay_v1 = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{64})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})"
+).fullmatch
+
+
+def fast_uncompared_replay_v1(f: dict[str, Any]) -> bool:
+    f_event_type = f["event_type"]
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
+    f_emitted_at_utc = f["emitted_at_utc"]
+    f_parent_event_id = f["parent_event_id"]
+    f_traceparent = f["traceparent"]
+    f_payload = f["payload"]
+    f_payload_subject = f_payload["subject"]
+    f_payload_actor = f_payload["actor"]
+    f_payload_actor_type = f_payload_actor["type"]
+    f_payload_actor_roles = f_payload_actor["roles"]
+    f_payload_actor_on_behalf_of = f_payload_actor["on_behalf_of"]
+    f_payload_scope = f_payload["scope"]
+    f_payload_outcome = f_payload["outcome"]
+    f_payload_reason = f_payload["reason"]
+    f_payload_latency_ms = f_payload["latency_ms"]
+    f_payload_inputs_digest = f_payload["inputs_digest"]
+    f_payload_policy_decisions = f_payload["policy_decisions"]
+    f_payload_evidence_refs = f_payload["evidence_refs"]
+    f_payload_shard = f_payload["shard"]
+    f_payload_batches = f_payload["batches"]
+    f_payload_first_batch_no = f_payload["first_batch_no"]
+    f_payload_last_batch_no = f_payload["last_batch_no"]
+    return (
+        len(f) == 15
+        and f_event_type == 'uncompared_replay'
+        and type(f_ts_utc) is int
+        and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
+        and f_schema_version == 1
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 17
+        and type(f_payload_subject) is str
+        and len(f_payload_subject) >= 1
+        and len(f_payload_subject) <= 512
+        and len(f_payload_actor) == 4
+        and f_payload_actor_type in {"human", "service", "model", "flow"}
+        and type(f_payload_actor_roles) is list
+        and (not f_payload_actor_roles or all([type(item) is str for item in f_payload_actor_roles]))
+        and len(f_payload_scope) == 3
+        and f_payload_outcome in {"allowed", "denied", "succeeded", "failed", "paused", "simulated"}
+        and type(f_payload_reason) is str
+        and len(f_payload_reason) <= 4096
+        and (f_payload_latency_ms is None or type(f_payload_latency_ms) is int and 0 <= f_payload_latency_ms <= 9223372036854775807)
+        and type(f_payload_policy_decisions) is list
+        and (not f_payload_policy_decisions or all([_fast_uncompared_replay_v1_PolicyDecision(item) for item in f_payload_policy_decisions]))
+        and type(f_payload_evidence_refs) is list
+        and (not f_payload_evidence_refs or all([_fast_uncompared_replay_v1_Locator(item) for item in f_payload_evidence_refs]))
+        and type(f_payload_shard) is int
+        and 0 <= f_payload_shard <= 2147483647
+        and type(f_payload_batches) is int
+        and 1 <= f_payload_batches <= 9223372036854775807
+        and type(f_payload_first_batch_no) is int
+        and 0 <= f_payload_first_batch_no <= 9223372036854775807
+        and type(f_payload_last_batch_no) is int
+        and 0 <= f_payload_last_batch_no <= 9223372036854775807
+        and _Mfast_uncompared_replay_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["action_id"], f_payload_actor["id"], "0" if f_payload_actor_on_behalf_of is None else f_payload_actor_on_behalf_of, f_payload_scope["tenant"], f_payload_scope["environment"], f_payload_scope["region"], "0000000000000000000000000000000000000000000000000000000000000000" if f_payload_inputs_digest is None else f_payload_inputs_digest, f_payload["service"], f_payload["from_code_rev"], f_payload["to_code_rev"]))) is not None
+    )
+
+
+def _explain_uncompared_replay_v1_Actor(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("type", "id", "roles", "on_behalf_of",), out):
+        return
+    if "type" in f:
+        v = f["type"]
+        explain_text(v, at + "type", out, pattern=None, doc="", enum=('human', 'service', 'model', 'flow'), low=0, high=None)
+    else:
+        missing(at + "type", out)
+    if "id" in f:
+        v = f["id"]
+        explain_text(v, at + "id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "id", out)
+    if "roles" in f:
+        v = f["roles"]
+        explain_array(v, at + "roles", out, lambda item, where: explain_text(item, where, out, pattern=None, doc="", enum=None, low=0, high=None))
+    if "on_behalf_of" in f:
+        v = f["on_behalf_of"]
+        if v is not None:
+            explain_text(v, at + "on_behalf_of", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+
+
+def _explain_uncompared_replay_v1_Scope(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("tenant", "environment", "region",), out):
+        return
+    if "tenant" in f:
+        v = f["tenant"]
+        explain_text(v, at + "tenant", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "environment" in f:
+        v = f["environment"]
+        explain_text(v, at + "environment", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "environment", out)
+    if "region" in f:
+        v = f["region"]
+        explain_text(v, at + "region", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "region", out)
+
+
+def _explain_uncompared_replay_v1_PolicyDecision(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("policy", "revision", "outcome", "reason",), out):
+        return
+    if "policy" in f:
+        v = f["policy"]
+        explain_text(v, at + "policy", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "policy", out)
+    if "revision" in f:
+        v = f["revision"]
+        explain_text(v, at + "revision", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "revision", out)
+    if "outcome" in f:
+        v = f["outcome"]
+        explain_text(v, at + "outcome", out, pattern=None, doc="", enum=('allow', 'deny', 'not_applicable'), low=0, high=None)
+    else:
+        missing(at + "outcome", out)
+    if "reason" in f:
+        v = f["reason"]
+        if v is not None:
+            explain_text(v, at + "reason", out, pattern=None, doc="", enum=None, low=0, high=2048)
+
+
+def _explain_uncompared_replay_v1_Digest(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("algo", "hash",), out):
+        return
+    if "algo" in f:
+        v = f["algo"]
+        explain_text(v, at + "algo", out, pattern=None, doc="", enum=('sha256',), low=0, high=None)
+    else:
+        missing(at + "algo", out)
+    if "hash" in f:
+        v = f["hash"]
+        explain_text(v, at + "hash", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    else:
+        missing(at + "hash", out)
+
+
+def _explain_uncompared_replay_v1_Locator(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("uri", "digest", "bytes", "schema_version",), out):
+        return
+    if "uri" in f:
+        v = f["uri"]
+        explain_text(v, at + "uri", out, pattern=None, doc="", enum=None, low=1, high=2048)
+    else:
+        missing(at + "uri", out)
+    if "digest" in f:
+        v = f["digest"]
+        _explain_uncompared_replay_v1_Digest(v, at + "digest" + ".", out)
+    else:
+        missing(at + "digest", out)
+    if "bytes" in f:
+        v = f["bytes"]
+        explain_number(v, at + "bytes", out, 0, 9223372036854775807)
+    else:
+        missing(at + "bytes", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 2147483647)
+    else:
+        missing(at + "schema_version", out)
+
+
+def _explain_uncompared_replay_v1_UncomparedReplayPayload(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("action_id", "subject", "actor", "scope", "outcome", "reason", "latency_ms", "inputs_digest", "policy_decisions", "evidence_refs", "service", "shard", "from_code_rev", "to_code_rev", "batches", "first_batch_no", "last_batch_no",), out):
+        return
+    if "action_id" in f:
+        v = f["action_id"]
+        explain_text(v, at + "action_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "action_id", out)
+    if "subject" in f:
+        v = f["subject"]
+        explain_text(v, at + "subject", out, pattern=None, doc="", enum=None, low=1, high=512)
+    else:
+        missing(at + "subject", out)
+    if "actor" in f:
+        v = f["actor"]
+        _explain_uncompared_replay_v1_Actor(v, at + "actor" + ".", out)
+    else:
+        missing(at + "actor", out)
+    if "scope" in f:
+        v = f["scope"]
+        _explain_uncompared_replay_v1_Scope(v, at + "scope" + ".", out)
+    else:
+        missing(at + "scope", out)
+    if "outcome" in f:
+        v = f["outcome"]
+        explain_text(v, at + "outcome", out, pattern=None, doc="", enum=('allowed', 'denied', 'succeeded', 'failed', 'paused', 'simulated'), low=0, high=None)
+    else:
+        missing(at + "outcome", out)
+    if "reason" in f:
+        v = f["reason"]
+        explain_text(v, at + "reason", out, pattern=None, doc="", enum=None, low=0, high=4096)
+    else:
+        missing(at + "reason", out)
+    if "latency_ms" in f:
+        v = f["latency_ms"]
+        if v is not None:
+            explain_number(v, at + "latency_ms", out, 0, 9223372036854775807)
+    if "inputs_digest" in f:
+        v = f["inputs_digest"]
+        if v is not None:
+            explain_text(v, at + "inputs_digest", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    if "policy_decisions" in f:
+        v = f["policy_decisions"]
+        explain_array(v, at + "policy_decisions", out, lambda item, where: _explain_uncompared_replay_v1_PolicyDecision(item, where + ".", out))
+    if "evidence_refs" in f:
+        v = f["evidence_refs"]
+        explain_array(v, at + "evidence_refs", out, lambda item, where: _explain_uncompared_replay_v1_Locator(item, where + ".", out))
+    if "service" in f:
+        v = f["service"]
+        explain_text(v, at + "service", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "service", out)
+    if "shard" in f:
+        v = f["shard"]
+        explain_number(v, at + "shard", out, 0, 2147483647)
+    else:
+        missing(at + "shard", out)
+    if "from_code_rev" in f:
+        v = f["from_code_rev"]
+        explain_text(v, at + "from_code_rev", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "from_code_rev", out)
+    if "to_code_rev" in f:
+        v = f["to_code_rev"]
+        explain_text(v, at + "to_code_rev", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "to_code_rev", out)
+    if "batches" in f:
+        v = f["batches"]
+        explain_number(v, at + "batches", out, 1, 9223372036854775807)
+    else:
+        missing(at + "batches", out)
+    if "first_batch_no" in f:
+        v = f["first_batch_no"]
+        explain_number(v, at + "first_batch_no", out, 0, 9223372036854775807)
+    else:
+        missing(at + "first_batch_no", out)
+    if "last_batch_no" in f:
+        v = f["last_batch_no"]
+        explain_number(v, at + "last_batch_no", out, 0, 9223372036854775807)
+    else:
+        missing(at + "last_batch_no", out)
+
+
+def explain_uncompared_replay_v1(f: dict[str, Any]) -> list[Violation]:
+    out: list[Violation] = []
+    at = ""
+    if not explain_record(f, at, ("event_id", "event_type", "ts_utc", "schema_version", "manifest_fingerprint", "tenant", "parameter_hash", "scenario_id", "run_id", "seed", "emitted_at_utc", "producer", "parent_event_id", "traceparent", "payload",), out):
+        return out
+    if "event_id" in f:
+        v = f["event_id"]
+        explain_text(v, at + "event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "event_id", out)
+    if "event_type" in f:
+        v = f["event_type"]
+        explain_text(v, at + "event_type", out, pattern=None, doc="", enum=('uncompared_replay',), low=0, high=None)
+    else:
+        missing(at + "event_type", out)
+    if "ts_utc" in f:
+        v = f["ts_utc"]
+        explain_number(v, at + "ts_utc", out, 0, 253402300799999999)
+    else:
+        missing(at + "ts_utc", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 1)
+    else:
+        missing(at + "schema_version", out)
+    if "manifest_fingerprint" in f:
+        v = f["manifest_fingerprint"]
+        explain_text(v, at + "manifest_fingerprint", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "manifest_fingerprint", out)
+    if "tenant" in f:
+        v = f["tenant"]
+        explain_text(v, at + "tenant", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "parameter_hash" in f:
+        v = f["parameter_hash"]
+        explain_text(v, at + "parameter_hash", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "parameter_hash", out)
+    if "scenario_id" in f:
+        v = f["scenario_id"]
+        explain_text(v, at + "scenario_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "scenario_id", out)
+    if "run_id" in f:
+        v = f["run_id"]
+        explain_text(v, at + "run_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "run_id", out)
+    if "seed" in f:
+        v = f["seed"]
+        if v is not None:
+            explain_number(v, at + "seed", out, -9223372036854775808, 9223372036854775807)
+    if "emitted_at_utc" in f:
+        v = f["emitted_at_utc"]
+        if v is not None:
+            explain_number(v, at + "emitted_at_utc", out, 0, 253402300799999999)
+    if "producer" in f:
+        v = f["producer"]
+        explain_text(v, at + "producer", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "producer", out)
+    if "parent_event_id" in f:
+        v = f["parent_event_id"]
+        if v is not None:
+            explain_text(v, at + "parent_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "traceparent" in f:
+        v = f["traceparent"]
+        if v is not None:
+            explain_text(v, at + "traceparent", out, pattern=_F_traceparent, doc='W3C trace context, version 00 layout.', enum=None, low=0, high=None)
+    if "payload" in f:
+        v = f["payload"]
+        _explain_uncompared_replay_v1_UncomparedReplayPayload(v, at + "payload" + ".", out)
+    else:
+        missing(at + "payload", out)
+    return out
+
 FAST: dict[tuple[str, int], Callable[[dict[str, Any]], bool]] = {
     ("basis_record", 1): fast_basis_record_v1,
     ("flow_report", 1): fast_flow_report_v1,
@@ -2270,6 +2642,7 @@ FAST: dict[tuple[str, int], Callable[[dict[str, Any]], bool]] = {
     ("run_closed", 1): fast_run_closed_v1,
     ("run_evidence", 1): fast_run_evidence_v1,
     ("run_ready", 1): fast_run_ready_v1,
+    ("uncompared_replay", 1): fast_uncompared_replay_v1,
 }
 
 EXPLAIN: dict[tuple[str, int], Callable[[dict[str, Any]], list[Violation]]] = {
@@ -2284,4 +2657,5 @@ EXPLAIN: dict[tuple[str, int], Callable[[dict[str, Any]], list[Violation]]] = {
     ("run_closed", 1): explain_run_closed_v1,
     ("run_evidence", 1): explain_run_evidence_v1,
     ("run_ready", 1): explain_run_ready_v1,
+    ("uncompared_replay", 1): explain_uncompared_replay_v1,
 }

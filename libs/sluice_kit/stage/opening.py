@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka import Consumer, KafkaException
 
@@ -13,6 +13,7 @@ from sluice_kit.stage.announcing import DRAINED, announcement
 from sluice_kit.stage.basis import BasisLog
 from sluice_kit.stage.checkpoint import Checkpointer
 from sluice_kit.stage.errors import ChainNotDrainedError, ReplayInputGoneError, StageError
+from sluice_kit.stage.model import Output
 from sluice_kit.stage.poison import describe
 from sluice_kit.stage.rebuilding import rebuild_from_bus
 from sluice_kit.stage.restore import (
@@ -26,6 +27,7 @@ from sluice_kit.stage.restore import (
 from sluice_kit.stage.source import InputReader, RangeReader, partition_counts, read_to_end
 from sluice_kit.stage.spec import ChainSpec, StageSettings
 from sluice_kit.stage.transaction import TransactionalWriter
+from sluice_kit.stage.uncompared import Start, audit_events
 
 METADATA_SECONDS = 30.0
 FIRST_ANSWER_SECONDS = 5.0
@@ -57,6 +59,19 @@ class ShardPlace:
         group = f"{self.principal}-{purpose}-{self.shard}"
         config = reader_config(self.wiring, self.principal, group=group)
         return Consumer(config | {"enable.partition.eof": tells_ends})
+
+    def audit(self, report: RestoreReport, now: int) -> list[Output]:
+        """What the audit log has to know of this start, for the transaction that announces it."""
+        start = Start(
+            self.principal,
+            self.shard,
+            self.instance,
+            self.spec.code_rev,
+            self.wiring.environment,
+            self.wiring.region,
+            now,
+        )
+        return audit_events(report.taken, start)
 
 
 @dataclass(slots=True)
@@ -218,7 +233,7 @@ def _replay(place: ShardPlace, members: list[MemberHistory], partitions: dict[st
             bus.close()
     finally:
         consumer.close()
-    return RestoreReport(report.batches, report.events, report.uncompared, time.monotonic() - started)
+    return replace(report, seconds=time.monotonic() - started)
 
 
 def _check_caught_up(place: ShardPlace, member: MemberHistory, partitions: dict[str, int]) -> None:

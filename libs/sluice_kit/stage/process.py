@@ -80,7 +80,7 @@ def parse_arguments(service: str, arguments: Sequence[str] | None = None) -> Sta
     parser.add_argument(
         "--accept-code-change",
         action="store_true",
-        help="step batches of another code revision without comparing their outputs (audited in the log)",
+        help="step batches of another code revision without comparing their outputs (audited)",
     )
     parser.add_argument("--chain", default="", metavar="SERVICE,…", help="stages chained behind this one")
     given = parser.parse_args(arguments)

@@ -47,4 +47,4 @@ def rebuild_from_bus(
     head.events_since_checkpoint = seal_after
     seconds = time.monotonic() - started
     log.warning("state.rebuilt", service=head.stage.name, batches=batches, events=events, seconds=seconds)
-    return RestoreReport(0, 0, 0, seconds)
+    return RestoreReport(0, 0, (), seconds)

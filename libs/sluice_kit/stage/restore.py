@@ -16,6 +16,7 @@ from sluice_kit.stage.errors import ChainNotDrainedError, ReplayDivergenceError
 from sluice_kit.stage.model import Batch, Coordinate, Output, Record, Stage
 from sluice_kit.stage.source import Positions, with_prepared
 from sluice_kit.stage.spec import ChainSpec
+from sluice_kit.stage.uncompared import Uncompared
 
 log = structlog.get_logger(__name__)
 
@@ -47,8 +48,14 @@ class RestoreReport:
 
     batches: int
     events: int
-    uncompared: int
+    taken: Sequence[Uncompared]
+    """What was stepped by other code with other outputs, and accepted."""
     seconds: float
+
+    @property
+    def uncompared(self) -> int:
+        """How many batches were accepted so."""
+        return sum(item.batches for item in self.taken)
 
 
 def load_history(member: MemberHistory) -> None:
@@ -179,7 +186,8 @@ def replay_pending(
     started = time.monotonic()
     check_members_agree(members)
     head = members[0]
-    events = uncompared = 0
+    events = 0
+    taken: dict[tuple[str, str], Uncompared] = {}
     with quiet_collector() as tidy:
         for position, (_, record) in enumerate(head.pending):
             logged = [member.pending[position] for member in members]
@@ -189,7 +197,7 @@ def replay_pending(
             runs = run_chain(spec.members, batch, record.inputs, places)
             for run, member, (offset, item) in zip(runs, members, logged, strict=True):
                 if not compare(run, item, spec.code_rev, accept_code_change=accept_code_change):
-                    uncompared += 1
+                    _take_uncompared(taken, item)
                 member.stage.state.apply(run.overlay, run.coordinates, item.batch_no)
                 member.batch_no, member.now, member.basis_next = item.batch_no, item.now, offset + 1
                 member.positions = positions_after(member.positions, item.inputs)
@@ -199,6 +207,13 @@ def replay_pending(
     batches = len(head.pending)
     for member in members:
         member.pending = []
-    if uncompared:
-        log.warning("replay.uncompared", batches=uncompared, code_rev=spec.code_rev)
-    return RestoreReport(batches, events, uncompared, time.monotonic() - started)
+    report = RestoreReport(batches, events, tuple(taken.values()), time.monotonic() - started)
+    if report.uncompared:
+        log.warning("replay.uncompared", batches=report.uncompared, code_rev=spec.code_rev)
+    return report
+
+
+def _take_uncompared(taken: dict[tuple[str, str], Uncompared], record: BasisRecord) -> None:
+    where, number = (record.service, record.code_rev), record.batch_no
+    known = taken.get(where)
+    taken[where] = Uncompared(*where, 1, number, number) if known is None else known.extended(number)

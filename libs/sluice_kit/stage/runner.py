@@ -289,6 +289,7 @@ class StageRunner:
             )
             topic = f"basis.{member.stage.name}"
             writer.write_to(topic, self._place.shard, record.encode(), member.wrote)
+        writer.write([] if drained else self._place.audit(shard.restored, self._clock()))
         writer.commit()
 
 

@@ -16,7 +16,14 @@ from sluice_kit.artifacts import open_store
 from sluice_kit.stage import ChainNotDrainedError, Record, ReplayDivergenceError
 from sluice_kit.stage.basis import BasisLog, BasisRecord
 from sluice_kit.stage.checkpoint import Checkpointer
-from sluice_kit.stage.restore import LoggedPlaces, MemberHistory, batches_after, replay_pending
+from sluice_kit.stage.restore import (
+    LoggedPlaces,
+    MemberHistory,
+    RestoreReport,
+    batches_after,
+    replay_pending,
+)
+from sluice_kit.stage.uncompared import Uncompared
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import NOW, evidence, framed, payment, run_ready
 
@@ -136,18 +143,19 @@ def test_other_outputs_of_other_code_are_taken_only_when_accepted(tmp_path: Path
         fields = {name: getattr(record, name) for name in record.__slots__}
         driver.basis[number] = BasisRecord(**(fields | {"code_rev": "older"}))
 
-    def run(*, accept: bool) -> int:
+    def run(*, accept: bool) -> RestoreReport:
         fresh = gate_chain(gate())
         members = histories(driver, tmp_path, fresh.members)  # type: ignore[arg-type]
         places = LoggedPlaces(PARTITIONS)
-        report = replay_pending(
+        return replay_pending(
             fresh, members, lambda r: inputs_of(driver, r), places, accept_code_change=accept
         )
-        return report.uncompared
 
     with pytest.raises(ReplayDivergenceError, match="made by code older"):
         run(accept=False)
-    assert run(accept=True) > 0
+    changed = [record.batch_no for record in driver.basis if any(i.topic == WSP for i in record.inputs)]
+    (taken,) = run(accept=True).taken
+    assert taken == Uncompared("ingestion_gate", "older", len(changed), changed[0], changed[-1])
 
 
 def test_members_with_different_histories_do_not_start_as_a_chain(tmp_path: Path) -> None:
