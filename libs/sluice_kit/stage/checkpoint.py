@@ -88,6 +88,11 @@ class Checkpointer:
         """The newest complete checkpoint."""
         return self._kept[-1][0] if self._kept else None
 
+    @property
+    def state_bytes(self) -> int:
+        """Size of the state in the newest complete checkpoint, 0 where there is none."""
+        return sum(file.locator.bytes for file in self._kept[-1][1].files) if self._kept else 0
+
     def adopt(self, locator: Locator, manifest: CheckpointManifest) -> None:
         """Start from a restored checkpoint, so that its unchanged files are not sealed again."""
         self._kept = [(locator, manifest)]

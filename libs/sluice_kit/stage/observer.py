@@ -1,11 +1,15 @@
 """What a runner tells the world: metrics, health, spans and log lines, all outside of the step."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
 
 import structlog
 
 from sluice_kit.stage.chain import MemberRun
+from sluice_kit.stage.model import Record
 from sluice_kit.stage.restore import RestoreReport
 from sluice_kit.stage.tracing import BatchTracer
 from sluice_kit.telemetry import Health, ServiceMetrics
@@ -20,6 +24,11 @@ class BatchTimes:
     total: float
     step: float
     commit: float
+
+
+def by_topic(items: Sequence[tuple[Any, ...]]) -> Counter[str]:
+    """How many of `items` (records, outputs) there are of each topic, which is their first field."""
+    return Counter(map(itemgetter(0), items))
 
 
 class StageObserver:
@@ -49,23 +58,44 @@ class StageObserver:
         self._health.ok("broker")
         self._health.started()
 
-    def committed(self, runs: Sequence[MemberRun], times: BatchTimes) -> None:
-        """One batch is in the log."""
+    def committed(self, runs: Sequence[MemberRun], times: BatchTimes, records: Sequence[Record] = ()) -> None:
+        """One batch is in the log; `records` are what the head read from the broker."""
         self._health.beat("stage")
         self._health.ok("broker")
         for run, metrics in zip(runs, self._metrics, strict=True):
             metrics.batch_seconds.observe(times.total)
             metrics.step_seconds.observe(times.step)
             metrics.commit_seconds.observe(times.commit)
-            if run.events:
-                metrics.consumed("all").inc(run.events)
-                metrics.produced("all").inc(len(run.facts) + len(run.written))
-                for reason, count in run.quarantined.items():
-                    metrics.quarantined(reason).inc(count)
+            for reason, count in run.quarantined.items():
+                metrics.quarantined(reason).inc(count)
+        self._count(runs, records)
         if self._tracer is not None:
             self._tracer.committed(runs, times.total)
         for hook in self._after_commit:
             hook(runs)
+
+    def _count(self, runs: Sequence[MemberRun], records: Sequence[Record]) -> None:
+        """Events by topic: counted by a whole batch, at the speed of C.
+
+        In a chain members read the head's facts, and the head what they have for their lanes; both in memory.
+        """
+        stated = by_topic(runs[0].facts)
+        read = by_topic(records)
+        for run, metrics in zip(runs, self._metrics, strict=True):
+            written = by_topic(run.written)
+            if run is not runs[0]:
+                read += by_topic(run.trailing) - written
+                for topic in stated.keys() & set(run.stage.inputs):
+                    metrics.consumed(topic).inc(stated[topic])
+            for topic, count in (written + by_topic(run.facts)).items():
+                metrics.produced(topic).inc(count)
+        for topic, count in read.items():
+            self._metrics[0].consumed(topic).inc(count)
+
+    def state_bytes(self, sizes: Sequence[int]) -> None:
+        """Size of each member's state, as last sealed."""
+        for metrics, size in zip(self._metrics, sizes, strict=True):
+            metrics.state_bytes.set(size)
 
     def lag(self, behind: Mapping[tuple[str, int], int]) -> None:
         """Records between the head's positions and the ends of its inputs, as last heard from the broker."""

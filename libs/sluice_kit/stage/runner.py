@@ -125,7 +125,7 @@ class StageRunner:
         shard.reader.advance(ranges)
         self._poison.committed(len(records), list(batch.poison))
         total = time.monotonic() - started
-        self._observer.committed(runs, BatchTimes(total, step_seconds, total - step_seconds))
+        self._observer.committed(runs, BatchTimes(total, step_seconds, total - step_seconds), records)
 
     def _commit(self, batch: Batch, ranges: Sequence[InputRange]) -> tuple[list[MemberRun], Batch, float]:
         while True:

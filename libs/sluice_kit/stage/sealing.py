@@ -26,6 +26,7 @@ class ChainCheckpoints:
         self._observer = observer
         self._due = time.monotonic() + settings.checkpoint_seconds
         self._events = members[0].events_since_checkpoint
+        self._tell_sizes()
 
     def after_batch(self, events: int) -> None:
         """Note a committed batch; seal when it is time."""
@@ -38,6 +39,7 @@ class ChainCheckpoints:
         uris = [locator.uri for locator in sealed if locator is not None]
         if uris:
             log.info("checkpoint.sealed", uris=uris)
+            self._tell_sizes()
         due = now >= self._due or self._events >= self._settings.checkpoint_events
         if due and not any(member.checkpointer.busy for member in self._members):
             self.start()
@@ -49,6 +51,9 @@ class ChainCheckpoints:
         for member in self._members:
             point = CheckpointPoint(member.batch_no, member.now, member.basis_next, dict(member.positions))
             member.checkpointer.start(member.stage.state.freeze(), point)
+
+    def _tell_sizes(self) -> None:
+        self._observer.state_bytes([member.checkpointer.state_bytes for member in self._members])
 
     def drain(self) -> None:
         """Seal at the last batch, so that the next start, of any code, replays nothing."""
