@@ -1,7 +1,7 @@
 """Values of a batch joined to one buffer, for reading the same place of all of them at once."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +26,13 @@ class JoinedValues:
     """
 
     def __init__(self, values: Sequence[bytes | None]) -> None:
-        kept = [value if value is not None and len(value) <= LONGEST_VALUE else b"" for value in values]
+        kept = cast("Sequence[bytes]", values) if all(values) else [value or b"" for value in values]
+        lengths = np.fromiter(map(len, kept), np.int64, len(kept))
+        if np.count_nonzero(lengths > LONGEST_VALUE):
+            kept = [value if len(value) <= LONGEST_VALUE else b"" for value in kept]
+            lengths[lengths > LONGEST_VALUE] = 0
         self.octets = b"".join([*kept, _PADDING])
         self.text = self.octets.decode("latin-1")
-        lengths = np.fromiter(map(len, kept), np.int64, len(kept))
         self.ends: Positions = np.cumsum(lengths)
         self.starts: Positions = self.ends - lengths
         self._octets = np.frombuffer(self.octets, np.uint8)

@@ -99,10 +99,11 @@ def _field(step: ColumnStep, rules: FieldRules) -> FieldPlan | None:
     if step.null_branch not in {b"", b"\x00"}:
         return None
     if step.kind == "string":
+        check = _check(rules)
         constant = rules.values[0] if len(rules.values) == 1 and not step.nullable else None
-        if constant is not None and not (constant.isascii() and len(constant) <= _LONGEST_CONSTANT):
+        if constant is not None and not (check.accepts(constant) and len(constant) <= _LONGEST_CONSTANT):
             return None
-        return TextField(step.path, step.nullable, _check(rules), constant)
+        return TextField(step.path, step.nullable, check, constant)
     if step.kind not in _RANGES:
         return None
     low, high = _RANGES[step.kind]

@@ -75,10 +75,10 @@ def read_columns(values: Sequence[bytes | None]) -> tuple[list[EventColumns], li
     read = []
     alone = np.ones(len(values), np.bool_)
     for plan, positions in _groups(joined):
-        columns = _reader(plan).read(joined, positions)
+        columns, sound = _reader(plan).read(joined, positions)
         if columns is not None:
             read.append(columns)
-            alone[columns.rows] = False
+            alone[sound] = False
     return read, np.flatnonzero(alone).tolist()
 
 
@@ -116,23 +116,23 @@ class _ContractReader:
             field for field in plan.fields if isinstance(field, TextField) and field.path not in PINS
         )
 
-    def read(self, joined: JoinedValues, positions: Positions) -> EventColumns | None:
-        """The sound ones of the values at `positions`, None when there are none."""
+    def read(self, joined: JoinedValues, positions: Positions) -> tuple[EventColumns | None, Positions]:
+        """The sound ones of the values at `positions`, None when there are none; and where they are."""
         columns, pins, sound = self._decode(joined, positions)
         if not sound.any():
-            return None
+            return None, positions[sound]
         if not sound.all():
             positions, columns, pins = positions[sound], columns.pick(sound), pins.take(np.flatnonzero(sound))
         contexts, heads, sound = self._contexts.resolve(pins, columns, joined)
         sound = sound & self._checks.sound(columns, joined)
         if not sound.any():
-            return None
+            return None, positions[sound]
         if not sound.all():
             kept = sound.tolist()
             positions, columns = positions[sound], columns.pick(sound)
             contexts, heads = list(compress(contexts, kept)), list(compress(heads, kept))
         hashes = self._hasher.digests(heads, columns)
-        return EventColumns(self._plan.contract, positions.tolist(), contexts, hashes, columns)
+        return EventColumns(self._plan.contract, positions.tolist(), contexts, hashes, columns), positions
 
     def _decode(self, joined: JoinedValues, positions: Positions) -> tuple[ColumnValues, TextColumn, Mask]:
         """The columns, where the pins stand, and the rows that were read well, numbers in their ranges."""

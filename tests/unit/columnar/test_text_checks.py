@@ -1,0 +1,93 @@
+"""Texts proven sound together are such as the rules allow one by one, and sound ones are proven."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from sluice_contracts.rules import FieldRules
+from sluice_contracts_codegen.model import load_contracts
+from sluice_contracts_codegen.repository import REPOSITORY
+from sluice_kit.columnar.joined_values import JoinedValues
+from sluice_kit.columnar.lockstep import TextColumn
+from sluice_kit.columnar.text_checks import TextCheck
+
+FORMATS = [spec["pattern"] for spec in load_contracts(REPOSITORY / "contracts").formats.values()]
+LAYOUT = "[a-z]{2}-[0-9]{3}"
+SETS_THAT_OVERLAP = "[a-z]{2}[a-f]{2}"
+ODD = ["[0-9]+", "[^x]{3}", "a|bc", ".*", r"\w{2,4}", "[a-z]{2}[0-9]{1,3}", '["a]{1,4}', SETS_THAT_OVERLAP]
+RULES = [
+    *(FieldRules(pattern=pattern) for pattern in (*FORMATS, LAYOUT, *ODD)),
+    FieldRules(),
+    FieldRules(min_length=2, max_length=5),
+    FieldRules(values=("pos", "ecom")),
+    FieldRules(values=("a longer value", "b")),
+    FieldRules(values=("a", 'b"')),
+    FieldRules(pattern="[a-z]{1,9}", min_length=3, max_length=4),
+    FieldRules(pattern="[a-z]{2}", values=("ab", "cde")),
+]
+TEXTS = st.text(st.characters(max_codepoint=255), max_size=6) | st.text("abcdefxyz019-AZ", max_size=6)
+
+
+def allowed(rules: FieldRules, text: str) -> bool:
+    plain = text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
+    return (
+        plain
+        and (rules.pattern is None or re.fullmatch(rules.pattern, text) is not None)
+        and (not rules.values or text in rules.values)
+        and rules.min_length <= len(text)
+        and (rules.max_length is None or len(text) <= rules.max_length)
+    )
+
+
+def proven(check: TextCheck, texts: list[str]) -> bool:
+    values = JoinedValues([text.encode("latin-1") for text in texts])
+    return check.proves(texts, TextColumn(values.starts, values.ends, None), values)
+
+
+@pytest.mark.parametrize("rules", RULES, ids=str)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_proof_means_that_each_is_allowed(rules: FieldRules, data: st.DataObject) -> None:
+    check = TextCheck(rules)
+    likely = st.from_regex(rules.pattern, fullmatch=True) if rules.pattern else st.sampled_from(["ab", "abc"])
+    texts = data.draw(st.lists(TEXTS | likely | st.sampled_from(rules.values or ("",)), max_size=4))
+    assume(all(ord(character) < 256 for text in texts for character in text))
+
+    verdicts = [allowed(rules, text) for text in texts]
+    assert [check.accepts(text) for text in texts] == verdicts
+    assert proven(check, texts) == all(verdicts)
+
+
+@pytest.mark.parametrize("pattern", [*FORMATS, LAYOUT])
+def test_formats_are_proven_without_a_look_at_each_text(
+    pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = TextCheck(FieldRules(pattern=pattern))
+    monkeypatch.setattr(TextCheck, "accepts", None)
+    example = re.sub(
+        r"\[(\\?.)[^\]]*\](?:\{(\d+)[^}]*\})?", lambda found: found[1] * int(found[2] or 1), pattern
+    )
+    assert proven(check, [example] * 3)
+    assert not proven(check, [example, example + "!", example])
+    assert not proven(check, [example, "\u00e9" * len(example), example])
+
+
+def test_the_longest_allowed_text_is_known() -> None:
+    longest = {
+        pattern: TextCheck(FieldRules(pattern=pattern)).longest
+        for pattern in ("[A-Z]{3}", LAYOUT, "[a-z]{0,9}")
+    }
+    assert longest == {"[A-Z]{3}": 3, LAYOUT: 6, "[a-z]{0,9}": 9}
+    assert TextCheck(FieldRules(values=("pos", "ecom"))).longest == 4
+    assert TextCheck(FieldRules(pattern="[0-9]+")).longest > 10**6
+
+
+def test_texts_are_where_the_column_says() -> None:
+    """The first character is looked at in the buffer, at the start of each text."""
+    check = TextCheck(FieldRules(pattern="[A-Z][A-Z0-9]{0,9}"))
+    values = JoinedValues([b"..A1..B2"])
+    assert check.proves(["A1", "B2"], TextColumn(np.array([2, 6]), np.array([4, 8]), None), values)
+    assert not check.proves(["A1", "B2"], TextColumn(np.array([3, 6]), np.array([5, 8]), None), values)
