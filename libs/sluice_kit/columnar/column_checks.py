@@ -47,7 +47,8 @@ class TextColumnChecks:
         for check, paths in together.items():
             if not _proven(check, paths, columns, values):
                 for path in paths:
-                    sound[_refused(check, columns.texts(path))] = False
+                    if not _proven(check, [path], columns, values):
+                        sound[_refused(check, columns.texts(path))] = False
         return sound
 
 

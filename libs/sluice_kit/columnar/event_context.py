@@ -1,8 +1,9 @@
 """The context of an event: what all events of one run share. One object a run, as far as memory is kept."""
 
 import hashlib
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import repeat
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -29,6 +30,9 @@ class EventContext:
     scenario_id: str
     run_id: str
     seed: int | None
+
+
+_IN_ORDER: Final = attrgetter(*EventContext.__slots__)
 
 
 class RowContexts(NamedTuple):
@@ -92,5 +96,5 @@ class ContextCache:
             if isinstance(field, TextField) and isinstance(text, str) and not field.check.accepts(text):
                 return _REFUSED
         context = EventContext(event_type=self._event_type, **pins)  # type: ignore[arg-type]
-        head = orjson.dumps(astuple(context))[:-1] + b","
+        head = orjson.dumps(_IN_ORDER(context))[:-1] + b","
         return _Known(context, hashlib.sha256(head), sound=True)

@@ -16,7 +16,7 @@ from sluice_kit.columnar.joined_values import JoinedValues
 from sluice_kit.columnar.lockstep import TextColumn
 
 _PLAIN: Final = frozenset(map(chr, range(0x20, 0x7F))) - {'"', "\\"}
-_PLAIN_TEXT: Final = re.compile(r"[ !#-\[\]-~]*")
+_PLAIN_TEXT: Final = re.compile(r"[ !#-\[\]-~]*").fullmatch
 _ANY_TEXT: Final = r"[\s\S]*"
 _REPEATED_SET: Final = re.compile(
     r"(?:\[(?P<set>[A-Za-z0-9_.:, -]+)\]|(?P<one>[A-Za-z0-9_:-]))(?:\{(?P<low>\d+)(?:,(?P<high>\d+))?\})?"
@@ -41,7 +41,7 @@ class TextCheck:
 
     def __init__(self, rules: FieldRules) -> None:
         self._rules = rules
-        self._pattern = re.compile(rules.pattern or _ANY_TEXT)
+        self._pattern = re.compile(rules.pattern or _ANY_TEXT).fullmatch
         parts = _parts(rules.pattern)
         limits = [
             _UNLIMITED if rules.max_length is None else rules.max_length,
@@ -58,8 +58,8 @@ class TextCheck:
         """Whether the rules allow the text and JSON writes it as it stands."""
         rules = self._rules
         return (
-            _PLAIN_TEXT.fullmatch(text) is not None
-            and self._pattern.fullmatch(text) is not None
+            self._pattern(text) is not None
+            and _PLAIN_TEXT(text) is not None
             and rules.min_length <= len(text) <= self.longest
             and (not rules.values or text in rules.values)
         )
