@@ -20,18 +20,16 @@ from sluice_checker.bus_reader import BusReader
 from sluice_checker.logs import Recorded
 from sluice_cli.bus_commands import lag
 from sluice_contracts import LANES, TOPICS, encode
-from sluice_fleet.fleet import Fleet
-from sluice_fleet.topology import Topology, services
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import admin as kafka_admin
 from sluice_kit.kafka import client_config, idempotent_producer_config, transactional_producer_config
 from sluice_substrate import LocalStack
+from tests.integration.fleets import running
 from tests.unit.checker.crafted_log import CraftedLog, payment
 from tests.unit.ingestion_gate.events import standing_payment
 
 pytestmark = pytest.mark.integration
 LANE = "ingress.partner_acme"
-GATE_ONLY = Topology(name="gate", members=services("ingestion_gate"))
 
 
 @pytest.fixture(scope="module")
@@ -226,10 +224,8 @@ def test_no_broker_and_no_wiring_are_errors_of_one_line(tmp_path: Path) -> None:
 
 @pytest.fixture
 def gate(stack: LocalStack, topics_applied: None) -> Iterator[None]:
-    fleet = Fleet(stack.home, GATE_ONLY)
-    fleet.start()
-    yield
-    assert fleet.stop() == []
+    with running(stack, "ingestion_gate"):
+        yield
 
 
 def send(wiring: Wiring, values: Sequence[bytes]) -> None:

@@ -12,33 +12,25 @@ import pytest
 from typer.testing import CliRunner
 
 from sluice_cli.contracts_commands import contracts_app
-from sluice_cli.policy_commands import policy_app
-from sluice_fleet.fleet import Fleet
-from sluice_fleet.topology import Topology, services
 from sluice_kit.config import load_wiring
 from sluice_substrate import LocalStack
+from tests.integration.fleets import apply_policy, running
 
 pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-MEMBERS = Topology(name="gate-and-edge", members=services("ingestion_gate", "ingest_edge"))
 
 
 @pytest.fixture(scope="module")
 def deployment(stack: LocalStack, wiring_file: Path, topics_applied: None) -> Iterator[Path]:
-    fleet = Fleet(stack.home, MEMBERS)
-    fleet.start()
-    policy = str(ROOT / "deploy" / "policy" / "ingestion_gate.yaml")
     registry = load_wiring(wiring_file).registry.url
     assert registry is not None
-    for app, arguments in (
-        (policy_app, ["apply", policy, "--wiring", str(wiring_file)]),
-        (contracts_app, ["publish", "--registry", registry]),
-    ):
-        done = CliRunner().invoke(app, [*arguments, "--json"])
-        assert done.exit_code == 0, done.output
-    yield wiring_file
-    assert fleet.stop() == []
+    with running(stack, "ingestion_gate", "ingest_edge"):
+        apply_policy(wiring_file)
+        published = CliRunner().invoke(contracts_app, ["publish", "--registry", registry, "--json"])
+        assert published.exit_code == 0, published.output
+        yield wiring_file
 
 
 def run(name: str, wiring_file: Path, *arguments: str) -> tuple[int, str]:

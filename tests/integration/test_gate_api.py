@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import orjson
@@ -15,22 +15,19 @@ import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner
 
-from sluice_cli.policy_commands import policy_app
+from sluice_cli.demo_traffic import payment_fields
 from sluice_cli.receipt_commands import quarantine_app, receipt_app
 from sluice_contracts import encode
 from sluice_fleet import Fleet
-from sluice_fleet.topology import Topology, services
 from sluice_kit.artifacts import Locator, open_artifacts, open_oracle
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.testing.waiting import until
 from sluice_substrate import LocalStack
+from tests.integration.fleets import apply_policy, running
 from tests.integration.rest_access import assert_guarded
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
-POLICY = Path(__file__).parents[2] / "deploy" / "policy" / "ingestion_gate.yaml"
-Found = TypeVar("Found")
-GATE_ONLY = Topology(name="gate", members=services("ingestion_gate"))
 PINS = "0" * 64
 
 
@@ -88,12 +85,9 @@ class Gate:
 
 @pytest.fixture(scope="module")
 def gate(stack: LocalStack, wiring: Wiring, wiring_file: Path, topics_applied: None) -> Iterator[Gate]:
-    fleet = Fleet(stack.home, GATE_ONLY)
-    fleet.start()
-    applied = CliRunner().invoke(policy_app, ["apply", str(POLICY), "--wiring", str(wiring_file), "--json"])
-    assert applied.exit_code == 0, applied.output
-    yield Gate(fleet, wiring, wiring.secret_source.get("token_operator"))
-    assert fleet.stop() == []
+    with running(stack, "ingestion_gate") as fleet:
+        apply_policy(wiring_file)
+        yield Gate(fleet, wiring, wiring.secret_source.get("token_operator"))
 
 
 @pytest.fixture
@@ -102,27 +96,7 @@ def run_id() -> str:
 
 
 def payment(event_id: str, **changes: Any) -> bytes:
-    now = time.time_ns() // 1_000
-    fields: dict[str, Any] = {
-        "event_id": event_id,
-        "event_type": "payment",
-        "ts_utc": now,
-        "schema_version": 1,
-        "manifest_fingerprint": PINS,
-        "tenant": "default",
-        "parameter_hash": PINS,
-        "scenario_id": "standing",
-        "run_id": "standing",
-        "producer": "partner_acme",
-        "payload": {
-            "payment_id": "p-1",
-            "customer_id": "c-1",
-            "terminal_id": "t-1",
-            "amount_minor": 5,
-            "currency": "EUR",
-        },
-    }
-    return encode("payment", 1, fields | changes)
+    return encode("payment", 1, payment_fields(event_id, 5, **changes))
 
 
 def fresh() -> str:

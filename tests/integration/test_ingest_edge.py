@@ -17,33 +17,27 @@ import httpx
 import orjson
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from typer.testing import CliRunner
 
 from services.ingest_edge.app import edge_app, open_edge
 from services.ingest_edge.settings import EdgePolicy, load_policy
-from sluice_cli.policy_commands import policy_app
 from sluice_contracts import Decoded, decode
 from sluice_fleet import Fleet
-from sluice_fleet.topology import Topology, services
 from sluice_kit.config import SecretSource, SecretWiring, Wiring
 from sluice_kit.http.bearer_tokens import issue_token
 from sluice_kit.kafka import reader_config
 from sluice_kit.telemetry import Health
+from sluice_kit.testing.waiting import eventually
 from sluice_substrate import LocalStack
+from tests.integration.fleets import apply_policy, running
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied", "gate")]
-POLICY = Path(__file__).parents[2] / "deploy" / "policy" / "ingestion_gate.yaml"
-GATE_ONLY = Topology(name="gate", members=services("ingestion_gate"))
 
 
 @pytest.fixture(scope="module")
 def gate(stack: LocalStack, wiring_file: Path, topics_applied: None) -> Iterator[Fleet]:
-    fleet = Fleet(stack.home, GATE_ONLY)
-    fleet.start()
-    applied = CliRunner().invoke(policy_app, ["apply", str(POLICY), "--wiring", str(wiring_file), "--json"])
-    assert applied.exit_code == 0, applied.output
-    yield fleet
-    assert fleet.stop() == []
+    with running(stack, "ingestion_gate") as fleet:
+        apply_policy(wiring_file)
+        yield fleet
 
 
 @pytest.fixture(scope="module")
@@ -145,15 +139,12 @@ def bound_for_lane(wiring: Wiring) -> int:
 
 
 async def receipts_of(edge: Edge, event_id: str, *, at_least: int = 1) -> list[dict[str, Any]]:
-    deadline = time.monotonic() + 30
-    found: list[dict[str, Any]] = []
-    while time.monotonic() < deadline:
+    async def look() -> list[dict[str, Any]] | None:
         answer = await edge.get(f"/v1/receipts/{event_id}")
-        found = answer.json().get("receipts", [])
-        if len(found) >= at_least:
-            return found
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"{event_id}: {len(found)} receipts, {at_least} wanted")
+        found: list[dict[str, Any]] = answer.json().get("receipts", [])
+        return found if len(found) >= at_least else None
+
+    return await eventually(look, f"{at_least} receipts of {event_id}", 30)
 
 
 async def test_a_published_event_is_on_the_bus_where_its_receipt_says(edge: Edge, wiring: Wiring) -> None:
