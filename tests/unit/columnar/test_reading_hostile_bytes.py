@@ -20,6 +20,18 @@ from tests.unit.columnar.events import (
 )
 
 VALUE = message(payment(5))
+FULL = message(
+    payment(
+        6,
+        seed=-(2**63),
+        ts_utc=2**57,
+        parent_event_id="p" * 70,
+        device_id="d",
+        ip_address="::1",
+        channel="pos",
+    )
+)
+"""Nothing is null, a number takes ten bytes and a text's length two."""
 HUGE = [
     b"\xff" * 9 + b"\x01",
     b"\xfe" + b"\xff" * 8 + b"\x01",
@@ -36,14 +48,16 @@ def plain_rows_are_read(values: Sequence[bytes | None]) -> None:
     assert set(alone) <= set(range(1, 2 * len(values), 2))
 
 
-def test_every_byte_changed() -> None:
+@pytest.mark.parametrize("value", [VALUE, FULL], ids=["usual", "full"])
+def test_every_byte_changed(value: bytes) -> None:
     octets = {0, 1, 2, 3, 4, 0x22, 0x5C, 0x7F, 0x80, 0xFE, 0xFF}
-    changed = [
-        VALUE[:place] + bytes([octet]) + VALUE[place + 1 :]
-        for place, found in enumerate(VALUE)
-        for octet in octets | {found ^ 1, found ^ 0x80, found - 2 & 0xFF}
-    ]
-    plain_rows_are_read(changed)
+    plain_rows_are_read(
+        [
+            value[:place] + bytes([octet]) + value[place + 1 :]
+            for place, found in enumerate(value)
+            for octet in octets | {found ^ 1, found ^ 0x80, found - 2 & 0xFF}
+        ]
+    )
 
 
 def test_every_cut_and_every_gap() -> None:
