@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.ingestion_gate.app import main as gate_main
+from sluice_kit.stage import Record
 from sluice_kit.stage.chain import MemberRun
 from sluice_kit.stage.observer import BatchTimes, StageObserver
 from sluice_kit.stage.runner import StageRunner
@@ -53,9 +54,11 @@ class Pen:
     def _time_batches(self) -> None:
         committed = StageObserver.committed
 
-        def timed(observer: StageObserver, runs: Sequence[MemberRun], times: BatchTimes) -> None:
+        def timed(
+            observer: StageObserver, runs: Sequence[MemberRun], times: BatchTimes, records: Sequence[Record]
+        ) -> None:
             self.batches.append((time.monotonic(), runs[0].events, times.total))
-            committed(observer, runs, times)
+            committed(observer, runs, times, records)
 
         setattr(StageObserver, "committed", timed)  # noqa: B010 - to a type checker this would be no method
 
