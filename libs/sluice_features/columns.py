@@ -1,0 +1,77 @@
+"""What a step is given: payments, labels and graph contexts of a batch, by columns.
+
+Columns of one batch run along each other. They are kept, not copied: nobody may change them afterwards.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+NEVER = -1
+"""Stands for a time that does not exist: no watermark, no label, no graph context yet."""
+
+
+class Scope(NamedTuple):
+    """State is kept by tenant and run first: two worlds never share a customer."""
+
+    tenant: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Payments:
+    """Payments in the order in which they are handed over; ties in `ts_utc` count in this order.
+
+    `ts_utc` and `watermark` are microseconds UTC. `entities` holds one key a row for every entity of the
+    feature set, None where the event has none. `watermark` is how far the row's scope was complete when
+    the row was handed over, NEVER where that is not known. `position` places the rows among the labels of
+    the same batch (ascending); without it every label comes first.
+    """
+
+    scopes: Sequence[Scope]
+    ts_utc: Int64
+    amount: Int64
+    entities: Mapping[str, Sequence[str | None]]
+    watermark: Int64 | None = None
+    position: Int64 | None = None
+
+    def __len__(self) -> int:
+        return len(self.scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What became known of payments: `subjects` are their ids, `entities` are the payments' own.
+
+    `effective_time` is when a payment happened, `observed_time` when this was learnt (microseconds UTC).
+    `position` as for payments; without it labels come first.
+    """
+
+    scopes: Sequence[Scope]
+    subjects: Sequence[str]
+    entities: Mapping[str, Sequence[str | None]]
+    effective_time: Int64
+    observed_time: Int64
+    fraud: Sequence[bool]
+    position: Int64 | None = None
+
+    def __len__(self) -> int:
+        return len(self.scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphContexts:
+    """Fields of the graph's context for each payment of a batch; `present` says where a field has a value.
+
+    `as_of` is the event time (microseconds) up to which the graph was complete, NEVER where a payment has
+    no context.
+    """
+
+    values: Mapping[str, Int64] = field(default_factory=dict)
+    present: Mapping[str, Mask] = field(default_factory=dict)
+    as_of: Int64 | None = None

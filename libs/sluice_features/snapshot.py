@@ -1,0 +1,89 @@
+"""Feature snapshots: the values of one event, what is missing, how fresh it was, and a hash over it."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from sluice_features.columns import Int64, Mask
+from sluice_features.definition import FeatureSetRef
+
+
+class Snapshot(NamedTuple):
+    """Values in the order of the set's features; 0 at every position in `missing`.
+
+    `as_of` is the event's own `ts_utc` (microseconds). `freshness` runs along the set's freshness names:
+    microseconds by which the input was behind `as_of`, -1 where it never spoke.
+    """
+
+    as_of: int
+    values: list[int]
+    missing: tuple[int, ...]
+    freshness: list[int]
+    feature_set: FeatureSetRef
+
+    def document(self, context: Mapping[str, Any]) -> bytes:
+        """Canonical JSON: sorted keys, no spaces, integers only but in `context`."""
+        name, revision, digest = self.feature_set
+        content = {
+            "as_of": self.as_of,
+            "context": context,
+            "feature_set": [name, revision, digest],
+            "freshness": self.freshness,
+            "missing": self.missing,
+            "values": self.values,
+        }
+        return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+
+
+def snapshot_hash(snapshot: Snapshot, context: Mapping[str, Any]) -> str:
+    """sha256 (hex) of the snapshot's document.
+
+    `context` is what else the values stand on (event id, graph version, input basis): JSON values that do
+    not depend on coordinates of the same batch.
+    """
+    return hashlib.sha256(snapshot.document(context)).hexdigest()
+
+
+class SnapshotBatch:
+    """Snapshots of a batch by columns; `values` and `missing` by feature and payment."""
+
+    def __init__(
+        self, feature_set: FeatureSetRef, as_of: Int64, values: Int64, missing: Mask, freshness: Int64
+    ) -> None:
+        self.feature_set = feature_set
+        self.as_of = as_of
+        self.values = values
+        self.missing = missing
+        self.freshness = freshness
+
+    def __len__(self) -> int:
+        return len(self.as_of)
+
+    def snapshots(self) -> list[Snapshot]:
+        """One snapshot a payment, in their order."""
+        columns = zip(
+            self.as_of.tolist(),
+            self.values.T.tolist(),
+            self._missing_positions(),
+            self.freshness.T.tolist(),
+            [self.feature_set] * len(self),
+            strict=True,
+        )
+        return list(map(Snapshot._make, columns))
+
+    def _missing_positions(self) -> list[tuple[int, ...]]:
+        """Most payments of a batch miss the same few positions: each combination is looked at once."""
+        packed = np.packbits(self.missing, axis=0)
+        width = len(packed)
+        combinations = np.ascontiguousarray(packed.T).tobytes()
+        rows = [combinations[at : at + width] for at in range(0, width * len(self), width)]
+        known = {row: _set_bits(row, len(self.missing)) for row in set(rows)}
+        return [known[row] for row in rows]
+
+
+def _set_bits(packed: bytes, count: int) -> tuple[int, ...]:
+    bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=count)
+    return tuple(np.flatnonzero(bits).tolist())
