@@ -23,6 +23,14 @@ class Scope(NamedTuple):
     run_id: str
 
 
+def scopes_of(tenants: Sequence[str | None], runs: Sequence[str | None]) -> list[Scope]:
+    """The scope of each row; equal ones are one object."""
+    known = {pair: Scope(str(pair[0]), str(pair[1])) for pair in set(zip(tenants, runs, strict=True))}
+    if len(known) == 1:
+        return list(known.values()) * len(runs)
+    return [known[pair] for pair in zip(tenants, runs, strict=True)]
+
+
 @dataclass(frozen=True, slots=True)
 class Payments:
     """Payments in the order in which they are handed over; ties in `ts_utc` count in this order.

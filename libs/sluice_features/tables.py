@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice_features.columns import NEVER, GraphContexts, Int64, Labels, Payments, Scope
+from sluice_features.columns import NEVER, GraphContexts, Int64, Labels, Payments, Scope, scopes_of
 from sluice_features.definition import FeatureSet
 from sluice_features.errors import FeatureError
 
@@ -133,12 +133,8 @@ def scopes(table: pa.Table) -> list[Scope]:
     if "run_id" not in table.column_names:
         return [DEFAULT_SCOPE] * table.num_rows
     runs = texts(table, "run_id")
-    tenants = texts(table, "tenant") if "tenant" in table.column_names else ["default"] * len(runs)
-    known: dict[tuple[str | None, str | None], Scope] = {}
-    return [
-        known.setdefault((tenant, run), Scope(str(tenant), str(run)))
-        for tenant, run in zip(tenants, runs, strict=True)
-    ]
+    tenants = texts(table, "tenant") if "tenant" in table.column_names else [DEFAULT_SCOPE.tenant] * len(runs)
+    return scopes_of(tenants, runs)
 
 
 def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
