@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sluice_features import FeatureError, FeatureState
 from sluice_features.offline import Executed, execute, feature_table
 from tests.unit.features.by_hand import SECOND, Event, Pay, Tell, values_of
-from tests.unit.features.histories import START, histories, play, small_set
+from tests.unit.features.histories import SCOPES, START, histories, play, small_set
 
 SET = small_set()
 
@@ -100,10 +100,7 @@ def test_without_positions_time_is_the_order_and_labels_come_first(
     check_by_hand(in_order, Executed(*(part[:, back] for part in executed)))
 
 
-PAYMENTS = [
-    Pay(("default", "a"), START + at * SECOND, 100, {"customer": "c1", "terminal": "t1"})  # type: ignore[arg-type]
-    for at in range(3)
-]
+PAYMENTS = [Pay(SCOPES[0], START + at * SECOND, 100, {"customer": "c1", "terminal": "t1"}) for at in range(3)]
 
 
 def test_a_table_of_features_has_nulls_where_values_are_missing() -> None:
