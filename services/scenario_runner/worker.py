@@ -11,7 +11,7 @@ from services.scenario_runner.runs import Runs
 from services.scenario_runner.store import IndexedRun
 from sluice_kit.artifacts import StoreUnavailable
 from sluice_kit.telemetry import Health, bind_context, clear_context, get_logger, trace_id_for
-from sluice_kit.workflow import Backoff, DatabaseAwayError, answered
+from sluice_kit.workflow import Backoff, DatabaseAwayError, answered, first_set
 
 _log = get_logger("verification")
 _POLL_SECONDS: Final = 0.5
@@ -51,7 +51,7 @@ class Worker:
             else:
                 backoff.reset()
                 if not busy:
-                    await self._pause(stopping)
+                    await first_set([self._wake, stopping], _POLL_SECONDS)
 
     async def _next(self) -> bool:
         async with self._runs.database.transaction() as tx:
@@ -91,11 +91,3 @@ class Worker:
         self._health.ok(_STORE)
         self._health.ok(_VERIFICATION)
         _log.info("settled", state=settled.state.value, reasons=settled.status.document["reasons"])
-
-    async def _pause(self, stopping: asyncio.Event) -> None:
-        waits = [asyncio.create_task(self._wake.wait()), asyncio.create_task(stopping.wait())]
-        try:
-            await asyncio.wait(waits, timeout=_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()

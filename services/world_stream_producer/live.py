@@ -1,7 +1,6 @@
 """What this instance knows of a run it streams: newer than Postgres, shown by the API and by /health."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,13 +31,3 @@ class LiveStream:
         elif (passed := now - self._mark[0]) >= _RATE_SECONDS:
             self.rows_per_second = (progress.acked_row - self._mark[1]) / passed
             self._mark = (now, progress.acked_row)
-
-
-async def first_set(events: Sequence[asyncio.Event], seconds: float) -> None:
-    """Return when any of `events` is set, after `seconds` at the latest."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

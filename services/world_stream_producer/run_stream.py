@@ -11,7 +11,7 @@ from services.world_stream_producer.batch_spans import BatchSpans
 from services.world_stream_producer.core import PlanRefused, StreamPlan
 from services.world_stream_producer.framing import Framed
 from services.world_stream_producer.lease import Lease
-from services.world_stream_producer.live import LiveStream, first_set
+from services.world_stream_producer.live import LiveStream
 from services.world_stream_producer.sending import LaneSender
 from services.world_stream_producer.settings import LANE, PRINCIPAL, StreamPolicy
 from services.world_stream_producer.store import StreamRow, Wishes
@@ -27,7 +27,7 @@ from sluice_kit.telemetry import (
     trace_id_for,
     traceparent_for,
 )
-from sluice_kit.workflow import Backoff, Database, DatabaseAwayError
+from sluice_kit.workflow import Backoff, Database, DatabaseAwayError, first_set
 
 _log = get_logger("stream")
 

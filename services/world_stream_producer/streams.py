@@ -7,11 +7,11 @@ from typing import Final
 
 from services.world_stream_producer import store
 from services.world_stream_producer.lease import Lease
-from services.world_stream_producer.live import LiveStream, RunKey, first_set
+from services.world_stream_producer.live import LiveStream, RunKey
 from services.world_stream_producer.run_stream import RunStream, StreamParts
 from services.world_stream_producer.settings import LANE, SERVICE, StreamPolicy
 from sluice_kit.telemetry import Health, ServiceMetrics, Tracing, get_logger
-from sluice_kit.workflow import Database, DatabaseAddress, DatabaseAwayError
+from sluice_kit.workflow import Database, DatabaseAddress, DatabaseAwayError, first_set
 
 _log = get_logger("streams")
 _LOOK_SECONDS: Final = 1.0

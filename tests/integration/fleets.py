@@ -18,9 +18,12 @@ POLICY = Path(__file__).parents[2] / "deploy" / "policy" / "ingestion_gate.yaml"
 def running(stack: LocalStack, *names: str) -> Iterator[Fleet]:
     """The named services, each its own process; drained (not killed) at the end. Topics must exist."""
     fleet = Fleet(stack.home, Topology(name="tests", members=services(*names)))
-    fleet.start()
-    yield fleet
-    assert fleet.stop() == []
+    try:
+        fleet.start()
+        yield fleet
+    finally:
+        killed = fleet.stop()
+    assert killed == []
 
 
 def apply_policy(wiring_file: Path) -> None:

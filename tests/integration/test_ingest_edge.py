@@ -9,7 +9,6 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from sluice_kit.kafka import reader_config
 from sluice_kit.telemetry import Health
 from sluice_kit.testing.waiting import eventually
 from sluice_substrate import LocalStack
+from tests.integration.builders import posted_payment
 from tests.integration.fleets import apply_policy, running
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied", "gate")]
@@ -96,22 +96,6 @@ async def edge(tokens: tuple[Wiring, dict[str, str]]) -> AsyncIterator[Edge]:
         yield running
 
 
-def event(**changes: Any) -> dict[str, Any]:
-    number = uuid.uuid4().hex
-    return {
-        "event_id": f"e-{number}",
-        "event_type": "payment",
-        "ts_utc": datetime.now(UTC).isoformat(),
-        "payload": {
-            "payment_id": f"p-{number}",
-            "customer_id": "c-1",
-            "terminal_id": "t-1",
-            "amount_minor": 1999,
-            "currency": "EUR",
-        },
-    } | changes
-
-
 def record_at(wiring: Wiring, place: dict[str, Any]) -> dict[str, Any]:
     consumer = Consumer(reader_config(wiring, "auditor", group="auditor-test"))
     try:
@@ -148,7 +132,7 @@ async def receipts_of(edge: Edge, event_id: str, *, at_least: int = 1) -> list[d
 
 
 async def test_a_published_event_is_on_the_bus_where_its_receipt_says(edge: Edge, wiring: Wiring) -> None:
-    sent = event()
+    sent = posted_payment()
     answer = await edge.post(sent)
     assert answer.status_code == 201, answer.text
     body = answer.json()
@@ -165,7 +149,7 @@ async def test_a_published_event_is_on_the_bus_where_its_receipt_says(edge: Edge
 
 
 async def test_a_retried_post_gets_the_first_receipt(edge: Edge) -> None:
-    sent = event()
+    sent = posted_payment()
     first, again = await edge.post(sent), await edge.post(sent)
     assert (first.status_code, again.status_code) == (201, 200)
     assert again.json()["result"] == "REPEATED"
@@ -175,7 +159,7 @@ async def test_a_retried_post_gets_the_first_receipt(edge: Edge) -> None:
 async def test_a_retry_after_the_edge_was_restarted_gets_the_first_receipt_too(
     edge: Edge, tokens: tuple[Wiring, dict[str, str]]
 ) -> None:
-    sent = event()
+    sent = posted_payment()
     first = await edge.post(sent)
     await receipts_of(edge, sent["event_id"])
     async with running_edge(tokens) as another:
@@ -185,7 +169,7 @@ async def test_a_retry_after_the_edge_was_restarted_gets_the_first_receipt_too(
 
 
 async def test_a_key_gives_an_event_its_identity(edge: Edge) -> None:
-    sent = event()
+    sent = posted_payment()
     del sent["event_id"]
     key = uuid.uuid4().hex
     first, again = [await edge.post(sent, Idempotency_Key=key) for _ in range(2)]
@@ -196,7 +180,7 @@ async def test_a_key_gives_an_event_its_identity(edge: Edge) -> None:
 
 
 async def test_many_at_once_with_one_id_are_admitted_once(edge: Edge) -> None:
-    sent = event()
+    sent = posted_payment()
     answers = await asyncio.gather(*(edge.post(sent) for _ in range(20)))
     assert Counter(answer.status_code for answer in answers) == {201: 1, 200: 19}
     assert len({answer.json()["receipt"]["receipt_id"] for answer in answers}) == 1
@@ -205,7 +189,7 @@ async def test_many_at_once_with_one_id_are_admitted_once(edge: Edge) -> None:
 
 
 async def test_other_content_under_a_known_id_is_kept_apart(edge: Edge) -> None:
-    sent = event()
+    sent = posted_payment()
     await edge.post(sent)
     altered = sent | {"payload": sent["payload"] | {"amount_minor": 1}}
     answer = await edge.post(altered)
@@ -217,7 +201,7 @@ async def test_other_content_under_a_known_id_is_kept_apart(edge: Edge) -> None:
 
 
 async def test_who_has_a_token_but_no_rights_is_quarantined_by_the_gate(edge: Edge) -> None:
-    answer = await edge.post(event(), "without_rights")
+    answer = await edge.post(posted_payment(), "without_rights")
     assert (answer.status_code, answer.json()["receipt"]["reason_codes"]) == (200, ["NOT_AUTHORISED"])
 
 
@@ -226,7 +210,7 @@ async def test_without_a_known_token_nothing_reaches_the_lane(
     edge: Edge, wiring: Wiring, principal: str | None
 ) -> None:
     before = bound_for_lane(wiring)
-    answer = await edge.post(event(), principal)
+    answer = await edge.post(posted_payment(), principal)
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
     assert (await edge.get("/v1/receipts/x", principal or "")).status_code == 401
@@ -235,7 +219,7 @@ async def test_without_a_known_token_nothing_reaches_the_lane(
 
 async def test_a_bad_event_is_refused_before_the_lane_with_path_and_rule(edge: Edge, wiring: Wiring) -> None:
     before = bound_for_lane(wiring)
-    bad = event()
+    bad = posted_payment()
     bad["payload"]["currency"] = "euro"
     answer = await edge.post(bad)
     assert answer.status_code == 422
@@ -245,8 +229,8 @@ async def test_a_bad_event_is_refused_before_the_lane_with_path_and_rule(edge: E
 
 
 async def test_a_batch_takes_the_good_lines_and_names_the_bad_ones(edge: Edge) -> None:
-    good, same = event(), event()
-    bad = event(run_id="not an id")
+    good, same = posted_payment(), posted_payment()
+    bad = posted_payment(run_id="not an id")
     answer = await edge.lines(
         orjson.dumps(good), b"", b"{not json", orjson.dumps(same), orjson.dumps(bad), orjson.dumps(same)
     )
@@ -265,7 +249,7 @@ async def test_a_batch_takes_the_good_lines_and_names_the_bad_ones(edge: Edge) -
 
 
 async def test_a_retried_batch_with_a_key_is_the_same_batch(edge: Edge) -> None:
-    lines = [orjson.dumps({k: v for k, v in event().items() if k != "event_id"}) for _ in range(50)]
+    lines = [orjson.dumps({k: v for k, v in posted_payment().items() if k != "event_id"}) for _ in range(50)]
     key = uuid.uuid4().hex
     first, again = [(await edge.lines(*lines, Idempotency_Key=key)).json() for _ in range(2)]
     assert (first["counts"], again["counts"]) == ({"ADMITTED": 50}, {"REPEATED": 50})
@@ -284,21 +268,21 @@ async def test_limits_are_answered_with_what_to_do(tokens: tuple[Wiring, dict[st
         revision="tight", max_event_bytes=2_000, max_batch_events=3, burst_events=4, events_per_second=0.5
     )
     async with running_edge(tokens, policy) as edge:
-        large = await edge.post(event() | {"filler": "x" * 2_000})
+        large = await edge.post(posted_payment() | {"filler": "x" * 2_000})
         assert (large.status_code, large.json()["code"]) == (413, "REQUEST_TOO_LARGE")
-        many = await edge.lines(*[orjson.dumps(event()) for _ in range(4)])
+        many = await edge.lines(*[orjson.dumps(posted_payment()) for _ in range(4)])
         assert (many.status_code, many.json()["code"]) == (413, "REQUEST_TOO_LARGE")
-        assert (await edge.lines(*[orjson.dumps(event()) for _ in range(3)])).status_code == 200
-        assert (await edge.post(event())).status_code == 201
-        over = await edge.post(event())
+        assert (await edge.lines(*[orjson.dumps(posted_payment()) for _ in range(3)])).status_code == 200
+        assert (await edge.post(posted_payment())).status_code == 201
+        over = await edge.post(posted_payment())
         assert (over.status_code, over.json()["code"]) == (429, "RATE_LIMITED")
         assert int(over.headers["retry-after"]) >= 1
-        strange = await edge.post(event(), Content_Type="text/csv")
+        strange = await edge.post(posted_payment(), Content_Type="text/csv")
         assert strange.status_code == 415
 
 
 async def test_who_does_not_want_to_wait_gets_a_link(edge: Edge) -> None:
-    sent = event()
+    sent = posted_payment()
     answer = await edge.post(sent, Prefer="respond-async")
     assert (answer.status_code, answer.json()["result"]) == (202, "PENDING")
     await receipts_of(edge, sent["event_id"])
@@ -307,7 +291,7 @@ async def test_who_does_not_want_to_wait_gets_a_link(edge: Edge) -> None:
 
 
 async def test_receipts_of_other_publishers_are_not_shown(edge: Edge) -> None:
-    sent = event()
+    sent = posted_payment()
     await edge.post(sent)
     await receipts_of(edge, sent["event_id"])
     answer = await edge.get(f"/v1/receipts/{sent['event_id']}", "without_rights")
@@ -315,7 +299,7 @@ async def test_receipts_of_other_publishers_are_not_shown(edge: Edge) -> None:
 
 
 async def test_while_the_gate_stands_still_events_are_taken(edge: Edge, gate: Fleet) -> None:
-    sent = event()
+    sent = posted_payment()
     gate.signal("ingestion_gate", signal.SIGSTOP)
     try:
         begun = time.monotonic()
@@ -335,7 +319,7 @@ async def test_a_broker_restart_loses_nothing_and_doubles_nothing(edge: Edge, st
 
     async def publisher() -> None:
         while not restarted.done() or len(sent) < 200:
-            mine = event()
+            mine = posted_payment()
             sent.append(mine)
             deadline = time.monotonic() + 60
             while True:

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from typer.testing import CliRunner
 
-from sluice_cli.policy_commands import policy_app
-from sluice_engine import ReferenceEngine
-from sluice_engine.interface import EngineSpec
 from sluice_fleet import Fleet
-from sluice_fleet.topology import Topology, services
-from sluice_kit.artifacts import open_oracle
 from sluice_kit.config import Wiring
 from sluice_kit.telemetry import TraceParent, new_context, parse_traceparent, span_id_for, trace_id_for
 from sluice_kit.testing.waiting import until
-from sluice_oracle import World, seal_world
+from sluice_oracle import World
 from sluice_substrate import LocalStack
+from tests.integration.builders import make_world, posted_payment
+from tests.integration.fleets import apply_policy, running
 from tests.integration.otlp_collector import Collector, Seen, collecting
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
-POLICY = Path(__file__).parents[2] / "deploy" / "policy" / "ingestion_gate.yaml"
 RUNNER, PRODUCER, EDGE, GATE = "scenario_runner", "world_stream_producer", "ingest_edge", "ingestion_gate"
 ROWS = 300
 
@@ -44,27 +38,14 @@ def collector() -> Iterator[Collector]:
 def fleet(
     stack: LocalStack, wiring_file: Path, collector: Collector, topics_applied: None
 ) -> Iterator[Fleet]:
-    running = Fleet(stack.home, Topology(name="traced", members=services(GATE, RUNNER, PRODUCER, EDGE)))
-    try:
-        running.start()
-        applied = CliRunner().invoke(
-            policy_app, ["apply", str(POLICY), "--wiring", str(wiring_file), "--json"]
-        )
-        assert applied.exit_code == 0, applied.output
-        yield running
-    finally:
-        killed = running.stop()
-    assert killed == []
+    with running(stack, GATE, RUNNER, PRODUCER, EDGE) as started:
+        apply_policy(wiring_file)
+        yield started
 
 
 @pytest.fixture(scope="module")
 def world(wiring: Wiring, tmp_path_factory: pytest.TempPathFactory) -> World:
-    folder = tmp_path_factory.mktemp("engine") / "world"
-    spec = EngineSpec("baseline", 23, {"events": ROWS, "customers": 20, "terminals": 40, "days": 2})
-    ReferenceEngine().generate(spec, folder, lambda _done, _all: None)
-    sealed = seal_world(folder, open_oracle(wiring), datetime(2026, 1, 1, tzinfo=UTC))
-    assert isinstance(sealed, World)
-    return sealed
+    return make_world(wiring, tmp_path_factory.mktemp("engine") / "world", seed=23, events=ROWS)
 
 
 def client(fleet: Fleet, wiring: Wiring, service: str, token: str, **headers: str) -> httpx.Client:
@@ -89,27 +70,11 @@ def ready_of(collector: Collector, trace_id: str) -> str | None:
     return str(only(sent).attributes["sluice.event_id"]) if sent else None
 
 
-def payment(**changes: Any) -> dict[str, Any]:
-    number = uuid.uuid4().hex
-    return {
-        "event_id": f"e-{number}",
-        "event_type": "payment",
-        "ts_utc": datetime.now(UTC).isoformat(),
-        "payload": {
-            "payment_id": f"p-{number}",
-            "customer_id": "c-1",
-            "terminal_id": "t-1",
-            "amount_minor": 1999,
-            "currency": "EUR",
-        },
-    } | changes
-
-
 @pytest.mark.parametrize("caller", [new_context(sampled=True), None], ids=["in a trace", "alone"])
 def test_a_trace_goes_from_a_post_to_the_gate_s_batch(
     fleet: Fleet, wiring: Wiring, collector: Collector, caller: TraceParent | None
 ) -> None:
-    event = payment()
+    event = posted_payment()
     with client(fleet, wiring, EDGE, "partner_acme") as edge:
         headers = {} if caller is None else {"traceparent": str(caller)}
         answer = edge.post("/v1/events", json=event, headers={"Prefer": "wait=30"} | headers)

@@ -9,6 +9,7 @@ from sluice_kit.workflow.outbox import LaneNotReachedError, LaneWriter, OutboxEv
 from sluice_kit.workflow.positioned_consumer import POSITION_GONE, PositionGoneError, start_offset
 from sluice_kit.workflow.runtime import Workflow
 from sluice_kit.workflow.schema_migration import MigrationError, migrate, migrations_of
+from sluice_kit.workflow.waking import first_set
 
 __all__ = [
     "POSITION_GONE",
@@ -29,6 +30,7 @@ __all__ = [
     "Workflow",
     "aiokafka_options",
     "answered",
+    "first_set",
     "inbound_of",
     "migrate",
     "migrations_of",

@@ -13,6 +13,7 @@ from sluice_kit.workflow.backoff import Backoff
 from sluice_kit.workflow.database import Database, DatabaseAwayError
 from sluice_kit.workflow.isolation import answered
 from sluice_kit.workflow.tracing import events_sent
+from sluice_kit.workflow.waking import first_set
 
 if TYPE_CHECKING:
     from sluice_kit.workflow.database import Transaction
@@ -115,7 +116,7 @@ class Relay:
             if last_round:
                 return
             if sent < _BATCH:
-                await self._pause(stopping)
+                await first_set([self._wake, stopping], _POLL_SECONDS)
 
     async def relay_once(self) -> int:
         """Send and delete the oldest rows; return how many (0: none, or another instance is at it)."""
@@ -138,11 +139,3 @@ class Relay:
             self._metrics.produced(row["lane"]).inc()
         events_sent(self._tracing, events, start_ns, end_ns)
         return len(rows)
-
-    async def _pause(self, stopping: asyncio.Event) -> None:
-        waits = [asyncio.create_task(self._wake.wait()), asyncio.create_task(stopping.wait())]
-        try:
-            await asyncio.wait(waits, timeout=_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()

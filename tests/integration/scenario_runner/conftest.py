@@ -9,7 +9,8 @@ import pytest
 
 from sluice_kit.config import Wiring
 from sluice_oracle import World
-from tests.integration.scenario_runner.instances import Client, instance, make_world, settings_of
+from tests.integration.builders import make_world
+from tests.integration.scenario_runner.instances import Client, instance, settings_of
 
 
 @pytest.fixture(scope="session")

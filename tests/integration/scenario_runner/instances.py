@@ -7,29 +7,16 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from services.scenario_runner.app import ScenarioRunner
 from services.scenario_runner.settings import Policy, Settings
-from sluice_engine import ReferenceEngine
-from sluice_engine.interface import EngineSpec
-from sluice_kit.artifacts import open_oracle
 from sluice_kit.config import Wiring
 from sluice_kit.http import serve
 from sluice_kit.testing.waiting import eventually
-from sluice_oracle import World, seal_world
-
-
-def make_world(wiring: Wiring, folder: Path, *, seed: int) -> World:
-    spec = EngineSpec("baseline", seed, {"events": 300, "customers": 20, "terminals": 40, "days": 2})
-    ReferenceEngine().generate(spec, folder, lambda _done, _all: None)
-    world = seal_world(folder, open_oracle(wiring), datetime(2026, 1, 1, tzinfo=UTC))
-    assert isinstance(world, World)
-    return world
+from sluice_oracle import World
 
 
 def settings_of(wiring: Wiring, **changes: Any) -> Settings:

@@ -15,8 +15,9 @@ from sluice_kit.artifacts import Locator, open_artifacts
 from sluice_kit.config import Wiring
 from sluice_kit.testing.waiting import eventually
 from sluice_oracle import World
+from tests.integration.builders import make_world
 from tests.integration.scenario_runner.bus import admit, lane_events, on_topic
-from tests.integration.scenario_runner.instances import Client, make_world
+from tests.integration.scenario_runner.instances import Client
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
 
