@@ -1,18 +1,15 @@
 """Which series a batch's payments and labels belong to; series that a batch opens get provisional numbers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import repeat
 
 import numpy as np
 
-from sluice_features.columns import NEVER, Int64, Payments, Scope
+from sluice_features.columns import NEVER, Int64, Payments, Rows, Scope, keys_of
 from sluice_features.committed import BatchChanges, Committed, NewSeries
-from sluice_features.errors import FeatureError
 from sluice_features.scope_book import LabelEntry, ScopeChanges, SeriesNumbers
 from sluice_features.tail import TailRows
 from sluice_features.window_values import limited_amounts
-
-Rows = slice | list[int]
 
 
 class BatchSeries:
@@ -113,25 +110,6 @@ class BatchSeries:
             number = opened[key] = self._committed.labels.pool.count + len(new)
             new.append(NewSeries(changes, kind, key))
         return number
-
-
-def rows_by_scope(scopes: Sequence[Scope]) -> Iterator[tuple[Scope, Rows]]:
-    """Each scope with its rows, in the order in which the scopes first stand there."""
-    if scopes and scopes.count(scopes[0]) == len(scopes):
-        yield scopes[0], slice(None)
-        return
-    rows: dict[Scope, list[int]] = {}
-    for row, scope in enumerate(scopes):
-        rows.setdefault(scope, []).append(row)
-    yield from rows.items()
-
-
-def keys_of(payments: Payments, entity: str, rows: Rows) -> Sequence[str | None]:
-    """The keys of an entity; raises FeatureError when there is no such column."""
-    keys = payments.entities.get(entity)
-    if keys is None or len(keys) != len(payments):
-        raise FeatureError(f"payments need a key or None in every row for the entity {entity!r}")
-    return keys if isinstance(rows, slice) else [keys[row] for row in rows]
 
 
 def _numbers(table: SeriesNumbers, keys: Sequence[str | None]) -> Int64:

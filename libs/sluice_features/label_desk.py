@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sluice_features.batch_series import Rows, rows_by_scope
-from sluice_features.columns import Int64, Labels, Scope
+from sluice_features.columns import Int64, Labels, Rows, Scope, keys_of, rows_by_scope
 from sluice_features.layout import Layout
 from sluice_features.scope_book import CountedFraud, LabelEntry, ScopeChanges
 
@@ -45,7 +44,11 @@ class LabelDesk:
     def take(
         self, labels: Labels, positions: Int64, changes_of: ChangesOf
     ) -> tuple[list[LabelEntry], LearntTimes]:
-        """The entries that a step's labels make, and when what was learnt."""
+        """The entries that a step's labels make, and when what was learnt.
+
+        Raises:
+            FeatureError: an entity has no column, or not one as long as the others.
+        """
         learnt = LearntTimes()
         before = len(self.entries)
         for scope, rows in rows_by_scope(labels.scopes):
@@ -59,6 +62,7 @@ class LabelDesk:
 
     def _judge(self, labels: Labels, rows: Rows, positions: Int64, changes: ScopeChanges) -> None:
         subjects, frauds = labels.subjects, labels.fraud
+        keys = [keys_of(labels, entity) for entity in self._kinds]
         for row in range(len(labels)) if isinstance(rows, slice) else rows:
             subject = subjects[row]
             if not frauds[row] and subject not in changes.book.frauds and subject not in changes.frauds:
@@ -66,8 +70,8 @@ class LabelDesk:
             counted = changes.fraud(subject)
             observed = int(labels.observed_time[row])
             if frauds[row] and counted is None:
-                keys = tuple(labels.entities[entity][row] for entity in self._kinds)
-                counted = CountedFraud(int(labels.effective_time[row]), observed, keys)
+                own = tuple(column[row] for column in keys)
+                counted = CountedFraud(int(labels.effective_time[row]), observed, own)
                 weight = 1
                 changes.frauds[subject] = counted
             elif not frauds[row] and counted is not None and observed > counted.observed_time:

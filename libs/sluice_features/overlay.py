@@ -4,8 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sluice_features.batch_series import BatchSeries, keys_of, rows_by_scope
-from sluice_features.columns import NEVER, GraphContexts, Int64, Labels, Mask, Payments, Scope
+from sluice_features.batch_series import BatchSeries
+from sluice_features.columns import (
+    NEVER,
+    GraphContexts,
+    Int64,
+    Labels,
+    Mask,
+    Payments,
+    Scope,
+    keys_of,
+    rows_by_scope,
+)
 from sluice_features.committed import BatchChanges, Committed
 from sluice_features.errors import FeatureError
 from sluice_features.label_desk import LabelDesk, LearntTimes
@@ -63,6 +73,11 @@ class FeatureOverlay:
                 changes.frauds[entry.subject] = counted if entry.weight > 0 else None
             self._series.add_label_entries(entries)
 
+    def advance(self, scope: Scope, watermark: int) -> None:
+        """Note how far a scope is complete (microseconds), where no payment of the batch says so."""
+        changes = self._series.changes_of(scope)
+        changes.watermark = max(changes.watermark, watermark)
+
     def close(self, scope: Scope) -> None:
         """Forget a scope, with all that it was ever given, when the batch is applied."""
         self.changes.closed.append(scope)
@@ -116,11 +131,10 @@ class FeatureOverlay:
     def _without(self, payments: Payments, numbers: Int64) -> Mask:
         """By entity: which payments have none."""
         kinds = [kind.entity for kind in self._layout.payments.kinds]
-        everything = slice(None)
         rows = [
             numbers[kinds.index(entity)] == 0
             if entity in kinds
-            else np.array([key is None for key in keys_of(payments, entity, everything)], np.bool_)
+            else np.array([key is None for key in keys_of(payments, entity)], np.bool_)
             for entity in self._layout.entities
         ]
         return np.array(rows)

@@ -78,6 +78,18 @@ def test_bytes_do_not_grow_with_events_and_idle_entities_leave() -> None:
     assert late.bytes_per_entity > 0
 
 
+def test_time_that_passes_without_payments_lets_a_run_fade() -> None:
+    state = FeatureState("features", SET)
+    flow(state, range(10))
+    for second in (30, 60):
+        overlay = state.overlay()
+        overlay.advance(SCOPES[0], START + second * SECOND)
+        state.apply(overlay, (), second)
+        for _ in range(2_000):
+            state.apply(state.overlay(), (), second)
+    assert (state.size().scopes, state.size().entities) == (1, 0)
+
+
 def test_a_late_payment_finds_what_the_allowed_lateness_promises() -> None:
     state = FeatureState("features", SET)
     flow(state, range(200))

@@ -217,7 +217,21 @@ def test_the_hash_is_over_values_missing_freshness_time_set_and_context() -> Non
     assert snapshot_hash(Flow()(pay(NOON)), dict(reversed(context.items()))) in hashes
 
 
+def test_a_batch_may_hold_labels_alone_or_nothing() -> None:
+    flow = Flow()
+    nothing = Payments([], np.empty(0, np.int64), np.empty(0, np.int64), {"customer": [], "terminal": []})
+    flow(pay(NOON))
+    for labels in (None, fraud(NOON)):
+        overlay = flow.state.overlay()
+        assert overlay.observe(nothing, labels).snapshots() == []
+        flow.state.apply(overlay, (), flow.batch_no)
+    assert flow.values(pay(NOON + 7 * DAY))["terminal_risk_1d"] == 1_000_000
+
+
 def test_a_column_that_is_missing_is_an_error_of_the_caller() -> None:
     payments = Payments([SCOPE], np.array([NOON]), np.array([1]), {"customer": ["C1"]})
     with pytest.raises(FeatureError, match="entity 'terminal'"):
         Flow()(payments)
+    labels = Labels([SCOPE], ["p"], {"customer": ["C1"]}, np.array([NOON]), np.array([NOON]), [True])
+    with pytest.raises(FeatureError, match="entity 'terminal'"):
+        Flow()(pay(NOON), labels)
