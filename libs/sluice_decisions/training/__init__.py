@@ -1,0 +1,19 @@
+"""Making a model: a table of features and labels in, a model's text and its evaluation out."""
+
+from sluice_decisions.training.evaluation import Evaluation, average_precision, card_precision, roc_auc
+from sluice_decisions.training.fitting import TrainingParameters, fit
+from sluice_decisions.training.periods import Periods, split
+from sluice_decisions.training.table import LabelledTable, TableProblem
+
+__all__ = [
+    "Evaluation",
+    "LabelledTable",
+    "Periods",
+    "TableProblem",
+    "TrainingParameters",
+    "average_precision",
+    "card_precision",
+    "fit",
+    "roc_auc",
+    "split",
+]
