@@ -40,7 +40,8 @@ class BlockAllocator:
 def block_sizes(entries: Int64) -> Int64:
     """The exponent of a block with room for `entries` and at least half as many more."""
     sizes = np.frexp(entries + entries // 2)[1].astype(np.int64)
-    return np.maximum(sizes, SMALLEST)
+    fitting: Int64 = np.maximum(sizes, SMALLEST)
+    return fitting
 
 
 def flat_indices(starts: Int64, counts: Int64) -> Int64:

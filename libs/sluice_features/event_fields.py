@@ -32,7 +32,11 @@ class DecodedEvents:
     def texts(self, path: str) -> list[str | None]:
         """The values at a path, None where an event has none."""
         parts = path.split(".")
-        return [reduce(_step, parts, event) for event in self._events]
+        found: list[str | None] = []
+        for event in self._events:
+            value: Any = reduce(_step, parts, event)
+            found.append(value)
+        return found
 
     def numbers(self, path: str) -> list[int | None]:
         """As texts."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sluice_features.columns import Int64
+from sluice_features.columns import Int64, Mask
 from sluice_features.layout import Reach
 from sluice_features.series_pool import SeriesPool, last_not_after
 from sluice_features.tail import SortedTail, Tail
@@ -54,7 +54,7 @@ def payment_reach(
     return found.counts.reshape(bounds.shape), found.sums.reshape(bounds.shape)
 
 
-def _search_batch(reach: Reach, tail: SortedTail, places: Int64, asks: Int64, found: _Found) -> None:
+def _search_batch(reach: Reach, tail: SortedTail, places: Int64, asks: Mask, found: _Found) -> None:
     firsts = tail.first_of[places]
     inside = tail.times[firsts][reach.kind_of].ravel() <= found.bounds
     rows = np.flatnonzero(inside & asks[reach.kind_of].ravel())

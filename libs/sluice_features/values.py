@@ -49,6 +49,7 @@ class SnapshotMaker:
                 case "weekend":
                     values[position] = day_of_week >= SATURDAY
                 case "night":
+                    assert feature.before_hour is not None, "a set's rules ask for it"
                     values[position] = hour_of_day < feature.before_hour
 
     def _fill_graph(self, graph: GraphContexts | None, values: Int64, missing: Mask) -> None:
