@@ -18,6 +18,9 @@ from sluice_kit.artifacts import ArtifactStore
 
 GROUPS_AT_ONCE: Final = 8
 
+UNREADABLE: Final = (pa.ArrowException, OSError, ValueError, LookupError, OverflowError)
+"""What pyarrow raises for bytes that are no segment of ours."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
@@ -54,7 +57,7 @@ def read_record(store: ArtifactStore, segment: SegmentRef, row: int) -> StoredRe
         with source, SegmentFile(source) as file:
             number, inside = file.place_of(row)
             part = file.read([number])
-    except (pa.ArrowException, OSError, IndexError) as error:
+    except UNREADABLE as error:
         raise SegmentDamaged(segment.locator.uri, f"row {row} cannot be read: {error}") from error
     leaf_hash = part.rows.leaves[inside]
     if part.leaf_hashes[inside * HASH_BYTES : (inside + 1) * HASH_BYTES] != leaf_hash:
@@ -63,7 +66,7 @@ def read_record(store: ArtifactStore, segment: SegmentRef, row: int) -> StoredRe
 
 
 class SegmentFile:
-    """An open segment. What its bytes make pyarrow raise (ArrowException, OSError) is passed on."""
+    """An open segment. What its bytes make pyarrow raise (UNREADABLE) is passed on."""
 
     def __init__(self, source: pa.NativeFile) -> None:
         """Raises pa.ArrowInvalid for a Parquet file of other columns."""
@@ -131,7 +134,7 @@ class SegmentFile:
         try:
             column = self._parquet.read_row_group(number, columns=[name])[name].combine_chunks()
             column.validate(full=True)
-        except (pa.ArrowException, OSError):
+        except UNREADABLE:
             return False
         return True
 

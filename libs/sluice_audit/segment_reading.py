@@ -10,11 +10,9 @@ import pyarrow as pa
 
 from sluice_audit.decision_record import GROUPS
 from sluice_audit.merkle import HASH_BYTES
-from sluice_audit.segment_files import GROUPS_AT_ONCE, SegmentFile, StoredRows
+from sluice_audit.segment_files import GROUPS_AT_ONCE, UNREADABLE, SegmentFile, StoredRows
 from sluice_audit.segments import SegmentRef, segment_bytes
 from sluice_kit.artifacts import ArtifactMissing, ArtifactStore, Digest, DigestMismatch
-
-_UNREADABLE = (pa.ArrowException, OSError, IndexError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ def read_segment(store: ArtifactStore, ref: SegmentRef) -> SegmentReading:
                 _take(reading, row, part)
             if not reading.intact:
                 reading.first_altered_byte = _first_difference(data, file, ref)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reading.damages.append(Damage(len(reading.leaves), (), _one_line(error)))
         _unknown(reading, ref.rows)
     return reading
@@ -91,7 +89,7 @@ def _parts(file: SegmentFile) -> Iterator[tuple[int, StoredRows | Damage]]:
 def _read(file: SegmentFile, numbers: Sequence[int]) -> StoredRows | Damage:
     try:
         return file.read(numbers)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         groups = file.unreadable_groups(numbers[0])
         return Damage(file.first_row(numbers[0]), groups, _one_line(error))
 
