@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sluice_decisions.bundle import Bundle
+from sluice_decisions.bundle import Bundle, BundleProblem
 from sluice_decisions.cases import Attribution, Case, Decision, DecisionBatch, RuleFailure, SnapshotView
 from sluice_decisions.model import Matrix, matrix_of, strongest
 from sluice_decisions.outcomes import Mode, Outcome, Reason
@@ -23,21 +23,26 @@ from sluice_decisions.rules import Lists
 from sluice_decisions.settling import Ground, Settled, grounds_of, settle
 
 NO_LISTS: Lists = {}
+ALL_BUT_ALLOW: AbstractSet[Outcome] = frozenset(Outcome) - {Outcome.ALLOW}
 _NO_POSITIONS: frozenset[int] = frozenset()
 
 
 def decide(
-    bundle: Bundle | None,
+    resolved: Bundle | BundleProblem | None,
     posture: PostureInForce | None,
     cases: Sequence[Case],
     now: int,
     lists: Lists = NO_LISTS,
+    *,
+    explained: AbstractSet[Outcome] = ALL_BUT_ALLOW,
 ) -> DecisionBatch:
     """One decision a case, in order. `now` is the batch's time in microseconds.
 
-    `bundle` None: none was resolved, or it could not be loaded. `posture` None: the ladder never spoke.
-    `lists`: members of the policy's lists that are kept elsewhere, as they are at this batch.
+    `resolved`: the active bundle, why it could not be loaded, or None when none is active. `posture` None:
+    the ladder never spoke. `lists`: members of the policy's lists that are kept elsewhere, as they are at
+    this batch. `explained`: outcomes that get attributions; a replay asks for ALLOW too.
     """
+    bundle = resolved if isinstance(resolved, Bundle) else None
     permission = permission_at(now, posture)
     footing = _Footing(bundle, permission, now)
     if permission.closed is not None:
@@ -45,9 +50,10 @@ def decide(
         closed = Settled(outcomes.fail_closed, (permission.closed.value,))
         return DecisionBatch(tuple(footing.decision(case, Mode.FAIL_CLOSED, closed) for case in cases))
     if bundle is None:
-        fallback = Settled(BUILT_IN_OUTCOMES.fallback, (Reason.BUNDLE_UNRESOLVED.value,))
+        causes = (resolved.reason.value,) if isinstance(resolved, BundleProblem) else ()
+        fallback = Settled(BUILT_IN_OUTCOMES.fallback, (Reason.BUNDLE_UNRESOLVED.value, *causes))
         return DecisionBatch(tuple(footing.decision(case, Mode.FALLBACK, fallback) for case in cases))
-    return _Batch(footing, bundle, lists).decided(cases)
+    return _Batch(footing, bundle, lists, explained).decided(cases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,10 @@ class _Footing:
 class _Batch:
     """The steps of one batch: scores for all rows at once, rules case by case, attributions for some rows."""
 
-    def __init__(self, footing: _Footing, bundle: Bundle, lists: Lists) -> None:
+    def __init__(
+        self, footing: _Footing, bundle: Bundle, lists: Lists, explained: AbstractSet[Outcome]
+    ) -> None:
+        self._to_explain = explained
         self._footing = footing
         self._bundle = bundle
         self._permission = footing.permission
@@ -176,11 +185,11 @@ class _Batch:
     def _explained(
         self, cases: Sequence[Case], settled: Sequence[Settled], places: Sequence[int], rows: Matrix
     ) -> dict[int, tuple[Attribution, ...]]:
-        """Attributions by place for every scored case but ALLOW."""
+        """Attributions by place for every scored case with an outcome that is to be explained."""
         most = self._bundle.policy.attributions
         if not most or not self._permission.allows(Capability.ATTRIBUTIONS):
             return {}
-        chosen = [row for row, place in enumerate(places) if settled[place].outcome is not Outcome.ALLOW]
+        chosen = [row for row, place in enumerate(places) if settled[place].outcome in self._to_explain]
         contributions = self._bundle.model.attributions(rows[chosen])
         names = self._bundle.feature_set.features
         explained: dict[int, tuple[Attribution, ...]] = {}

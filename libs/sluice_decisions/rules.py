@@ -6,9 +6,9 @@ decision stricter, never laxer, and the order of the rules orders reasons only.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from sluice_decisions.cases import Case, FieldValue, RuleFailure
 from sluice_decisions.documents import DocumentProblem
@@ -19,12 +19,14 @@ from sluice_decisions.rule_language import Expression, ExpressionProblem, compil
 from sluice_decisions.rule_probes import type_problem
 from sluice_decisions.vocabulary import AMOUNT, POSTURE, SCORE, Name, Root, Vocabulary
 
+if TYPE_CHECKING:
+    from cel import Context
+
 Lists = Mapping[str, AbstractSet[str]]
 """Members of the lists that are kept outside of the policy, by the list's name."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuleAnswers:
+class RuleAnswers(NamedTuple):
     """What the rules said of a case: which match, in the policy's order, and whether any was skipped."""
 
     matched: list[Rule]
@@ -32,15 +34,17 @@ class RuleAnswers:
     failures: list[RuleFailure]
 
 
-@dataclass(frozen=True, slots=True)
-class _Compiled:
-    rule: Rule
-    expression: Expression
+class _Compiled(NamedTuple):
+    """A rule made ready: the call that evaluates it and the variables that it cannot do without."""
+
+    evaluate: Callable[[Context], object]
     needs: frozenset[str]
+    rule: Rule
 
     @classmethod
     def of(cls, rule: Rule, expression: Expression) -> _Compiled:
-        return cls(rule, expression, frozenset(name.variable for name in expression.needs))
+        needs = frozenset(name.variable for name in expression.needs)
+        return cls(expression.program.execute, needs, rule)
 
 
 class _List:
@@ -73,6 +77,7 @@ class RuleSet:
         self._needed = frozenset[str]().union(*(one.needs for one in self._rules))
         guarded = frozenset[Name]().union(*(expression.guarded for _, expression in compiled))
         self._guarded = [(name.variable, name.presence) for name in sorted(guarded, key=str)]
+        self._reads_score = Name(None, SCORE) in names
         self._features = [
             (name.variable, binding.features.index(name.member)) for name in _under(Root.FEATURES, names)
         ]
@@ -103,22 +108,22 @@ class RuleSet:
         matched: list[Rule] = []
         failures: list[RuleFailure] = []
         skipped = False
-        for one in self._rules:
-            if missing and not one.needs.isdisjoint(missing):
-                if one.rule.when_missing == "MATCH":
-                    matched.append(one.rule)
+        for evaluate, needs, rule in self._rules:
+            if missing and not needs.isdisjoint(missing):
+                if rule.when_missing == "MATCH":
+                    matched.append(rule)
                 else:
                     skipped = True
                 continue
             try:
-                value = one.expression.program.execute(context)
+                value = evaluate(context)
             except Exception as error:  # noqa: BLE001 - CEL's errors come as many types; each is RULE_ERROR
-                failures.append(RuleFailure(case.event_id, one.rule.id, str(error).splitlines()[0]))
+                failures.append(RuleFailure(case.event_id, rule.id, str(error).splitlines()[0]))
                 continue
             if value is True:
-                matched.append(one.rule)
+                matched.append(rule)
             elif value is not False:
-                failures.append(RuleFailure(case.event_id, one.rule.id, f"gave {value!r}"))
+                failures.append(RuleFailure(case.event_id, rule.id, f"gave {value!r}"))
         return RuleAnswers(matched, skipped, failures)
 
     def _variables(
@@ -131,7 +136,7 @@ class RuleSet:
     ) -> dict[str, object]:
         """Every value that some rule reads and that is known."""
         variables: dict[str, object] = {AMOUNT: case.amount, POSTURE: posture.value}
-        if score is not None:
+        if score is not None and self._reads_score:
             variables[SCORE] = score
         if absent is not None and case.snapshot is not None:
             values = case.snapshot.values

@@ -11,6 +11,8 @@ from sluice_decisions import (
     CEILING,
     SEVERITY,
     Bundle,
+    BundleFault,
+    BundleProblem,
     Capability,
     Case,
     Decision,
@@ -28,7 +30,9 @@ from tests.unit.decisions.parts import NOW, RISKY, case, posture, snapshot
 NORMAL = posture()
 
 
-def decided(bundle: Bundle | None, one: Case, rung: PostureInForce | None = NORMAL, **given: Any) -> Decision:
+def decided(
+    bundle: Bundle | BundleProblem | None, one: Case, rung: PostureInForce | None = NORMAL, **given: Any
+) -> Decision:
     [decision] = decide(bundle, rung, [one], NOW, **given).decisions
     return decision
 
@@ -264,6 +268,21 @@ def test_without_a_bundle_the_fallback_is_explicit() -> None:
     assert (decision.outcome, decision.mode) == (Outcome.REVIEW, Mode.FALLBACK)
     assert decision.reason_codes == ("BUNDLE_UNRESOLVED",)
     assert (decision.bundle_id, decision.bundle_hash, decision.policy_revision) == (None, None, "built-in")
+
+
+def test_a_bundle_that_could_not_be_loaded_says_why() -> None:
+    problem = BundleProblem(BundleFault.MODEL_CORRUPT, "artifact://registry/x", "words")
+    decision = decided(problem, case(snapshot(RISKY)))
+    assert (decision.outcome, decision.mode) == (Outcome.REVIEW, Mode.FALLBACK)
+    assert decision.reason_codes == ("BUNDLE_UNRESOLVED", "MODEL_CORRUPT")
+    assert decided(problem, case(None), None).reason_codes == ("POSTURE_UNKNOWN",)
+
+
+def test_an_allowed_payment_is_explained_on_demand_and_nothing_else_changes(bundle: Bundle) -> None:
+    plain = decided(bundle, case(snapshot()))
+    asked = decided(bundle, case(snapshot()), explained=frozenset(Outcome))
+    assert len(asked.attributions) == 3
+    assert replace(asked, attributions=()) == plain
 
 
 @pytest.mark.parametrize(
