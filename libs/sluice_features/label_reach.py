@@ -62,7 +62,7 @@ def _search_batch(reach: Reach, tail: SortedTail, groups: _Groups, askers: Asker
     rows = np.flatnonzero(asks[reach.kind_of] & (tail.times[firsts][reach.kind_of] <= bounds))
     first = firsts[reach.kind_of].ravel()[rows]
     counts = tail.counts[groups.number][reach.kind_of].ravel()[rows]
-    before = np.broadcast_to(askers.position, bounds.shape).ravel()[rows] - 1
+    before = np.broadcast_to(askers.position, bounds.shape).ravel()[rows]
     last = last_not_after(tail.position, first, counts, before)
     sums[rows] += tail.sums[last_not_after(tail.times, first, last - first + 1, bounds.ravel()[rows])]
 

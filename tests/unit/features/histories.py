@@ -87,13 +87,24 @@ def small_set(**changes: Any) -> FeatureSet:
     return found
 
 
+CUTS = st.lists(st.integers(0, 100), max_size=6)
+"""Where batches end, as hundredths of a history."""
+
+
+def ends_of(events: Sequence[Event], cuts: Sequence[int]) -> list[int]:
+    """Where the batches of a history end; the last one at its end."""
+    return sorted({len(events) * cut // 100 for cut in cuts} | {len(events)})
+
+
 def times(order: str) -> st.SearchStrategy[list[int]]:
     """Seconds after the start, with ties. Orders: ascending, mixed (anything), late (a few stand back)."""
-    ascending = st.lists(st.integers(0, 70), max_size=40).map(sorted)
+    length = st.sampled_from((3, 12, 25, 40))
+    mixed = length.flatmap(lambda size: st.lists(st.integers(0, 70), min_size=size, max_size=size))
+    ascending = mixed.map(sorted)
     if order == "ascending":
         return ascending
     if order == "mixed":
-        return st.lists(st.integers(0, 70), max_size=40)
+        return mixed
     backs = st.lists(st.sampled_from([0, 0, 0, 0, 1, 5, 14, 40]), min_size=40, max_size=40)
     return st.tuples(ascending, backs).map(
         lambda both: [max(0, at - back) for at, back in zip(both[0], both[1], strict=False)]
@@ -104,17 +115,18 @@ def times(order: str) -> st.SearchStrategy[list[int]]:
 def histories(draw: st.DrawFn, order: str = "late", *, watermarks: bool = False) -> list[Event]:
     """Payments and labels about any of them (later ones too, and some twice), as they are handed over."""
     events: list[Event] = []
-    watermark = dict.fromkeys(SCOPES, -1)
+    watermark: dict[Scope, int] = dict.fromkeys(SCOPES, -1)
     pays: list[Pay] = []
-    for at in draw(times(order)):
+    seconds: list[int] = draw(times(order))
+    for at in seconds:
         scope = draw(st.sampled_from((SCOPES[0], SCOPES[0], SCOPES[1])))
         ts = START + at * SECOND
-        if pays and draw(st.booleans()):
+        about_earlier: bool = draw(st.booleans())
+        if pays and about_earlier:
             number = draw(st.integers(0, len(pays) - 1))
             pay = pays[number]
             observed = draw(st.sampled_from((ts, pay.ts + 7 * SECOND, pay.ts + 9 * SECOND)))
-            entities = {**pay.entities}
-            events.append(Tell(pay.scope, f"p{number}", entities, pay.ts, observed, draw(st.booleans())))
+            events.append(Tell(pay.scope, f"p{number}", pay.entities, pay.ts, observed, draw(st.booleans())))
             continue
         entities = {
             "customer": draw(st.sampled_from(("c1", "c2", None))),
@@ -162,11 +174,10 @@ def step(overlay: Any, events: Sequence[Event]) -> list[Snapshot]:
 
 
 def play(state: FeatureState, events: Sequence[Event], cuts: Sequence[int] = ()) -> list[Snapshot]:
-    """Hand events over in batches that end at `cuts`, each applied; one snapshot a payment."""
+    """Hand events over in batches, each applied; one snapshot a payment."""
     snapshots = []
-    ends = sorted({min(cut, len(events)) for cut in cuts} | {len(events)})
     start = 0
-    for batch_no, end in enumerate(ends):
+    for batch_no, end in enumerate(ends_of(events, cuts)):
         overlay = state.overlay()
         snapshots += step(overlay, events[start:end])
         state.apply(overlay, (), batch_no)

@@ -121,7 +121,8 @@ def test_the_fingerprint_does_not_feel_how_a_set_is_written_but_every_change() -
     again = FeatureSet.parse(orjson.dumps(backwards, option=orjson.OPT_INDENT_2))
     assert isinstance(again, FeatureSet)
     assert again.fingerprint() == fingerprint
-    for change in ({"revision": "small-2"}, {"allowed_lateness_seconds": 16}, {"graph": []}):
+    changes: list[dict[str, Any]] = [{"revision": "small-2"}, {"allowed_lateness_seconds": 16}, {"graph": []}]
+    for change in changes:
         assert small_set(**change).fingerprint() != fingerprint
 
 

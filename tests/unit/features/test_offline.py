@@ -1,6 +1,7 @@
 """A table executed at once gives what the online stage answered, and what the definition says."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from sluice_features import FeatureError, FeatureState
 from sluice_features.offline import Executed, execute, feature_table
 from tests.unit.features.by_hand import SECOND, Event, Pay, Tell, values_of
-from tests.unit.features.histories import SCOPES, START, histories, play, small_set
+from tests.unit.features.histories import CUTS, SCOPES, START, histories, play, small_set
 
 SET = small_set()
 
@@ -22,7 +23,7 @@ def tables(
     """Payments and labels as tables, in the order of handing over, which they state when asked to."""
     pays = [(row, event) for row, event in enumerate(events) if isinstance(event, Pay)]
     tells = [(row, event) for row, event in enumerate(events) if isinstance(event, Tell)]
-    payments = {
+    payments: dict[str, list[Any]] = {
         "row_key": [f"p{number}" for number in range(len(pays))],
         "ts_utc": [pay.ts for _, pay in pays],
         "amount_minor": [pay.amount for _, pay in pays],
@@ -32,7 +33,7 @@ def tables(
         "run_id": [pay.scope.run_id for _, pay in pays],
         "watermark": [pay.watermark for _, pay in pays],
     }
-    labels = {
+    labels: dict[str, list[Any]] = {
         "row_key": [tell.subject for _, tell in tells],
         "is_fraud": [tell.fraud for _, tell in tells],
         "effective_time": [tell.effective for _, tell in tells],
@@ -46,10 +47,11 @@ def tables(
     if positions:
         payments["position"] = [row for row, _ in pays]
         labels["position"] = [row for row, _ in tells]
-    return tuple(  # type: ignore[return-value] # two tables
-        pa.table({name: pa.array(column, TYPES.get(name, pa.int64())) for name, column in table.items()})
-        for table in (payments, labels)
-    )
+    return typed_table(payments), typed_table(labels)
+
+
+def typed_table(columns: dict[str, list[Any]]) -> pa.Table:
+    return pa.table({name: pa.array(column, TYPES.get(name, pa.int64())) for name, column in columns.items()})
 
 
 TYPES = {
@@ -69,7 +71,7 @@ def check_by_hand(events: Sequence[Event], executed: Executed) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(histories("late", watermarks=True), st.lists(st.integers(0, 40), max_size=5), st.integers(1, 50))
+@given(histories("late", watermarks=True), CUTS, st.integers(1, 50))
 def test_offline_is_online_is_by_hand(events: list[Event], cuts: list[int], chunk_rows: int) -> None:
     executed = execute(SET, *tables(events), chunk_rows=chunk_rows)
     online = play(FeatureState("online", SET), events, cuts)
@@ -97,7 +99,8 @@ def test_without_positions_time_is_the_order_and_labels_come_first(
     }
     order = [places[id(event)] for event in events if isinstance(event, Pay)]
     back = np.argsort(np.array(order, np.int64))
-    check_by_hand(in_order, Executed(*(part[:, back] for part in executed)))
+    values, missing, freshness = executed
+    check_by_hand(in_order, Executed(values[:, back], missing[:, back], freshness[:, back]))
 
 
 PAYMENTS = [Pay(SCOPES[0], START + at * SECOND, 100, {"customer": "c1", "terminal": "t1"}) for at in range(3)]
@@ -126,7 +129,7 @@ def test_graph_columns_are_graph_features() -> None:
         (lambda table: table.set_column(1, "ts_utc", pa.array(["a", "b", "c"])), "whole numbers or times"),
     ],
 )
-def test_a_table_that_does_not_fit_says_why(change: object, message: str) -> None:
+def test_a_table_that_does_not_fit_says_why(change: Callable[[pa.Table], pa.Table], message: str) -> None:
     payments, labels = tables(PAYMENTS)
     with pytest.raises(FeatureError, match=message):
-        execute(SET, change(payments), labels)  # type: ignore[operator]
+        execute(SET, change(payments), labels)

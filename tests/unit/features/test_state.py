@@ -9,24 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from sluice_features import FeatureError, FeatureState, Payments, Scope, Snapshot
+from sluice_features import FeatureError, FeatureState, Labels, Payments, Scope, Snapshot
 from sluice_features import checkpoint as checkpoint_module
+from sluice_features import committed as committed_module
+from sluice_features.columns import Int64
 from sluice_features.segments import LARGEST_LEVEL, MERGED
 from tests.unit.features.by_hand import SECOND, Event
-from tests.unit.features.histories import SCOPES, START, histories, play, small_set, step
+from tests.unit.features.histories import CUTS, SCOPES, START, ends_of, histories, play, small_set, step
 
 SET = small_set()
-CUTS = st.lists(st.integers(0, 40), max_size=6)
 
 
 def played_with_restarts(events: Sequence[Event], cuts: Sequence[int], folder: Path) -> list[Snapshot]:
     """Every batch is followed by a checkpoint, and every other checkpoint by a restart from it."""
     state, snapshots = FeatureState("features", SET), []
-    ends = sorted({min(cut, len(events)) for cut in cuts} | {len(events)})
     start = 0
-    for batch_no, end in enumerate(ends):
+    for batch_no, end in enumerate(ends_of(events, cuts)):
         overlay = state.overlay()
         snapshots += step(overlay, events[start:end])
         state.apply(overlay, (), batch_no)
@@ -49,7 +48,7 @@ def test_a_restart_from_a_checkpoint_changes_no_answer(events: list[Event], cuts
     assert again == play(FeatureState("features", SET), events, cuts)
 
 
-def payments(ts: np.ndarray, customers: Sequence[str], scope: Scope = SCOPES[0]) -> Payments:
+def payments(ts: Int64, customers: Sequence[str], scope: Scope = SCOPES[0]) -> Payments:
     terminals = [f"t{number % 7}" for number in range(len(ts))]
     ones = np.ones(len(ts), np.int64)
     return Payments([scope] * len(ts), ts, ones, {"customer": customers, "terminal": terminals}, ts - SECOND)
@@ -65,7 +64,8 @@ def flow(state: FeatureState, batches: range, *, per_batch: int = 50, customers:
         state.apply(overlay, (), batch_no)
 
 
-def test_bytes_do_not_grow_with_events_and_idle_entities_leave() -> None:
+def test_bytes_do_not_grow_with_events_and_idle_entities_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committed_module, "FEWEST_SWEPT", 1_024)
     state = FeatureState("features", SET)
     flow(state, range(150))
     early = state.size()
@@ -90,19 +90,35 @@ def test_time_that_passes_without_payments_lets_a_run_fade() -> None:
     assert (state.size().scopes, state.size().entities) == (1, 0)
 
 
-def test_a_late_payment_finds_what_the_allowed_lateness_promises() -> None:
-    state = FeatureState("features", SET)
-    flow(state, range(200))
-    late = START + 185 * SECOND
-    found = state.overlay().observe(payments(np.array([late]), ["c0"])).snapshots()[0]
+def one_a_second(state: FeatureState, seconds: range) -> None:
+    """One customer who pays every second; the watermark is at the newest payment."""
+    for second in seconds:
+        ts = np.array([START + second * SECOND])
+        overlay = state.overlay()
+        one = payments(ts, ["c"])
+        overlay.observe(Payments(one.scopes, ts, one.amount, one.entities, ts))
+        state.apply(overlay, (), second)
+
+
+def counts_at(state: FeatureState, second: int) -> list[int]:
+    """Counts that a payment of that second finds, itself left out: 3 s, 10 s, 30 s."""
+    late = state.overlay().observe(payments(np.array([START + second * SECOND]), ["c"])).snapshots()[0]
     names = [feature.name for feature in SET.features]
-    whole = FeatureState("features", SET)
-    flow(whole, range(186))
-    expected = whole.overlay().observe(payments(np.array([late]), ["c0"])).snapshots()[0]
-    assert (
-        found.values[names.index("customer_count_30s")] == expected.values[names.index("customer_count_30s")]
-    )
-    assert found.values[names.index("customer_count_30s")] > 30
+    return [late.values[names.index(f"customer_count_{window}s")] - 1 for window in (3, 10, 30)]
+
+
+def test_what_leaves_is_just_what_a_payment_within_the_allowed_lateness_cannot_reach(tmp_path: Path) -> None:
+    state = FeatureState("features", SET)
+    one_a_second(state, range(60))
+    for second in range(60, 200):
+        one_a_second(state, range(second, second + 1))
+        assert counts_at(state, second - 15) == [3, 10, 30], second
+        if second % 10 == 0:
+            again = FeatureState("features", SET)
+            again.load(state.freeze().write(tmp_path))
+            assert counts_at(again, second - 15) == [3, 10, 30], second
+    customer_and_terminal = 30 + 27 + 2 * 15
+    assert state.size().entries < 3 * customer_and_terminal
 
 
 def test_a_closed_scope_is_forgotten_and_stays_so_after_a_restart(tmp_path: Path) -> None:
@@ -123,6 +139,33 @@ def test_a_closed_scope_is_forgotten_and_stays_so_after_a_restart(tmp_path: Path
     for scope, count in zip(SCOPES, (1, 2), strict=True):
         found = again.overlay().observe(payments(np.array([START + 1]), ["c1"], scope))
         assert found.values[[feature.name for feature in SET.features].index("customer_count_30s")] == count
+
+
+def test_a_scope_that_comes_back_has_nothing_of_its_former_self(tmp_path: Path) -> None:
+    state = FeatureState("features", SET)
+    one_a_second(state, range(3))
+    files = state.freeze().write(tmp_path)
+    overlay = state.overlay()
+    overlay.close(SCOPES[0])
+    state.apply(overlay, (), 3)
+    for second in (3, 4):
+        files = state.freeze().write(tmp_path)
+        state = FeatureState("features", SET)
+        state.load(files)
+        one_a_second(state, range(second, second + 1))
+    assert counts_at(state, 4) == [2, 2, 2]
+
+
+def test_payments_that_count_as_fraud_are_forgotten_once_no_label_matters() -> None:
+    state = FeatureState("features", SET)
+    for second in range(200):
+        ts = np.array([START + second * SECOND])
+        one = payments(ts, ["c"])
+        told = Labels(one.scopes, [f"p{second}"], one.entities, ts, ts, [True])
+        overlay = state.overlay()
+        overlay.observe(Payments(one.scopes, ts, one.amount, one.entities, ts), told)
+        state.apply(overlay, (), second)
+    assert len(state._committed.books[SCOPES[0]].frauds) <= 32 + 15 + 1
 
 
 def test_an_overlay_is_applied_on_top_of_what_it_was_made_of_or_not_at_all() -> None:
@@ -183,6 +226,18 @@ def test_what_could_not_be_written_goes_with_the_next_snapshot(tmp_path: Path) -
     with pytest.raises(OSError, match="No such file"):
         state.freeze().write(tmp_path / "gone")
     flow(state, range(3, 5))
+    again = FeatureState("features", SET)
+    again.load(state.freeze().write(tmp_path))
+    assert again.size().entries == state.size().entries
+
+
+def test_what_was_frozen_while_another_snapshot_was_written_is_not_lost(tmp_path: Path) -> None:
+    state = FeatureState("features", SET)
+    flow(state, range(3))
+    first = state.freeze()
+    flow(state, range(3, 5))
+    state.freeze()
+    first.write(tmp_path)
     again = FeatureState("features", SET)
     again.load(state.freeze().write(tmp_path))
     assert again.size().entries == state.size().entries

@@ -111,6 +111,21 @@ def test_a_label_counts_once_it_was_observed_and_until_it_is_withdrawn() -> None
     assert flow.values(pay(slow + DAY - 1))["terminal_risk_30d"] == 1_000_000
 
 
+def test_labels_of_one_batch_count_for_the_payments_behind_them_in_whatever_order_they_came() -> None:
+    flow = Flow()
+    for offset in range(2):
+        flow(pay(NOON + offset))
+    asked = NOON + 7 * DAY + 5
+    keys = {"customer": ["C1", "C1"], "terminal": ["T1", "T1"]}
+    effective, observed = np.array([NOON + 1, NOON]), np.array([asked, asked])
+    labels = Labels([SCOPE] * 2, ["p1", "p0"], keys, effective, observed, [True, True], np.array([1, 3]))
+    entities = {"customer": ["C1"] * 3, "terminal": ["T1"] * 3}
+    times, ones = np.full(3, asked), np.ones(3, np.int64)
+    asking = Payments([SCOPE] * 3, times, ones, entities, position=np.array([0, 2, 4]))
+    found = [named(SET, one) for one in flow.state.overlay().observe(asking, labels).snapshots()]
+    assert [one["terminal_risk_1d"] for one in found] == [0, 500_000, 1_000_000]
+
+
 def test_the_hour_weekend_and_night_are_utc() -> None:
     flow = Flow()
     names = ("hour_of_day", "is_weekend", "is_night")

@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 
 from sluice_features import FeatureState, Snapshot
 from tests.unit.features.by_hand import Event, Pay, values_of
-from tests.unit.features.histories import histories, named, play, small_set, step
+from tests.unit.features.histories import CUTS, ends_of, histories, named, play, small_set, step
 
 SET = small_set()
-CUTS = st.lists(st.integers(0, 40), max_size=8)
 
 
 def check(events: Sequence[Event], snapshots: Sequence[Snapshot]) -> None:
@@ -51,9 +50,8 @@ def test_old_entries_leave_and_no_answer_feels_it(events: list[Event], cuts: lis
 @given(histories("late"), CUTS, st.integers(0, 40))
 def test_a_dropped_batch_leaves_nothing(events: list[Event], cuts: list[int], dropped: int) -> None:
     state = FeatureState("features", SET)
-    ends = sorted({min(cut, len(events)) for cut in cuts} | {len(events)})
     start, snapshots = 0, []
-    for batch_no, end in enumerate(ends):
+    for batch_no, end in enumerate(ends_of(events, cuts)):
         step(state.overlay(), events[start : start + dropped])
         overlay = state.overlay()
         half = (start + end) // 2
