@@ -89,8 +89,8 @@ def test_other_code_with_other_outputs_is_refused_until_it_is_accepted(
     until(lambda: len(alone.receipts()) == before + 1, "the gate to decide about its own start")
     assert accepted.drain() == 0
     told = payloads(alone.wiring, "audit.governance")[-1]
-    revisions = list(dict.fromkeys(record["code_rev"] for record in alone.basis()))[-2:]
-    assert [told["from_code_rev"], told["to_code_rev"]] == revisions
+    assert told["from_code_rev"] != told["to_code_rev"]
+    assert {told["from_code_rev"], told["to_code_rev"]} <= {record["code_rev"] for record in alone.basis()}
     assert (told["service"], told["shard"], told["batches"]) == ("ingestion_gate", 0, uncompared)
     alone.verdict()
 
