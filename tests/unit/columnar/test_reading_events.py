@@ -102,6 +102,26 @@ def test_a_column_may_be_of_one_text_of_few_or_of_many(name: str) -> None:
         assert read_and_compare(values)[1] == []
 
 
+def test_a_column_that_seems_to_be_of_one_text() -> None:
+    """The text of the first, the middle and the last row begins the texts between them."""
+    for others in ("ab", "ab-c", "b", "a" * 100, ""):
+        producers = ["a", *[others] * (FEWEST_ROWS // 2 - 1), "a", *[others] * (FEWEST_ROWS // 2 - 1), "a"]
+        values = [message(payment(row, producer=producer)) for row, producer in enumerate(producers)]
+        (columns,), alone = read_and_compare(values)
+        assert len(alone) == (producers.count("") if others == "" else 0)
+        assert len(columns.rows) + len(alone) == len(values)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"producer": "a b"}, {"currency": "eur"}, {"customer_id": ""}, {"channel": "fax"}, {"amount_minor": -1}],
+    ids=str,
+)
+def test_a_batch_in_which_all_break_a_rule_gives_nothing(broken: dict[str, object]) -> None:
+    values = [message(payment(number, **broken)) for number in range(FEWEST_ROWS)]
+    assert read_columns(values) == ([], list(range(FEWEST_ROWS)))
+
+
 def test_contracts_in_one_batch_are_told_apart() -> None:
     payments = [message(payment(number)) for number in range(FEWEST_ROWS)]
     closings = [message(run_closed(number)) for number in range(FEWEST_ROWS)]

@@ -17,7 +17,17 @@ from sluice_kit.columnar.text_checks import TextCheck
 FORMATS = [spec["pattern"] for spec in load_contracts(REPOSITORY / "contracts").formats.values()]
 LAYOUT = "[a-z]{2}-[0-9]{3}"
 SETS_THAT_OVERLAP = "[a-z]{2}[a-f]{2}"
-ODD = ["[0-9]+", "[^x]{3}", "a|bc", ".*", r"\w{2,4}", "[a-z]{2}[0-9]{1,3}", '["a]{1,4}', SETS_THAT_OVERLAP]
+ODD = [
+    "[0-9]+",
+    "[^x]{3}",
+    "a|bc",
+    ".*",
+    r"\w{2,4}",
+    "[a-z]{2}[0-9]{1,3}",
+    '["a]{1,4}',
+    SETS_THAT_OVERLAP,
+    "[ -z]{1,4}",
+]
 RULES = [
     *(FieldRules(pattern=pattern) for pattern in (*FORMATS, LAYOUT, *ODD)),
     FieldRules(),
@@ -83,6 +93,12 @@ def test_the_longest_allowed_text_is_known() -> None:
     assert longest == {"[A-Z]{3}": 3, LAYOUT: 6, "[a-z]{0,9}": 9}
     assert TextCheck(FieldRules(values=("pos", "ecom"))).longest == 4
     assert TextCheck(FieldRules(pattern="[0-9]+")).longest > 10**6
+
+
+def test_a_layout_is_not_proven_by_its_neighbour() -> None:
+    check = TextCheck(FieldRules(pattern=LAYOUT))
+    assert proven(check, ["ab-123", "cd-456"])
+    assert not proven(check, ["ab-12", "3cd-456"])
 
 
 def test_texts_are_where_the_column_says() -> None:
