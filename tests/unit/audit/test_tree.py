@@ -149,6 +149,17 @@ def test_no_other_consistency_proof_is_accepted(size: int, old: int, wrong: int)
     assert not ConsistencyProof(old, size, (*path[:at], bytes(bent), *path[at + 1 :])).proves(older, root)
 
 
+def test_a_proof_that_ends_early_proves_no_larger_tree() -> None:
+    """Its last step has the root of a smaller tree, which is not the one of the size that it names."""
+    for old in range(1, 20):
+        for middle in range(old + 1, 30):
+            path = tuple(rfc6962.proof(old, LEAVES[:middle]))
+            roots = rfc6962.mth(LEAVES[:old]), rfc6962.mth(LEAVES[:middle])
+            for size in range(middle + 1, 40):
+                if len(rfc6962.proof(old, LEAVES[:size])) != len(path):
+                    assert not ConsistencyProof(old, size, path).proves(*roots)
+
+
 def test_the_empty_and_the_same_tree_are_consistent(nodes: NodeFiles) -> None:
     root = root_at(nodes, 9)
     assert consistency_proof(nodes, 0, 9).proves(EMPTY_ROOT, root)

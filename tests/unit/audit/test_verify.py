@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from sluice_audit import AuditLog, FindingKind, KnownKeys, SigningKey, TreeHead, leaf_hash, new_signing_key
+from sluice_audit import (
+    AuditLog,
+    FindingKind,
+    KnownKeys,
+    SigningKey,
+    TreeHead,
+    leaf_hash,
+    new_signing_key,
+    segment_reading,
+)
+from sluice_audit.segments import segment_bytes
 from sluice_kit.artifacts import ArtifactStore, canonical_json
 from sluice_kit.config import SecretSource
 from tests.unit.audit.conftest import ORIGIN
@@ -182,6 +192,13 @@ def test_two_segments_cannot_change_places(sealed: SealedLog) -> None:
     assert (first.kind, first.leaf) == (FindingKind.SEGMENT_MISPLACED, 0)
 
 
+def test_a_segment_that_says_of_itself_to_stand_elsewhere_is_told(sealed: SealedLog) -> None:
+    sealed.put(1, segment_bytes(sealed.table(1), 60), hide=True)
+    (found,) = sealed.verify().findings
+    assert (found.kind, found.leaf) == (FindingKind.SEGMENT_MISPLACED, 20)
+    assert "sealed as the segment from leaf 60 on" in found.detail
+
+
 @pytest.mark.parametrize("keep", [0, 4, 500, 3000, -1, -20])
 def test_a_truncated_segment_is_named(sealed: SealedLog, keep: int) -> None:
     sealed.put(1, sealed.path(1).read_bytes()[:keep])
@@ -236,6 +253,15 @@ def test_a_container_that_changed_around_intact_records_is_told_by_byte(sealed: 
     (found,) = sealed.verify().findings
     assert (found.kind, found.leaf) == (FindingKind.CONTAINER_ALTERED, 20)
     assert f"the first altered byte is {at}" in found.detail
+
+
+def test_a_writer_of_another_version_does_not_guess_the_byte(
+    sealed: SealedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment_reading, "segment_bytes", lambda *_: b"other options")
+    sealed.put(1, sealed.path(1).read_bytes().replace(b"parquet-cpp-arrow", b"parquet-cpp-Arrow"))
+    (found,) = sealed.verify().findings
+    assert (found.kind, found.detail) == (FindingKind.CONTAINER_ALTERED, "every record in it is intact")
 
 
 @pytest.mark.parametrize("name", ["size", "root", "ts_utc", "signature", "origin"])

@@ -195,6 +195,16 @@ def test_degraded_1_takes_graph_features_from_model_and_rules(bundle: Bundle) ->
     assert without.score_ppm == bundle.model.scores(np.array([[2_000, 20, 0, 0, np.nan]]))[0]
 
 
+def test_what_was_withheld_is_not_told_as_a_reason_s_value(bundle: Bundle) -> None:
+    everything = with_policy(bundle, attributions=5)
+    near = case(snapshot((99_000, 3, 950_000, 1, 1)))
+    values = {}
+    for rung in (Posture.NORMAL, Posture.DEGRADED_1):
+        decision = decided(everything, near, posture(rung))
+        values[rung] = {one.feature: one.value for one in decision.attributions}["graph_fraud_distance"]
+    assert values == {Posture.NORMAL: 1, Posture.DEGRADED_1: 0}
+
+
 def test_without_the_model_rules_decide_and_the_policy_says_what_otherwise(bundle: Bundle) -> None:
     decision = decided(bundle, case(snapshot()), posture(Posture.DEGRADED_2))
     assert (decision.outcome, decision.mode, decision.score_ppm) == (Outcome.STEP_UP, Mode.RULES_ONLY, None)

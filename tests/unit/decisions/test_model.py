@@ -122,6 +122,44 @@ def test_a_malformed_text_is_a_problem_with_its_place(text: str, before: str, af
     assert words in str(problem)
 
 
+def tiny_text(left: str, right: str) -> str:
+    """One tree of three leaves and two splits with these links."""
+    tree = (
+        "Tree=0\nnum_leaves=3\nnum_cat=0\nsplit_feature=0 0\nsplit_gain=1 1\nthreshold=1 inf\n"
+        f"decision_type=2 2\nleft_child={left}\nright_child={right}\nleaf_value=1 2 3\nleaf_weight=1 1 1\n"
+        "leaf_count=1 1 1\ninternal_value=0 0\ninternal_weight=0 0\ninternal_count=3 2\nis_linear=0\n"
+        "shrinkage=1\n\n\n"
+    )
+    header = (
+        "tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nlabel_index=0\nmax_feature_idx=0\n"
+        "objective=binary sigmoid:1\nfeature_names=a\nfeature_infos=[0:1]\n"
+    )
+    return f"{header}tree_sizes={len(tree)}\n\n{tree}end of trees\n\nparameters:\nend of parameters\n"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "words"),
+    [
+        ("1 -1", "-2 -3", None),
+        ("-1 -1", "-2 -3", "2 of its nodes cannot be reached"),
+        ("-1 -2", "-3 -3", "cannot be reached"),
+        ("1 0", "-2 -3", "are no tree"),
+        ("1 -1", "-2 -4", "are no tree"),
+        ("1 -1", "-2 2", "are no tree"),
+        ("1 -1", "-2", "right_child is not 2 integers"),
+        ("1 -1", "-2 -3_0", "right_child is not 2 integers"),
+        ("1 -1", "-2 -9999999999", "32 bits"),
+    ],
+)
+def test_the_nodes_of_a_tree_must_be_one_tree(left: str, right: str, words: str | None) -> None:
+    shape = read_model_text(tiny_text(left, right))
+    if words is None:
+        assert shape == ModelShape(("a",), 1)
+        return
+    assert isinstance(shape, ModelTextProblem), shape
+    assert words in str(shape), shape
+
+
 def test_no_altered_text_ends_the_process(text: str, tmp_path: Path) -> None:
     """LightGBM aborts on some malformed trees; what passes our look must be safe to hand over."""
     (tmp_path / "model.txt").write_text(text)
