@@ -17,7 +17,7 @@ TARGET: Final = 0.4
 BATCHES: Final = (500, 2_000, 5_000)
 DEFAULT_BATCH: Final = 2_000
 _WARM_UP: Final = 200_000
-"""Five records of it each: a bare copy costs a young JVM three times what it costs one after a million records."""
+"""Five records of each: in its first minute a JVM takes three times as long for a copy as after a million."""
 _WATCH_SECONDS: Final = 240.0
 
 
