@@ -13,6 +13,1496 @@ _from_bytes = int.from_bytes
 
 
 
+def read_action_intent_v1(b: bytes) -> tuple[dict[str, Any], int]:
+    t = b.decode("latin-1")
+    i = 5
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_id = t[s:i]
+    if not f_event_id.isascii():
+        f_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_type = t[s:i]
+    if not f_event_type.isascii():
+        f_event_type = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_ts_utc = (n >> 1) ^ -(n & 1)
+    else:
+        f_ts_utc, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_schema_version = SIGNED[n]
+    else:
+        f_schema_version, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_manifest_fingerprint = t[s:i]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_tenant = t[s:i]
+    if not f_tenant.isascii():
+        f_tenant = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_parameter_hash = t[s:i]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_scenario_id = t[s:i]
+    if not f_scenario_id.isascii():
+        f_scenario_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_run_id = t[s:i]
+    if not f_run_id.isascii():
+        f_run_id = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_seed = SIGNED[n]
+        else:
+            f_seed, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_seed = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = _from_bytes(b[i : i + 8], "little")
+        if n & 0x8080808080808080 == 0x0080808080808080:
+            i += 8
+            n &= 0x7F7F7F7F7F7F7F7F
+            n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+            n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+            n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+            f_emitted_at_utc = (n >> 1) ^ -(n & 1)
+        else:
+            f_emitted_at_utc, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_emitted_at_utc = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_producer = t[s:i]
+    if not f_producer.isascii():
+        f_producer = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_parent_event_id = t[s:i]
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_parent_event_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_traceparent = t[s:i]
+        if not f_traceparent.isascii():
+            f_traceparent = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_traceparent = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_idempotency_key = t[s:i]
+    if not f_payload_idempotency_key.isascii():
+        f_payload_idempotency_key = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_decision_id = t[s:i]
+    if not f_payload_decision_id.isascii():
+        f_payload_decision_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_subject_event_id = t[s:i]
+    if not f_payload_subject_event_id.isascii():
+        f_payload_subject_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_customer_id = t[s:i]
+    if not f_payload_customer_id.isascii():
+        f_payload_customer_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_domain = t[s:i]
+    if not f_payload_domain.isascii():
+        f_payload_domain = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_effector = t[s:i]
+    if not f_payload_effector.isascii():
+        f_payload_effector = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_action = t[s:i]
+    if not f_payload_action.isascii():
+        f_payload_action = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_payment_id = t[s:i]
+    if not f_payload_payment_id.isascii():
+        f_payload_payment_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_amount_minor = SIGNED[n]
+    else:
+        f_payload_amount_minor, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_currency = t[s:i]
+    if not f_payload_currency.isascii():
+        f_payload_currency = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_reason_code = t[s:i]
+        if not f_payload_reason_code.isascii():
+            f_payload_reason_code = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_reason_code = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_list = t[s:i]
+        if not f_payload_list.isascii():
+            f_payload_list = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_list = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_entry = t[s:i]
+        if not f_payload_entry.isascii():
+            f_payload_entry = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_entry = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_outcome = t[s:i]
+    if not f_payload_outcome.isascii():
+        f_payload_outcome = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = _from_bytes(b[i : i + 8], "little")
+        if n & 0x8080808080808080 == 0x0080808080808080:
+            i += 8
+            n &= 0x7F7F7F7F7F7F7F7F
+            n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+            n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+            n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+            f_payload_not_after = (n >> 1) ^ -(n & 1)
+        else:
+            f_payload_not_after, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_not_after = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_policy_revision = t[s:i]
+    if not f_payload_policy_revision.isascii():
+        f_payload_policy_revision = str(b[s:i], "utf-8")
+    return {"event_id": f_event_id, "event_type": f_event_type, "ts_utc": f_ts_utc, "schema_version": f_schema_version, "manifest_fingerprint": f_manifest_fingerprint, "tenant": f_tenant, "parameter_hash": f_parameter_hash, "scenario_id": f_scenario_id, "run_id": f_run_id, "seed": f_seed, "emitted_at_utc": f_emitted_at_utc, "producer": f_producer, "parent_event_id": f_parent_event_id, "traceparent": f_traceparent, "payload": {"idempotency_key": f_payload_idempotency_key, "decision_id": f_payload_decision_id, "subject_event_id": f_payload_subject_event_id, "customer_id": f_payload_customer_id, "domain": f_payload_domain, "effector": f_payload_effector, "action": f_payload_action, "payment_id": f_payload_payment_id, "amount_minor": f_payload_amount_minor, "currency": f_payload_currency, "reason_code": f_payload_reason_code, "list": f_payload_list, "entry": f_payload_entry, "outcome": f_payload_outcome, "not_after": f_payload_not_after, "policy_revision": f_payload_policy_revision}}, i
+
+
+def write_action_intent_v1(f: Mapping[str, Any]) -> bytes:
+    if f["event_type"] != "action_intent" or f["schema_version"] != 1:
+        raise ValueError("not action_intent version 1")
+    f_event_id = f["event_id"]
+    if not f_event_id.isascii():
+        f_event_id = f_event_id.encode().decode("latin-1")
+    f_event_type = f["event_type"]
+    if not f_event_type.isascii():
+        f_event_type = f_event_type.encode().decode("latin-1")
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    if not -2147483648 <= f_schema_version <= 2147483647:
+        raise OverflowError
+    f_manifest_fingerprint = f["manifest_fingerprint"]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = f_manifest_fingerprint.encode().decode("latin-1")
+    f_tenant = f.get("tenant", 'default')
+    if not f_tenant.isascii():
+        f_tenant = f_tenant.encode().decode("latin-1")
+    f_parameter_hash = f["parameter_hash"]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = f_parameter_hash.encode().decode("latin-1")
+    f_scenario_id = f["scenario_id"]
+    if not f_scenario_id.isascii():
+        f_scenario_id = f_scenario_id.encode().decode("latin-1")
+    f_run_id = f["run_id"]
+    if not f_run_id.isascii():
+        f_run_id = f_run_id.encode().decode("latin-1")
+    f_seed = f.get("seed")
+    f_emitted_at_utc = f.get("emitted_at_utc")
+    if f_emitted_at_utc is None:
+        f_emitted_at_utc_out = "\x00"
+    else:
+        f_emitted_at_utc_out = "\x02" + moment(f_emitted_at_utc)
+    f_producer = f["producer"]
+    if not f_producer.isascii():
+        f_producer = f_producer.encode().decode("latin-1")
+    f_parent_event_id = f.get("parent_event_id")
+    if f_parent_event_id is None:
+        f_parent_event_id_out = "\x00"
+    else:
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = f_parent_event_id.encode().decode("latin-1")
+        f_parent_event_id_out = "\x02" + NUMBER[len(f_parent_event_id)] + f_parent_event_id
+    f_traceparent = f.get("traceparent")
+    if f_traceparent is None:
+        f_traceparent_out = "\x00"
+    else:
+        if not f_traceparent.isascii():
+            f_traceparent = f_traceparent.encode().decode("latin-1")
+        f_traceparent_out = "\x02" + NUMBER[len(f_traceparent)] + f_traceparent
+    f_payload = f["payload"]
+    f_payload_idempotency_key = f_payload["idempotency_key"]
+    if not f_payload_idempotency_key.isascii():
+        f_payload_idempotency_key = f_payload_idempotency_key.encode().decode("latin-1")
+    f_payload_decision_id = f_payload["decision_id"]
+    if not f_payload_decision_id.isascii():
+        f_payload_decision_id = f_payload_decision_id.encode().decode("latin-1")
+    f_payload_subject_event_id = f_payload["subject_event_id"]
+    if not f_payload_subject_event_id.isascii():
+        f_payload_subject_event_id = f_payload_subject_event_id.encode().decode("latin-1")
+    f_payload_customer_id = f_payload["customer_id"]
+    if not f_payload_customer_id.isascii():
+        f_payload_customer_id = f_payload_customer_id.encode().decode("latin-1")
+    f_payload_domain = f_payload["domain"]
+    if not f_payload_domain.isascii():
+        f_payload_domain = f_payload_domain.encode().decode("latin-1")
+    f_payload_effector = f_payload["effector"]
+    if not f_payload_effector.isascii():
+        f_payload_effector = f_payload_effector.encode().decode("latin-1")
+    f_payload_action = f_payload["action"]
+    if not f_payload_action.isascii():
+        f_payload_action = f_payload_action.encode().decode("latin-1")
+    f_payload_payment_id = f_payload["payment_id"]
+    if not f_payload_payment_id.isascii():
+        f_payload_payment_id = f_payload_payment_id.encode().decode("latin-1")
+    f_payload_amount_minor = f_payload["amount_minor"]
+    f_payload_currency = f_payload["currency"]
+    if not f_payload_currency.isascii():
+        f_payload_currency = f_payload_currency.encode().decode("latin-1")
+    f_payload_reason_code = f_payload.get("reason_code")
+    if f_payload_reason_code is None:
+        f_payload_reason_code_out = "\x00"
+    else:
+        if not f_payload_reason_code.isascii():
+            f_payload_reason_code = f_payload_reason_code.encode().decode("latin-1")
+        f_payload_reason_code_out = "\x02" + NUMBER[len(f_payload_reason_code)] + f_payload_reason_code
+    f_payload_list = f_payload.get("list")
+    if f_payload_list is None:
+        f_payload_list_out = "\x00"
+    else:
+        if not f_payload_list.isascii():
+            f_payload_list = f_payload_list.encode().decode("latin-1")
+        f_payload_list_out = "\x02" + NUMBER[len(f_payload_list)] + f_payload_list
+    f_payload_entry = f_payload.get("entry")
+    if f_payload_entry is None:
+        f_payload_entry_out = "\x00"
+    else:
+        if not f_payload_entry.isascii():
+            f_payload_entry = f_payload_entry.encode().decode("latin-1")
+        f_payload_entry_out = "\x02" + NUMBER[len(f_payload_entry)] + f_payload_entry
+    f_payload_outcome = f_payload["outcome"]
+    if not f_payload_outcome.isascii():
+        f_payload_outcome = f_payload_outcome.encode().decode("latin-1")
+    f_payload_not_after = f_payload.get("not_after")
+    if f_payload_not_after is None:
+        f_payload_not_after_out = "\x00"
+    else:
+        f_payload_not_after_out = "\x02" + moment(f_payload_not_after)
+    f_payload_policy_revision = f_payload["policy_revision"]
+    if not f_payload_policy_revision.isascii():
+        f_payload_policy_revision = f_payload_policy_revision.encode().decode("latin-1")
+    return "".join(
+        (
+            "\x00\x00\x00\x00\r",
+            NUMBER[len(f_event_id)],
+            f_event_id,
+            NUMBER[len(f_event_type)],
+            f_event_type,
+            moment(f_ts_utc),
+            NUMBER[f_schema_version],
+            NUMBER[len(f_manifest_fingerprint)],
+            f_manifest_fingerprint,
+            NUMBER[len(f_tenant)],
+            f_tenant,
+            NUMBER[len(f_parameter_hash)],
+            f_parameter_hash,
+            NUMBER[len(f_scenario_id)],
+            f_scenario_id,
+            NUMBER[len(f_run_id)],
+            f_run_id,
+            "\x00" if f_seed is None else "\x02" + NUMBER[f_seed],
+            f_emitted_at_utc_out,
+            NUMBER[len(f_producer)],
+            f_producer,
+            f_parent_event_id_out,
+            f_traceparent_out,
+            NUMBER[len(f_payload_idempotency_key)],
+            f_payload_idempotency_key,
+            NUMBER[len(f_payload_decision_id)],
+            f_payload_decision_id,
+            NUMBER[len(f_payload_subject_event_id)],
+            f_payload_subject_event_id,
+            NUMBER[len(f_payload_customer_id)],
+            f_payload_customer_id,
+            NUMBER[len(f_payload_domain)],
+            f_payload_domain,
+            NUMBER[len(f_payload_effector)],
+            f_payload_effector,
+            NUMBER[len(f_payload_action)],
+            f_payload_action,
+            NUMBER[len(f_payload_payment_id)],
+            f_payload_payment_id,
+            NUMBER[f_payload_amount_minor],
+            NUMBER[len(f_payload_currency)],
+            f_payload_currency,
+            f_payload_reason_code_out,
+            f_payload_list_out,
+            f_payload_entry_out,
+            NUMBER[len(f_payload_outcome)],
+            f_payload_outcome,
+            f_payload_not_after_out,
+            NUMBER[len(f_payload_policy_revision)],
+            f_payload_policy_revision,
+        )
+    ).encode("latin-1")
+
+
+def read_action_outcome_v1(b: bytes) -> tuple[dict[str, Any], int]:
+    t = b.decode("latin-1")
+    i = 5
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_id = t[s:i]
+    if not f_event_id.isascii():
+        f_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_type = t[s:i]
+    if not f_event_type.isascii():
+        f_event_type = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_ts_utc = (n >> 1) ^ -(n & 1)
+    else:
+        f_ts_utc, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_schema_version = SIGNED[n]
+    else:
+        f_schema_version, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_manifest_fingerprint = t[s:i]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_tenant = t[s:i]
+    if not f_tenant.isascii():
+        f_tenant = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_parameter_hash = t[s:i]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_scenario_id = t[s:i]
+    if not f_scenario_id.isascii():
+        f_scenario_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_run_id = t[s:i]
+    if not f_run_id.isascii():
+        f_run_id = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_seed = SIGNED[n]
+        else:
+            f_seed, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_seed = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = _from_bytes(b[i : i + 8], "little")
+        if n & 0x8080808080808080 == 0x0080808080808080:
+            i += 8
+            n &= 0x7F7F7F7F7F7F7F7F
+            n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+            n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+            n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+            f_emitted_at_utc = (n >> 1) ^ -(n & 1)
+        else:
+            f_emitted_at_utc, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_emitted_at_utc = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_producer = t[s:i]
+    if not f_producer.isascii():
+        f_producer = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_parent_event_id = t[s:i]
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_parent_event_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_traceparent = t[s:i]
+        if not f_traceparent.isascii():
+            f_traceparent = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_traceparent = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_intent_event_id = t[s:i]
+    if not f_payload_intent_event_id.isascii():
+        f_payload_intent_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_idempotency_key = t[s:i]
+    if not f_payload_idempotency_key.isascii():
+        f_payload_idempotency_key = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_decision_id = t[s:i]
+    if not f_payload_decision_id.isascii():
+        f_payload_decision_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_subject_event_id = t[s:i]
+    if not f_payload_subject_event_id.isascii():
+        f_payload_subject_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_customer_id = t[s:i]
+    if not f_payload_customer_id.isascii():
+        f_payload_customer_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_domain = t[s:i]
+    if not f_payload_domain.isascii():
+        f_payload_domain = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_effector = t[s:i]
+    if not f_payload_effector.isascii():
+        f_payload_effector = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_action = t[s:i]
+    if not f_payload_action.isascii():
+        f_payload_action = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_outcome = t[s:i]
+    if not f_payload_outcome.isascii():
+        f_payload_outcome = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_attempts = SIGNED[n]
+    else:
+        f_payload_attempts, i = int_at(b, i)
+    f_payload_reason_codes: Any = []
+    f_payload_reason_codes_count, i = count_at(b, i)
+    while f_payload_reason_codes_count:
+        for _ in range(f_payload_reason_codes_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_reason_codes_item = t[s:i]
+            if not f_payload_reason_codes_item.isascii():
+                f_payload_reason_codes_item = str(b[s:i], "utf-8")
+            f_payload_reason_codes.append(f_payload_reason_codes_item)
+        f_payload_reason_codes_count, i = count_at(b, i)
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_detail = t[s:i]
+        if not f_payload_detail.isascii():
+            f_payload_detail = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_detail = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_payload_response_code = SIGNED[n]
+        else:
+            f_payload_response_code, i = int_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_response_code = None
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_payload_started_at = (n >> 1) ^ -(n & 1)
+    else:
+        f_payload_started_at, i = long_at(b, i)
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_payload_finished_at = (n >> 1) ^ -(n & 1)
+    else:
+        f_payload_finished_at, i = long_at(b, i)
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_supersedes = t[s:i]
+        if not f_payload_supersedes.isascii():
+            f_payload_supersedes = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_supersedes = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_policy_revision = t[s:i]
+    if not f_payload_policy_revision.isascii():
+        f_payload_policy_revision = str(b[s:i], "utf-8")
+    return {"event_id": f_event_id, "event_type": f_event_type, "ts_utc": f_ts_utc, "schema_version": f_schema_version, "manifest_fingerprint": f_manifest_fingerprint, "tenant": f_tenant, "parameter_hash": f_parameter_hash, "scenario_id": f_scenario_id, "run_id": f_run_id, "seed": f_seed, "emitted_at_utc": f_emitted_at_utc, "producer": f_producer, "parent_event_id": f_parent_event_id, "traceparent": f_traceparent, "payload": {"intent_event_id": f_payload_intent_event_id, "idempotency_key": f_payload_idempotency_key, "decision_id": f_payload_decision_id, "subject_event_id": f_payload_subject_event_id, "customer_id": f_payload_customer_id, "domain": f_payload_domain, "effector": f_payload_effector, "action": f_payload_action, "outcome": f_payload_outcome, "attempts": f_payload_attempts, "reason_codes": f_payload_reason_codes, "detail": f_payload_detail, "response_code": f_payload_response_code, "started_at": f_payload_started_at, "finished_at": f_payload_finished_at, "supersedes": f_payload_supersedes, "policy_revision": f_payload_policy_revision}}, i
+
+
+def write_action_outcome_v1(f: Mapping[str, Any]) -> bytes:
+    if f["event_type"] != "action_outcome" or f["schema_version"] != 1:
+        raise ValueError("not action_outcome version 1")
+    f_event_id = f["event_id"]
+    if not f_event_id.isascii():
+        f_event_id = f_event_id.encode().decode("latin-1")
+    f_event_type = f["event_type"]
+    if not f_event_type.isascii():
+        f_event_type = f_event_type.encode().decode("latin-1")
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    if not -2147483648 <= f_schema_version <= 2147483647:
+        raise OverflowError
+    f_manifest_fingerprint = f["manifest_fingerprint"]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = f_manifest_fingerprint.encode().decode("latin-1")
+    f_tenant = f.get("tenant", 'default')
+    if not f_tenant.isascii():
+        f_tenant = f_tenant.encode().decode("latin-1")
+    f_parameter_hash = f["parameter_hash"]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = f_parameter_hash.encode().decode("latin-1")
+    f_scenario_id = f["scenario_id"]
+    if not f_scenario_id.isascii():
+        f_scenario_id = f_scenario_id.encode().decode("latin-1")
+    f_run_id = f["run_id"]
+    if not f_run_id.isascii():
+        f_run_id = f_run_id.encode().decode("latin-1")
+    f_seed = f.get("seed")
+    f_emitted_at_utc = f.get("emitted_at_utc")
+    if f_emitted_at_utc is None:
+        f_emitted_at_utc_out = "\x00"
+    else:
+        f_emitted_at_utc_out = "\x02" + moment(f_emitted_at_utc)
+    f_producer = f["producer"]
+    if not f_producer.isascii():
+        f_producer = f_producer.encode().decode("latin-1")
+    f_parent_event_id = f.get("parent_event_id")
+    if f_parent_event_id is None:
+        f_parent_event_id_out = "\x00"
+    else:
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = f_parent_event_id.encode().decode("latin-1")
+        f_parent_event_id_out = "\x02" + NUMBER[len(f_parent_event_id)] + f_parent_event_id
+    f_traceparent = f.get("traceparent")
+    if f_traceparent is None:
+        f_traceparent_out = "\x00"
+    else:
+        if not f_traceparent.isascii():
+            f_traceparent = f_traceparent.encode().decode("latin-1")
+        f_traceparent_out = "\x02" + NUMBER[len(f_traceparent)] + f_traceparent
+    f_payload = f["payload"]
+    f_payload_intent_event_id = f_payload["intent_event_id"]
+    if not f_payload_intent_event_id.isascii():
+        f_payload_intent_event_id = f_payload_intent_event_id.encode().decode("latin-1")
+    f_payload_idempotency_key = f_payload["idempotency_key"]
+    if not f_payload_idempotency_key.isascii():
+        f_payload_idempotency_key = f_payload_idempotency_key.encode().decode("latin-1")
+    f_payload_decision_id = f_payload["decision_id"]
+    if not f_payload_decision_id.isascii():
+        f_payload_decision_id = f_payload_decision_id.encode().decode("latin-1")
+    f_payload_subject_event_id = f_payload["subject_event_id"]
+    if not f_payload_subject_event_id.isascii():
+        f_payload_subject_event_id = f_payload_subject_event_id.encode().decode("latin-1")
+    f_payload_customer_id = f_payload["customer_id"]
+    if not f_payload_customer_id.isascii():
+        f_payload_customer_id = f_payload_customer_id.encode().decode("latin-1")
+    f_payload_domain = f_payload["domain"]
+    if not f_payload_domain.isascii():
+        f_payload_domain = f_payload_domain.encode().decode("latin-1")
+    f_payload_effector = f_payload["effector"]
+    if not f_payload_effector.isascii():
+        f_payload_effector = f_payload_effector.encode().decode("latin-1")
+    f_payload_action = f_payload["action"]
+    if not f_payload_action.isascii():
+        f_payload_action = f_payload_action.encode().decode("latin-1")
+    f_payload_outcome = f_payload["outcome"]
+    if not f_payload_outcome.isascii():
+        f_payload_outcome = f_payload_outcome.encode().decode("latin-1")
+    f_payload_attempts = f_payload["attempts"]
+    if not -2147483648 <= f_payload_attempts <= 2147483647:
+        raise OverflowError
+    f_payload_reason_codes = f_payload.get("reason_codes", [])
+    f_payload_reason_codes_out = "\x00"
+    if f_payload_reason_codes:
+        f_payload_reason_codes_parts = [NUMBER[len(f_payload_reason_codes)]]
+        for f_payload_reason_codes_item in f_payload_reason_codes:
+            if not f_payload_reason_codes_item.isascii():
+                f_payload_reason_codes_item = f_payload_reason_codes_item.encode().decode("latin-1")
+            f_payload_reason_codes_parts += (NUMBER[len(f_payload_reason_codes_item)], f_payload_reason_codes_item,)
+        f_payload_reason_codes_parts.append("\x00")
+        f_payload_reason_codes_out = "".join(f_payload_reason_codes_parts)
+    f_payload_detail = f_payload.get("detail")
+    if f_payload_detail is None:
+        f_payload_detail_out = "\x00"
+    else:
+        if not f_payload_detail.isascii():
+            f_payload_detail = f_payload_detail.encode().decode("latin-1")
+        f_payload_detail_out = "\x02" + NUMBER[len(f_payload_detail)] + f_payload_detail
+    f_payload_response_code = f_payload.get("response_code")
+    f_payload_started_at = f_payload["started_at"]
+    f_payload_finished_at = f_payload["finished_at"]
+    f_payload_supersedes = f_payload.get("supersedes")
+    if f_payload_supersedes is None:
+        f_payload_supersedes_out = "\x00"
+    else:
+        if not f_payload_supersedes.isascii():
+            f_payload_supersedes = f_payload_supersedes.encode().decode("latin-1")
+        f_payload_supersedes_out = "\x02" + NUMBER[len(f_payload_supersedes)] + f_payload_supersedes
+    f_payload_policy_revision = f_payload["policy_revision"]
+    if not f_payload_policy_revision.isascii():
+        f_payload_policy_revision = f_payload_policy_revision.encode().decode("latin-1")
+    return "".join(
+        (
+            "\x00\x00\x00\x00\x0e",
+            NUMBER[len(f_event_id)],
+            f_event_id,
+            NUMBER[len(f_event_type)],
+            f_event_type,
+            moment(f_ts_utc),
+            NUMBER[f_schema_version],
+            NUMBER[len(f_manifest_fingerprint)],
+            f_manifest_fingerprint,
+            NUMBER[len(f_tenant)],
+            f_tenant,
+            NUMBER[len(f_parameter_hash)],
+            f_parameter_hash,
+            NUMBER[len(f_scenario_id)],
+            f_scenario_id,
+            NUMBER[len(f_run_id)],
+            f_run_id,
+            "\x00" if f_seed is None else "\x02" + NUMBER[f_seed],
+            f_emitted_at_utc_out,
+            NUMBER[len(f_producer)],
+            f_producer,
+            f_parent_event_id_out,
+            f_traceparent_out,
+            NUMBER[len(f_payload_intent_event_id)],
+            f_payload_intent_event_id,
+            NUMBER[len(f_payload_idempotency_key)],
+            f_payload_idempotency_key,
+            NUMBER[len(f_payload_decision_id)],
+            f_payload_decision_id,
+            NUMBER[len(f_payload_subject_event_id)],
+            f_payload_subject_event_id,
+            NUMBER[len(f_payload_customer_id)],
+            f_payload_customer_id,
+            NUMBER[len(f_payload_domain)],
+            f_payload_domain,
+            NUMBER[len(f_payload_effector)],
+            f_payload_effector,
+            NUMBER[len(f_payload_action)],
+            f_payload_action,
+            NUMBER[len(f_payload_outcome)],
+            f_payload_outcome,
+            NUMBER[f_payload_attempts],
+            f_payload_reason_codes_out,
+            f_payload_detail_out,
+            "\x00" if f_payload_response_code is None else "\x02" + NUMBER[f_payload_response_code],
+            moment(f_payload_started_at),
+            moment(f_payload_finished_at),
+            f_payload_supersedes_out,
+            NUMBER[len(f_payload_policy_revision)],
+            f_payload_policy_revision,
+        )
+    ).encode("latin-1")
+
+
+def read_audit_checkpoint_v1(b: bytes) -> tuple[dict[str, Any], int]:
+    t = b.decode("latin-1")
+    i = 5
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_id = t[s:i]
+    if not f_event_id.isascii():
+        f_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_type = t[s:i]
+    if not f_event_type.isascii():
+        f_event_type = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_ts_utc = (n >> 1) ^ -(n & 1)
+    else:
+        f_ts_utc, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_schema_version = SIGNED[n]
+    else:
+        f_schema_version, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_manifest_fingerprint = t[s:i]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_tenant = t[s:i]
+    if not f_tenant.isascii():
+        f_tenant = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_parameter_hash = t[s:i]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_scenario_id = t[s:i]
+    if not f_scenario_id.isascii():
+        f_scenario_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_run_id = t[s:i]
+    if not f_run_id.isascii():
+        f_run_id = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_seed = SIGNED[n]
+        else:
+            f_seed, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_seed = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = _from_bytes(b[i : i + 8], "little")
+        if n & 0x8080808080808080 == 0x0080808080808080:
+            i += 8
+            n &= 0x7F7F7F7F7F7F7F7F
+            n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+            n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+            n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+            f_emitted_at_utc = (n >> 1) ^ -(n & 1)
+        else:
+            f_emitted_at_utc, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_emitted_at_utc = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_producer = t[s:i]
+    if not f_producer.isascii():
+        f_producer = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_parent_event_id = t[s:i]
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_parent_event_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_traceparent = t[s:i]
+        if not f_traceparent.isascii():
+            f_traceparent = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_traceparent = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_origin = t[s:i]
+    if not f_payload_origin.isascii():
+        f_payload_origin = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_tree_size = SIGNED[n]
+    else:
+        f_payload_tree_size, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_root = t[s:i]
+    if not f_payload_root.isascii():
+        f_payload_root = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_payload_signed_at = (n >> 1) ^ -(n & 1)
+    else:
+        f_payload_signed_at, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_key_id = t[s:i]
+    if not f_payload_key_id.isascii():
+        f_payload_key_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_signature = t[s:i]
+    if not f_payload_signature.isascii():
+        f_payload_signature = str(b[s:i], "utf-8")
+    return {"event_id": f_event_id, "event_type": f_event_type, "ts_utc": f_ts_utc, "schema_version": f_schema_version, "manifest_fingerprint": f_manifest_fingerprint, "tenant": f_tenant, "parameter_hash": f_parameter_hash, "scenario_id": f_scenario_id, "run_id": f_run_id, "seed": f_seed, "emitted_at_utc": f_emitted_at_utc, "producer": f_producer, "parent_event_id": f_parent_event_id, "traceparent": f_traceparent, "payload": {"origin": f_payload_origin, "tree_size": f_payload_tree_size, "root": f_payload_root, "signed_at": f_payload_signed_at, "key_id": f_payload_key_id, "signature": f_payload_signature}}, i
+
+
+def write_audit_checkpoint_v1(f: Mapping[str, Any]) -> bytes:
+    if f["event_type"] != "audit_checkpoint" or f["schema_version"] != 1:
+        raise ValueError("not audit_checkpoint version 1")
+    f_event_id = f["event_id"]
+    if not f_event_id.isascii():
+        f_event_id = f_event_id.encode().decode("latin-1")
+    f_event_type = f["event_type"]
+    if not f_event_type.isascii():
+        f_event_type = f_event_type.encode().decode("latin-1")
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    if not -2147483648 <= f_schema_version <= 2147483647:
+        raise OverflowError
+    f_manifest_fingerprint = f["manifest_fingerprint"]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = f_manifest_fingerprint.encode().decode("latin-1")
+    f_tenant = f.get("tenant", 'default')
+    if not f_tenant.isascii():
+        f_tenant = f_tenant.encode().decode("latin-1")
+    f_parameter_hash = f["parameter_hash"]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = f_parameter_hash.encode().decode("latin-1")
+    f_scenario_id = f["scenario_id"]
+    if not f_scenario_id.isascii():
+        f_scenario_id = f_scenario_id.encode().decode("latin-1")
+    f_run_id = f["run_id"]
+    if not f_run_id.isascii():
+        f_run_id = f_run_id.encode().decode("latin-1")
+    f_seed = f.get("seed")
+    f_emitted_at_utc = f.get("emitted_at_utc")
+    if f_emitted_at_utc is None:
+        f_emitted_at_utc_out = "\x00"
+    else:
+        f_emitted_at_utc_out = "\x02" + moment(f_emitted_at_utc)
+    f_producer = f["producer"]
+    if not f_producer.isascii():
+        f_producer = f_producer.encode().decode("latin-1")
+    f_parent_event_id = f.get("parent_event_id")
+    if f_parent_event_id is None:
+        f_parent_event_id_out = "\x00"
+    else:
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = f_parent_event_id.encode().decode("latin-1")
+        f_parent_event_id_out = "\x02" + NUMBER[len(f_parent_event_id)] + f_parent_event_id
+    f_traceparent = f.get("traceparent")
+    if f_traceparent is None:
+        f_traceparent_out = "\x00"
+    else:
+        if not f_traceparent.isascii():
+            f_traceparent = f_traceparent.encode().decode("latin-1")
+        f_traceparent_out = "\x02" + NUMBER[len(f_traceparent)] + f_traceparent
+    f_payload = f["payload"]
+    f_payload_origin = f_payload["origin"]
+    if not f_payload_origin.isascii():
+        f_payload_origin = f_payload_origin.encode().decode("latin-1")
+    f_payload_tree_size = f_payload["tree_size"]
+    f_payload_root = f_payload["root"]
+    if not f_payload_root.isascii():
+        f_payload_root = f_payload_root.encode().decode("latin-1")
+    f_payload_signed_at = f_payload["signed_at"]
+    f_payload_key_id = f_payload["key_id"]
+    if not f_payload_key_id.isascii():
+        f_payload_key_id = f_payload_key_id.encode().decode("latin-1")
+    f_payload_signature = f_payload["signature"]
+    if not f_payload_signature.isascii():
+        f_payload_signature = f_payload_signature.encode().decode("latin-1")
+    return "".join(
+        (
+            "\x00\x00\x00\x00\x0f",
+            NUMBER[len(f_event_id)],
+            f_event_id,
+            NUMBER[len(f_event_type)],
+            f_event_type,
+            moment(f_ts_utc),
+            NUMBER[f_schema_version],
+            NUMBER[len(f_manifest_fingerprint)],
+            f_manifest_fingerprint,
+            NUMBER[len(f_tenant)],
+            f_tenant,
+            NUMBER[len(f_parameter_hash)],
+            f_parameter_hash,
+            NUMBER[len(f_scenario_id)],
+            f_scenario_id,
+            NUMBER[len(f_run_id)],
+            f_run_id,
+            "\x00" if f_seed is None else "\x02" + NUMBER[f_seed],
+            f_emitted_at_utc_out,
+            NUMBER[len(f_producer)],
+            f_producer,
+            f_parent_event_id_out,
+            f_traceparent_out,
+            NUMBER[len(f_payload_origin)],
+            f_payload_origin,
+            NUMBER[f_payload_tree_size],
+            NUMBER[len(f_payload_root)],
+            f_payload_root,
+            moment(f_payload_signed_at),
+            NUMBER[len(f_payload_key_id)],
+            f_payload_key_id,
+            NUMBER[len(f_payload_signature)],
+            f_payload_signature,
+        )
+    ).encode("latin-1")
+
+
 def read_basis_record_v1(b: bytes) -> tuple[dict[str, Any], int]:
     t = b.decode("latin-1")
     i = 5
@@ -444,6 +1934,2117 @@ def write_basis_record_v1(f: Mapping[str, Any]) -> bytes:
             f_checkpoint_out,
             NUMBER[f_events],
             f_chain_out,
+        )
+    ).encode("latin-1")
+
+
+def read_bundle_activated_v1(b: bytes) -> tuple[dict[str, Any], int]:
+    t = b.decode("latin-1")
+    i = 5
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_id = t[s:i]
+    if not f_event_id.isascii():
+        f_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_type = t[s:i]
+    if not f_event_type.isascii():
+        f_event_type = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_ts_utc = (n >> 1) ^ -(n & 1)
+    else:
+        f_ts_utc, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_schema_version = SIGNED[n]
+    else:
+        f_schema_version, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_manifest_fingerprint = t[s:i]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_tenant = t[s:i]
+    if not f_tenant.isascii():
+        f_tenant = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_parameter_hash = t[s:i]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_scenario_id = t[s:i]
+    if not f_scenario_id.isascii():
+        f_scenario_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_run_id = t[s:i]
+    if not f_run_id.isascii():
+        f_run_id = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_seed = SIGNED[n]
+        else:
+            f_seed, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_seed = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = _from_bytes(b[i : i + 8], "little")
+        if n & 0x8080808080808080 == 0x0080808080808080:
+            i += 8
+            n &= 0x7F7F7F7F7F7F7F7F
+            n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+            n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+            n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+            f_emitted_at_utc = (n >> 1) ^ -(n & 1)
+        else:
+            f_emitted_at_utc, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_emitted_at_utc = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_producer = t[s:i]
+    if not f_producer.isascii():
+        f_producer = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_parent_event_id = t[s:i]
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_parent_event_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_traceparent = t[s:i]
+        if not f_traceparent.isascii():
+            f_traceparent = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_traceparent = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_scope = t[s:i]
+    if not f_payload_scope.isascii():
+        f_payload_scope = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_bundle_id = t[s:i]
+    if not f_payload_bundle_id.isascii():
+        f_payload_bundle_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_bundle_revision = t[s:i]
+    if not f_payload_bundle_revision.isascii():
+        f_payload_bundle_revision = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_fingerprint_algo = t[s:i]
+    if not f_payload_fingerprint_algo.isascii():
+        f_payload_fingerprint_algo = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_fingerprint_hash = t[s:i]
+    if not f_payload_fingerprint_hash.isascii():
+        f_payload_fingerprint_hash = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = _from_bytes(b[i : i + 8], "little")
+        if n & 0x8080808080808080 == 0x0080808080808080:
+            i += 8
+            n &= 0x7F7F7F7F7F7F7F7F
+            n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+            n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+            n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+            f_payload_fingerprint_created_at = (n >> 1) ^ -(n & 1)
+        else:
+            f_payload_fingerprint_created_at, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_fingerprint_created_at = None
+    f_payload_fingerprint_inputs: Any = {}
+    f_payload_fingerprint_inputs_count, i = count_at(b, i)
+    while f_payload_fingerprint_inputs_count:
+        for _ in range(f_payload_fingerprint_inputs_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_fingerprint_inputs_key = t[s:i]
+            if not f_payload_fingerprint_inputs_key.isascii():
+                f_payload_fingerprint_inputs_key = str(b[s:i], "utf-8")
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_fingerprint_inputs_item = t[s:i]
+            if not f_payload_fingerprint_inputs_item.isascii():
+                f_payload_fingerprint_inputs_item = str(b[s:i], "utf-8")
+            f_payload_fingerprint_inputs[f_payload_fingerprint_inputs_key] = f_payload_fingerprint_inputs_item
+        f_payload_fingerprint_inputs_count, i = count_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_manifest_uri = t[s:i]
+    if not f_payload_manifest_uri.isascii():
+        f_payload_manifest_uri = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_manifest_digest_algo = t[s:i]
+    if not f_payload_manifest_digest_algo.isascii():
+        f_payload_manifest_digest_algo = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_manifest_digest_hash = t[s:i]
+    if not f_payload_manifest_digest_hash.isascii():
+        f_payload_manifest_digest_hash = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_manifest_bytes = SIGNED[n]
+    else:
+        f_payload_manifest_bytes, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_manifest_schema_version = SIGNED[n]
+    else:
+        f_payload_manifest_schema_version, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_actor_type = t[s:i]
+    if not f_payload_actor_type.isascii():
+        f_payload_actor_type = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_actor_id = t[s:i]
+    if not f_payload_actor_id.isascii():
+        f_payload_actor_id = str(b[s:i], "utf-8")
+    f_payload_actor_roles: Any = []
+    f_payload_actor_roles_count, i = count_at(b, i)
+    while f_payload_actor_roles_count:
+        for _ in range(f_payload_actor_roles_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_actor_roles_item = t[s:i]
+            if not f_payload_actor_roles_item.isascii():
+                f_payload_actor_roles_item = str(b[s:i], "utf-8")
+            f_payload_actor_roles.append(f_payload_actor_roles_item)
+        f_payload_actor_roles_count, i = count_at(b, i)
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_actor_on_behalf_of = t[s:i]
+        if not f_payload_actor_on_behalf_of.isascii():
+            f_payload_actor_on_behalf_of = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_actor_on_behalf_of = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_reason = t[s:i]
+    if not f_payload_reason.isascii():
+        f_payload_reason = str(b[s:i], "utf-8")
+    return {"event_id": f_event_id, "event_type": f_event_type, "ts_utc": f_ts_utc, "schema_version": f_schema_version, "manifest_fingerprint": f_manifest_fingerprint, "tenant": f_tenant, "parameter_hash": f_parameter_hash, "scenario_id": f_scenario_id, "run_id": f_run_id, "seed": f_seed, "emitted_at_utc": f_emitted_at_utc, "producer": f_producer, "parent_event_id": f_parent_event_id, "traceparent": f_traceparent, "payload": {"scope": f_payload_scope, "bundle_id": f_payload_bundle_id, "bundle_revision": f_payload_bundle_revision, "fingerprint": {"algo": f_payload_fingerprint_algo, "hash": f_payload_fingerprint_hash, "created_at": f_payload_fingerprint_created_at, "inputs": f_payload_fingerprint_inputs}, "manifest": {"uri": f_payload_manifest_uri, "digest": {"algo": f_payload_manifest_digest_algo, "hash": f_payload_manifest_digest_hash}, "bytes": f_payload_manifest_bytes, "schema_version": f_payload_manifest_schema_version}, "actor": {"type": f_payload_actor_type, "id": f_payload_actor_id, "roles": f_payload_actor_roles, "on_behalf_of": f_payload_actor_on_behalf_of}, "reason": f_payload_reason}}, i
+
+
+def write_bundle_activated_v1(f: Mapping[str, Any]) -> bytes:
+    if f["event_type"] != "bundle_activated" or f["schema_version"] != 1:
+        raise ValueError("not bundle_activated version 1")
+    f_event_id = f["event_id"]
+    if not f_event_id.isascii():
+        f_event_id = f_event_id.encode().decode("latin-1")
+    f_event_type = f["event_type"]
+    if not f_event_type.isascii():
+        f_event_type = f_event_type.encode().decode("latin-1")
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    if not -2147483648 <= f_schema_version <= 2147483647:
+        raise OverflowError
+    f_manifest_fingerprint = f["manifest_fingerprint"]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = f_manifest_fingerprint.encode().decode("latin-1")
+    f_tenant = f.get("tenant", 'default')
+    if not f_tenant.isascii():
+        f_tenant = f_tenant.encode().decode("latin-1")
+    f_parameter_hash = f["parameter_hash"]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = f_parameter_hash.encode().decode("latin-1")
+    f_scenario_id = f["scenario_id"]
+    if not f_scenario_id.isascii():
+        f_scenario_id = f_scenario_id.encode().decode("latin-1")
+    f_run_id = f["run_id"]
+    if not f_run_id.isascii():
+        f_run_id = f_run_id.encode().decode("latin-1")
+    f_seed = f.get("seed")
+    f_emitted_at_utc = f.get("emitted_at_utc")
+    if f_emitted_at_utc is None:
+        f_emitted_at_utc_out = "\x00"
+    else:
+        f_emitted_at_utc_out = "\x02" + moment(f_emitted_at_utc)
+    f_producer = f["producer"]
+    if not f_producer.isascii():
+        f_producer = f_producer.encode().decode("latin-1")
+    f_parent_event_id = f.get("parent_event_id")
+    if f_parent_event_id is None:
+        f_parent_event_id_out = "\x00"
+    else:
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = f_parent_event_id.encode().decode("latin-1")
+        f_parent_event_id_out = "\x02" + NUMBER[len(f_parent_event_id)] + f_parent_event_id
+    f_traceparent = f.get("traceparent")
+    if f_traceparent is None:
+        f_traceparent_out = "\x00"
+    else:
+        if not f_traceparent.isascii():
+            f_traceparent = f_traceparent.encode().decode("latin-1")
+        f_traceparent_out = "\x02" + NUMBER[len(f_traceparent)] + f_traceparent
+    f_payload = f["payload"]
+    f_payload_scope = f_payload["scope"]
+    if not f_payload_scope.isascii():
+        f_payload_scope = f_payload_scope.encode().decode("latin-1")
+    f_payload_bundle_id = f_payload["bundle_id"]
+    if not f_payload_bundle_id.isascii():
+        f_payload_bundle_id = f_payload_bundle_id.encode().decode("latin-1")
+    f_payload_bundle_revision = f_payload["bundle_revision"]
+    if not f_payload_bundle_revision.isascii():
+        f_payload_bundle_revision = f_payload_bundle_revision.encode().decode("latin-1")
+    f_payload_fingerprint = f_payload["fingerprint"]
+    f_payload_fingerprint_algo = f_payload_fingerprint["algo"]
+    if not f_payload_fingerprint_algo.isascii():
+        f_payload_fingerprint_algo = f_payload_fingerprint_algo.encode().decode("latin-1")
+    f_payload_fingerprint_hash = f_payload_fingerprint["hash"]
+    if not f_payload_fingerprint_hash.isascii():
+        f_payload_fingerprint_hash = f_payload_fingerprint_hash.encode().decode("latin-1")
+    f_payload_fingerprint_created_at = f_payload_fingerprint.get("created_at")
+    if f_payload_fingerprint_created_at is None:
+        f_payload_fingerprint_created_at_out = "\x00"
+    else:
+        f_payload_fingerprint_created_at_out = "\x02" + moment(f_payload_fingerprint_created_at)
+    f_payload_fingerprint_inputs = f_payload_fingerprint.get("inputs", {})
+    f_payload_fingerprint_inputs_out = "\x00"
+    if f_payload_fingerprint_inputs:
+        f_payload_fingerprint_inputs_parts = [NUMBER[len(f_payload_fingerprint_inputs)]]
+        for f_payload_fingerprint_inputs_key, f_payload_fingerprint_inputs_item in sorted(f_payload_fingerprint_inputs.items()):
+            if not f_payload_fingerprint_inputs_key.isascii():
+                f_payload_fingerprint_inputs_key = f_payload_fingerprint_inputs_key.encode().decode("latin-1")
+            if not f_payload_fingerprint_inputs_item.isascii():
+                f_payload_fingerprint_inputs_item = f_payload_fingerprint_inputs_item.encode().decode("latin-1")
+            f_payload_fingerprint_inputs_parts += (NUMBER[len(f_payload_fingerprint_inputs_key)], f_payload_fingerprint_inputs_key, NUMBER[len(f_payload_fingerprint_inputs_item)], f_payload_fingerprint_inputs_item,)
+        f_payload_fingerprint_inputs_parts.append("\x00")
+        f_payload_fingerprint_inputs_out = "".join(f_payload_fingerprint_inputs_parts)
+    f_payload_manifest = f_payload["manifest"]
+    f_payload_manifest_uri = f_payload_manifest["uri"]
+    if not f_payload_manifest_uri.isascii():
+        f_payload_manifest_uri = f_payload_manifest_uri.encode().decode("latin-1")
+    f_payload_manifest_digest = f_payload_manifest["digest"]
+    f_payload_manifest_digest_algo = f_payload_manifest_digest["algo"]
+    if not f_payload_manifest_digest_algo.isascii():
+        f_payload_manifest_digest_algo = f_payload_manifest_digest_algo.encode().decode("latin-1")
+    f_payload_manifest_digest_hash = f_payload_manifest_digest["hash"]
+    if not f_payload_manifest_digest_hash.isascii():
+        f_payload_manifest_digest_hash = f_payload_manifest_digest_hash.encode().decode("latin-1")
+    f_payload_manifest_bytes = f_payload_manifest["bytes"]
+    f_payload_manifest_schema_version = f_payload_manifest["schema_version"]
+    if not -2147483648 <= f_payload_manifest_schema_version <= 2147483647:
+        raise OverflowError
+    f_payload_actor = f_payload["actor"]
+    f_payload_actor_type = f_payload_actor["type"]
+    if not f_payload_actor_type.isascii():
+        f_payload_actor_type = f_payload_actor_type.encode().decode("latin-1")
+    f_payload_actor_id = f_payload_actor["id"]
+    if not f_payload_actor_id.isascii():
+        f_payload_actor_id = f_payload_actor_id.encode().decode("latin-1")
+    f_payload_actor_roles = f_payload_actor.get("roles", [])
+    f_payload_actor_roles_out = "\x00"
+    if f_payload_actor_roles:
+        f_payload_actor_roles_parts = [NUMBER[len(f_payload_actor_roles)]]
+        for f_payload_actor_roles_item in f_payload_actor_roles:
+            if not f_payload_actor_roles_item.isascii():
+                f_payload_actor_roles_item = f_payload_actor_roles_item.encode().decode("latin-1")
+            f_payload_actor_roles_parts += (NUMBER[len(f_payload_actor_roles_item)], f_payload_actor_roles_item,)
+        f_payload_actor_roles_parts.append("\x00")
+        f_payload_actor_roles_out = "".join(f_payload_actor_roles_parts)
+    f_payload_actor_on_behalf_of = f_payload_actor.get("on_behalf_of")
+    if f_payload_actor_on_behalf_of is None:
+        f_payload_actor_on_behalf_of_out = "\x00"
+    else:
+        if not f_payload_actor_on_behalf_of.isascii():
+            f_payload_actor_on_behalf_of = f_payload_actor_on_behalf_of.encode().decode("latin-1")
+        f_payload_actor_on_behalf_of_out = "\x02" + NUMBER[len(f_payload_actor_on_behalf_of)] + f_payload_actor_on_behalf_of
+    f_payload_reason = f_payload["reason"]
+    if not f_payload_reason.isascii():
+        f_payload_reason = f_payload_reason.encode().decode("latin-1")
+    return "".join(
+        (
+            "\x00\x00\x00\x00\x10",
+            NUMBER[len(f_event_id)],
+            f_event_id,
+            NUMBER[len(f_event_type)],
+            f_event_type,
+            moment(f_ts_utc),
+            NUMBER[f_schema_version],
+            NUMBER[len(f_manifest_fingerprint)],
+            f_manifest_fingerprint,
+            NUMBER[len(f_tenant)],
+            f_tenant,
+            NUMBER[len(f_parameter_hash)],
+            f_parameter_hash,
+            NUMBER[len(f_scenario_id)],
+            f_scenario_id,
+            NUMBER[len(f_run_id)],
+            f_run_id,
+            "\x00" if f_seed is None else "\x02" + NUMBER[f_seed],
+            f_emitted_at_utc_out,
+            NUMBER[len(f_producer)],
+            f_producer,
+            f_parent_event_id_out,
+            f_traceparent_out,
+            NUMBER[len(f_payload_scope)],
+            f_payload_scope,
+            NUMBER[len(f_payload_bundle_id)],
+            f_payload_bundle_id,
+            NUMBER[len(f_payload_bundle_revision)],
+            f_payload_bundle_revision,
+            NUMBER[len(f_payload_fingerprint_algo)],
+            f_payload_fingerprint_algo,
+            NUMBER[len(f_payload_fingerprint_hash)],
+            f_payload_fingerprint_hash,
+            f_payload_fingerprint_created_at_out,
+            f_payload_fingerprint_inputs_out,
+            NUMBER[len(f_payload_manifest_uri)],
+            f_payload_manifest_uri,
+            NUMBER[len(f_payload_manifest_digest_algo)],
+            f_payload_manifest_digest_algo,
+            NUMBER[len(f_payload_manifest_digest_hash)],
+            f_payload_manifest_digest_hash,
+            NUMBER[f_payload_manifest_bytes],
+            NUMBER[f_payload_manifest_schema_version],
+            NUMBER[len(f_payload_actor_type)],
+            f_payload_actor_type,
+            NUMBER[len(f_payload_actor_id)],
+            f_payload_actor_id,
+            f_payload_actor_roles_out,
+            f_payload_actor_on_behalf_of_out,
+            NUMBER[len(f_payload_reason)],
+            f_payload_reason,
+        )
+    ).encode("latin-1")
+
+
+def read_decision_v1(b: bytes) -> tuple[dict[str, Any], int]:
+    t = b.decode("latin-1")
+    i = 5
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_id = t[s:i]
+    if not f_event_id.isascii():
+        f_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_type = t[s:i]
+    if not f_event_type.isascii():
+        f_event_type = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_ts_utc = (n >> 1) ^ -(n & 1)
+    else:
+        f_ts_utc, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_schema_version = SIGNED[n]
+    else:
+        f_schema_version, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_manifest_fingerprint = t[s:i]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_tenant = t[s:i]
+    if not f_tenant.isascii():
+        f_tenant = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_parameter_hash = t[s:i]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_scenario_id = t[s:i]
+    if not f_scenario_id.isascii():
+        f_scenario_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_run_id = t[s:i]
+    if not f_run_id.isascii():
+        f_run_id = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_seed = SIGNED[n]
+        else:
+            f_seed, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_seed = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = _from_bytes(b[i : i + 8], "little")
+        if n & 0x8080808080808080 == 0x0080808080808080:
+            i += 8
+            n &= 0x7F7F7F7F7F7F7F7F
+            n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+            n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+            n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+            f_emitted_at_utc = (n >> 1) ^ -(n & 1)
+        else:
+            f_emitted_at_utc, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_emitted_at_utc = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_producer = t[s:i]
+    if not f_producer.isascii():
+        f_producer = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_parent_event_id = t[s:i]
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_parent_event_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_traceparent = t[s:i]
+        if not f_traceparent.isascii():
+            f_traceparent = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_traceparent = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_subject_event_id = t[s:i]
+    if not f_payload_subject_event_id.isascii():
+        f_payload_subject_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_payment_id = t[s:i]
+    if not f_payload_payment_id.isascii():
+        f_payload_payment_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_customer_id = t[s:i]
+    if not f_payload_customer_id.isascii():
+        f_payload_customer_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_amount_minor = SIGNED[n]
+    else:
+        f_payload_amount_minor, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_currency = t[s:i]
+    if not f_payload_currency.isascii():
+        f_payload_currency = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_outcome = t[s:i]
+    if not f_payload_outcome.isascii():
+        f_payload_outcome = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_mode = t[s:i]
+    if not f_payload_mode.isascii():
+        f_payload_mode = str(b[s:i], "utf-8")
+    f_payload_reason_codes: Any = []
+    f_payload_reason_codes_count, i = count_at(b, i)
+    while f_payload_reason_codes_count:
+        for _ in range(f_payload_reason_codes_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_reason_codes_item = t[s:i]
+            if not f_payload_reason_codes_item.isascii():
+                f_payload_reason_codes_item = str(b[s:i], "utf-8")
+            f_payload_reason_codes.append(f_payload_reason_codes_item)
+        f_payload_reason_codes_count, i = count_at(b, i)
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_payload_score_ppm = SIGNED[n]
+        else:
+            f_payload_score_ppm, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_score_ppm = None
+    f_payload_attributions: Any = []
+    f_payload_attributions_count, i = count_at(b, i)
+    while f_payload_attributions_count:
+        for _ in range(f_payload_attributions_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_attributions_item_feature = t[s:i]
+            if not f_payload_attributions_item_feature.isascii():
+                f_payload_attributions_item_feature = str(b[s:i], "utf-8")
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_payload_attributions_item_value = SIGNED[n]
+            else:
+                f_payload_attributions_item_value, i = long_at(b, i)
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_payload_attributions_item_contribution_ppm = SIGNED[n]
+            else:
+                f_payload_attributions_item_contribution_ppm, i = long_at(b, i)
+            f_payload_attributions.append({"feature": f_payload_attributions_item_feature, "value": f_payload_attributions_item_value, "contribution_ppm": f_payload_attributions_item_contribution_ppm})
+        f_payload_attributions_count, i = count_at(b, i)
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_bundle_id = t[s:i]
+        if not f_payload_bundle_id.isascii():
+            f_payload_bundle_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_bundle_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_bundle_revision = t[s:i]
+        if not f_payload_bundle_revision.isascii():
+            f_payload_bundle_revision = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_bundle_revision = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_bundle_hash = t[s:i]
+        if not f_payload_bundle_hash.isascii():
+            f_payload_bundle_hash = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_bundle_hash = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_policy_revision = t[s:i]
+    if not f_payload_policy_revision.isascii():
+        f_payload_policy_revision = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_feature_set_hash = t[s:i]
+        if not f_payload_feature_set_hash.isascii():
+            f_payload_feature_set_hash = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_feature_set_hash = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_snapshot_hash = t[s:i]
+        if not f_payload_snapshot_hash.isascii():
+            f_payload_snapshot_hash = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_snapshot_hash = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_payload_graph_version = SIGNED[n]
+        else:
+            f_payload_graph_version, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_graph_version = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_graph_basis = t[s:i]
+        if not f_payload_graph_basis.isascii():
+            f_payload_graph_basis = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_graph_basis = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_posture = t[s:i]
+    if not f_payload_posture.isascii():
+        f_payload_posture = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_posture_event_id = t[s:i]
+        if not f_payload_posture_event_id.isascii():
+            f_payload_posture_event_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_posture_event_id = None
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_payload_decided_at = (n >> 1) ^ -(n & 1)
+    else:
+        f_payload_decided_at, i = long_at(b, i)
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = _from_bytes(b[i : i + 8], "little")
+        if n & 0x8080808080808080 == 0x0080808080808080:
+            i += 8
+            n &= 0x7F7F7F7F7F7F7F7F
+            n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+            n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+            n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+            f_payload_deadline = (n >> 1) ^ -(n & 1)
+        else:
+            f_payload_deadline, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_deadline = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_payment_topic = t[s:i]
+    if not f_payload_payment_topic.isascii():
+        f_payload_payment_topic = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_payment_partition = SIGNED[n]
+    else:
+        f_payload_payment_partition, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_payment_offset = SIGNED[n]
+    else:
+        f_payload_payment_offset, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_input_basis = t[s:i]
+    if not f_payload_input_basis.isascii():
+        f_payload_input_basis = str(b[s:i], "utf-8")
+    return {"event_id": f_event_id, "event_type": f_event_type, "ts_utc": f_ts_utc, "schema_version": f_schema_version, "manifest_fingerprint": f_manifest_fingerprint, "tenant": f_tenant, "parameter_hash": f_parameter_hash, "scenario_id": f_scenario_id, "run_id": f_run_id, "seed": f_seed, "emitted_at_utc": f_emitted_at_utc, "producer": f_producer, "parent_event_id": f_parent_event_id, "traceparent": f_traceparent, "payload": {"subject_event_id": f_payload_subject_event_id, "payment_id": f_payload_payment_id, "customer_id": f_payload_customer_id, "amount_minor": f_payload_amount_minor, "currency": f_payload_currency, "outcome": f_payload_outcome, "mode": f_payload_mode, "reason_codes": f_payload_reason_codes, "score_ppm": f_payload_score_ppm, "attributions": f_payload_attributions, "bundle_id": f_payload_bundle_id, "bundle_revision": f_payload_bundle_revision, "bundle_hash": f_payload_bundle_hash, "policy_revision": f_payload_policy_revision, "feature_set_hash": f_payload_feature_set_hash, "snapshot_hash": f_payload_snapshot_hash, "graph_version": f_payload_graph_version, "graph_basis": f_payload_graph_basis, "posture": f_payload_posture, "posture_event_id": f_payload_posture_event_id, "decided_at": f_payload_decided_at, "deadline": f_payload_deadline, "payment": {"topic": f_payload_payment_topic, "partition": f_payload_payment_partition, "offset": f_payload_payment_offset}, "input_basis": f_payload_input_basis}}, i
+
+
+def write_decision_v1(f: Mapping[str, Any]) -> bytes:
+    if f["event_type"] != "decision" or f["schema_version"] != 1:
+        raise ValueError("not decision version 1")
+    f_event_id = f["event_id"]
+    if not f_event_id.isascii():
+        f_event_id = f_event_id.encode().decode("latin-1")
+    f_event_type = f["event_type"]
+    if not f_event_type.isascii():
+        f_event_type = f_event_type.encode().decode("latin-1")
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    if not -2147483648 <= f_schema_version <= 2147483647:
+        raise OverflowError
+    f_manifest_fingerprint = f["manifest_fingerprint"]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = f_manifest_fingerprint.encode().decode("latin-1")
+    f_tenant = f.get("tenant", 'default')
+    if not f_tenant.isascii():
+        f_tenant = f_tenant.encode().decode("latin-1")
+    f_parameter_hash = f["parameter_hash"]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = f_parameter_hash.encode().decode("latin-1")
+    f_scenario_id = f["scenario_id"]
+    if not f_scenario_id.isascii():
+        f_scenario_id = f_scenario_id.encode().decode("latin-1")
+    f_run_id = f["run_id"]
+    if not f_run_id.isascii():
+        f_run_id = f_run_id.encode().decode("latin-1")
+    f_seed = f.get("seed")
+    f_emitted_at_utc = f.get("emitted_at_utc")
+    if f_emitted_at_utc is None:
+        f_emitted_at_utc_out = "\x00"
+    else:
+        f_emitted_at_utc_out = "\x02" + moment(f_emitted_at_utc)
+    f_producer = f["producer"]
+    if not f_producer.isascii():
+        f_producer = f_producer.encode().decode("latin-1")
+    f_parent_event_id = f.get("parent_event_id")
+    if f_parent_event_id is None:
+        f_parent_event_id_out = "\x00"
+    else:
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = f_parent_event_id.encode().decode("latin-1")
+        f_parent_event_id_out = "\x02" + NUMBER[len(f_parent_event_id)] + f_parent_event_id
+    f_traceparent = f.get("traceparent")
+    if f_traceparent is None:
+        f_traceparent_out = "\x00"
+    else:
+        if not f_traceparent.isascii():
+            f_traceparent = f_traceparent.encode().decode("latin-1")
+        f_traceparent_out = "\x02" + NUMBER[len(f_traceparent)] + f_traceparent
+    f_payload = f["payload"]
+    f_payload_subject_event_id = f_payload["subject_event_id"]
+    if not f_payload_subject_event_id.isascii():
+        f_payload_subject_event_id = f_payload_subject_event_id.encode().decode("latin-1")
+    f_payload_payment_id = f_payload["payment_id"]
+    if not f_payload_payment_id.isascii():
+        f_payload_payment_id = f_payload_payment_id.encode().decode("latin-1")
+    f_payload_customer_id = f_payload["customer_id"]
+    if not f_payload_customer_id.isascii():
+        f_payload_customer_id = f_payload_customer_id.encode().decode("latin-1")
+    f_payload_amount_minor = f_payload["amount_minor"]
+    f_payload_currency = f_payload["currency"]
+    if not f_payload_currency.isascii():
+        f_payload_currency = f_payload_currency.encode().decode("latin-1")
+    f_payload_outcome = f_payload["outcome"]
+    if not f_payload_outcome.isascii():
+        f_payload_outcome = f_payload_outcome.encode().decode("latin-1")
+    f_payload_mode = f_payload["mode"]
+    if not f_payload_mode.isascii():
+        f_payload_mode = f_payload_mode.encode().decode("latin-1")
+    f_payload_reason_codes = f_payload.get("reason_codes", [])
+    f_payload_reason_codes_out = "\x00"
+    if f_payload_reason_codes:
+        f_payload_reason_codes_parts = [NUMBER[len(f_payload_reason_codes)]]
+        for f_payload_reason_codes_item in f_payload_reason_codes:
+            if not f_payload_reason_codes_item.isascii():
+                f_payload_reason_codes_item = f_payload_reason_codes_item.encode().decode("latin-1")
+            f_payload_reason_codes_parts += (NUMBER[len(f_payload_reason_codes_item)], f_payload_reason_codes_item,)
+        f_payload_reason_codes_parts.append("\x00")
+        f_payload_reason_codes_out = "".join(f_payload_reason_codes_parts)
+    f_payload_score_ppm = f_payload.get("score_ppm")
+    f_payload_attributions = f_payload.get("attributions", [])
+    f_payload_attributions_out = "\x00"
+    if f_payload_attributions:
+        f_payload_attributions_parts = [NUMBER[len(f_payload_attributions)]]
+        for f_payload_attributions_item in f_payload_attributions:
+            f_payload_attributions_item_feature = f_payload_attributions_item["feature"]
+            if not f_payload_attributions_item_feature.isascii():
+                f_payload_attributions_item_feature = f_payload_attributions_item_feature.encode().decode("latin-1")
+            f_payload_attributions_item_value = f_payload_attributions_item["value"]
+            f_payload_attributions_item_contribution_ppm = f_payload_attributions_item["contribution_ppm"]
+            f_payload_attributions_parts += (NUMBER[len(f_payload_attributions_item_feature)], f_payload_attributions_item_feature, NUMBER[f_payload_attributions_item_value], NUMBER[f_payload_attributions_item_contribution_ppm],)
+        f_payload_attributions_parts.append("\x00")
+        f_payload_attributions_out = "".join(f_payload_attributions_parts)
+    f_payload_bundle_id = f_payload.get("bundle_id")
+    if f_payload_bundle_id is None:
+        f_payload_bundle_id_out = "\x00"
+    else:
+        if not f_payload_bundle_id.isascii():
+            f_payload_bundle_id = f_payload_bundle_id.encode().decode("latin-1")
+        f_payload_bundle_id_out = "\x02" + NUMBER[len(f_payload_bundle_id)] + f_payload_bundle_id
+    f_payload_bundle_revision = f_payload.get("bundle_revision")
+    if f_payload_bundle_revision is None:
+        f_payload_bundle_revision_out = "\x00"
+    else:
+        if not f_payload_bundle_revision.isascii():
+            f_payload_bundle_revision = f_payload_bundle_revision.encode().decode("latin-1")
+        f_payload_bundle_revision_out = "\x02" + NUMBER[len(f_payload_bundle_revision)] + f_payload_bundle_revision
+    f_payload_bundle_hash = f_payload.get("bundle_hash")
+    if f_payload_bundle_hash is None:
+        f_payload_bundle_hash_out = "\x00"
+    else:
+        if not f_payload_bundle_hash.isascii():
+            f_payload_bundle_hash = f_payload_bundle_hash.encode().decode("latin-1")
+        f_payload_bundle_hash_out = "\x02" + NUMBER[len(f_payload_bundle_hash)] + f_payload_bundle_hash
+    f_payload_policy_revision = f_payload["policy_revision"]
+    if not f_payload_policy_revision.isascii():
+        f_payload_policy_revision = f_payload_policy_revision.encode().decode("latin-1")
+    f_payload_feature_set_hash = f_payload.get("feature_set_hash")
+    if f_payload_feature_set_hash is None:
+        f_payload_feature_set_hash_out = "\x00"
+    else:
+        if not f_payload_feature_set_hash.isascii():
+            f_payload_feature_set_hash = f_payload_feature_set_hash.encode().decode("latin-1")
+        f_payload_feature_set_hash_out = "\x02" + NUMBER[len(f_payload_feature_set_hash)] + f_payload_feature_set_hash
+    f_payload_snapshot_hash = f_payload.get("snapshot_hash")
+    if f_payload_snapshot_hash is None:
+        f_payload_snapshot_hash_out = "\x00"
+    else:
+        if not f_payload_snapshot_hash.isascii():
+            f_payload_snapshot_hash = f_payload_snapshot_hash.encode().decode("latin-1")
+        f_payload_snapshot_hash_out = "\x02" + NUMBER[len(f_payload_snapshot_hash)] + f_payload_snapshot_hash
+    f_payload_graph_version = f_payload.get("graph_version")
+    f_payload_graph_basis = f_payload.get("graph_basis")
+    if f_payload_graph_basis is None:
+        f_payload_graph_basis_out = "\x00"
+    else:
+        if not f_payload_graph_basis.isascii():
+            f_payload_graph_basis = f_payload_graph_basis.encode().decode("latin-1")
+        f_payload_graph_basis_out = "\x02" + NUMBER[len(f_payload_graph_basis)] + f_payload_graph_basis
+    f_payload_posture = f_payload["posture"]
+    if not f_payload_posture.isascii():
+        f_payload_posture = f_payload_posture.encode().decode("latin-1")
+    f_payload_posture_event_id = f_payload.get("posture_event_id")
+    if f_payload_posture_event_id is None:
+        f_payload_posture_event_id_out = "\x00"
+    else:
+        if not f_payload_posture_event_id.isascii():
+            f_payload_posture_event_id = f_payload_posture_event_id.encode().decode("latin-1")
+        f_payload_posture_event_id_out = "\x02" + NUMBER[len(f_payload_posture_event_id)] + f_payload_posture_event_id
+    f_payload_decided_at = f_payload["decided_at"]
+    f_payload_deadline = f_payload.get("deadline")
+    if f_payload_deadline is None:
+        f_payload_deadline_out = "\x00"
+    else:
+        f_payload_deadline_out = "\x02" + moment(f_payload_deadline)
+    f_payload_payment = f_payload["payment"]
+    f_payload_payment_topic = f_payload_payment["topic"]
+    if not f_payload_payment_topic.isascii():
+        f_payload_payment_topic = f_payload_payment_topic.encode().decode("latin-1")
+    f_payload_payment_partition = f_payload_payment["partition"]
+    if not -2147483648 <= f_payload_payment_partition <= 2147483647:
+        raise OverflowError
+    f_payload_payment_offset = f_payload_payment["offset"]
+    f_payload_input_basis = f_payload["input_basis"]
+    if not f_payload_input_basis.isascii():
+        f_payload_input_basis = f_payload_input_basis.encode().decode("latin-1")
+    return "".join(
+        (
+            "\x00\x00\x00\x00\x11",
+            NUMBER[len(f_event_id)],
+            f_event_id,
+            NUMBER[len(f_event_type)],
+            f_event_type,
+            moment(f_ts_utc),
+            NUMBER[f_schema_version],
+            NUMBER[len(f_manifest_fingerprint)],
+            f_manifest_fingerprint,
+            NUMBER[len(f_tenant)],
+            f_tenant,
+            NUMBER[len(f_parameter_hash)],
+            f_parameter_hash,
+            NUMBER[len(f_scenario_id)],
+            f_scenario_id,
+            NUMBER[len(f_run_id)],
+            f_run_id,
+            "\x00" if f_seed is None else "\x02" + NUMBER[f_seed],
+            f_emitted_at_utc_out,
+            NUMBER[len(f_producer)],
+            f_producer,
+            f_parent_event_id_out,
+            f_traceparent_out,
+            NUMBER[len(f_payload_subject_event_id)],
+            f_payload_subject_event_id,
+            NUMBER[len(f_payload_payment_id)],
+            f_payload_payment_id,
+            NUMBER[len(f_payload_customer_id)],
+            f_payload_customer_id,
+            NUMBER[f_payload_amount_minor],
+            NUMBER[len(f_payload_currency)],
+            f_payload_currency,
+            NUMBER[len(f_payload_outcome)],
+            f_payload_outcome,
+            NUMBER[len(f_payload_mode)],
+            f_payload_mode,
+            f_payload_reason_codes_out,
+            "\x00" if f_payload_score_ppm is None else "\x02" + NUMBER[f_payload_score_ppm],
+            f_payload_attributions_out,
+            f_payload_bundle_id_out,
+            f_payload_bundle_revision_out,
+            f_payload_bundle_hash_out,
+            NUMBER[len(f_payload_policy_revision)],
+            f_payload_policy_revision,
+            f_payload_feature_set_hash_out,
+            f_payload_snapshot_hash_out,
+            "\x00" if f_payload_graph_version is None else "\x02" + NUMBER[f_payload_graph_version],
+            f_payload_graph_basis_out,
+            NUMBER[len(f_payload_posture)],
+            f_payload_posture,
+            f_payload_posture_event_id_out,
+            moment(f_payload_decided_at),
+            f_payload_deadline_out,
+            NUMBER[len(f_payload_payment_topic)],
+            f_payload_payment_topic,
+            NUMBER[f_payload_payment_partition],
+            NUMBER[f_payload_payment_offset],
+            NUMBER[len(f_payload_input_basis)],
+            f_payload_input_basis,
+        )
+    ).encode("latin-1")
+
+
+def read_decision_segment_v1(b: bytes) -> tuple[dict[str, Any], int]:
+    t = b.decode("latin-1")
+    i = 5
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_id = t[s:i]
+    if not f_event_id.isascii():
+        f_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_type = t[s:i]
+    if not f_event_type.isascii():
+        f_event_type = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_ts_utc = (n >> 1) ^ -(n & 1)
+    else:
+        f_ts_utc, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_schema_version = SIGNED[n]
+    else:
+        f_schema_version, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_manifest_fingerprint = t[s:i]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_tenant = t[s:i]
+    if not f_tenant.isascii():
+        f_tenant = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_parameter_hash = t[s:i]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_scenario_id = t[s:i]
+    if not f_scenario_id.isascii():
+        f_scenario_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_run_id = t[s:i]
+    if not f_run_id.isascii():
+        f_run_id = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_seed = SIGNED[n]
+        else:
+            f_seed, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_seed = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = _from_bytes(b[i : i + 8], "little")
+        if n & 0x8080808080808080 == 0x0080808080808080:
+            i += 8
+            n &= 0x7F7F7F7F7F7F7F7F
+            n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+            n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+            n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+            f_emitted_at_utc = (n >> 1) ^ -(n & 1)
+        else:
+            f_emitted_at_utc, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_emitted_at_utc = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_producer = t[s:i]
+    if not f_producer.isascii():
+        f_producer = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_parent_event_id = t[s:i]
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_parent_event_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_traceparent = t[s:i]
+        if not f_traceparent.isascii():
+            f_traceparent = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_traceparent = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_log = t[s:i]
+    if not f_payload_log.isascii():
+        f_payload_log = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_segment_uri = t[s:i]
+    if not f_payload_segment_uri.isascii():
+        f_payload_segment_uri = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_segment_digest_algo = t[s:i]
+    if not f_payload_segment_digest_algo.isascii():
+        f_payload_segment_digest_algo = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_segment_digest_hash = t[s:i]
+    if not f_payload_segment_digest_hash.isascii():
+        f_payload_segment_digest_hash = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_segment_bytes = SIGNED[n]
+    else:
+        f_payload_segment_bytes, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_segment_schema_version = SIGNED[n]
+    else:
+        f_payload_segment_schema_version, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_first_leaf = SIGNED[n]
+    else:
+        f_payload_first_leaf, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_records = SIGNED[n]
+    else:
+        f_payload_records, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_incomplete = SIGNED[n]
+    else:
+        f_payload_incomplete, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_corrections = SIGNED[n]
+    else:
+        f_payload_corrections, i = long_at(b, i)
+    return {"event_id": f_event_id, "event_type": f_event_type, "ts_utc": f_ts_utc, "schema_version": f_schema_version, "manifest_fingerprint": f_manifest_fingerprint, "tenant": f_tenant, "parameter_hash": f_parameter_hash, "scenario_id": f_scenario_id, "run_id": f_run_id, "seed": f_seed, "emitted_at_utc": f_emitted_at_utc, "producer": f_producer, "parent_event_id": f_parent_event_id, "traceparent": f_traceparent, "payload": {"log": f_payload_log, "segment": {"uri": f_payload_segment_uri, "digest": {"algo": f_payload_segment_digest_algo, "hash": f_payload_segment_digest_hash}, "bytes": f_payload_segment_bytes, "schema_version": f_payload_segment_schema_version}, "first_leaf": f_payload_first_leaf, "records": f_payload_records, "incomplete": f_payload_incomplete, "corrections": f_payload_corrections}}, i
+
+
+def write_decision_segment_v1(f: Mapping[str, Any]) -> bytes:
+    if f["event_type"] != "decision_segment" or f["schema_version"] != 1:
+        raise ValueError("not decision_segment version 1")
+    f_event_id = f["event_id"]
+    if not f_event_id.isascii():
+        f_event_id = f_event_id.encode().decode("latin-1")
+    f_event_type = f["event_type"]
+    if not f_event_type.isascii():
+        f_event_type = f_event_type.encode().decode("latin-1")
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    if not -2147483648 <= f_schema_version <= 2147483647:
+        raise OverflowError
+    f_manifest_fingerprint = f["manifest_fingerprint"]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = f_manifest_fingerprint.encode().decode("latin-1")
+    f_tenant = f.get("tenant", 'default')
+    if not f_tenant.isascii():
+        f_tenant = f_tenant.encode().decode("latin-1")
+    f_parameter_hash = f["parameter_hash"]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = f_parameter_hash.encode().decode("latin-1")
+    f_scenario_id = f["scenario_id"]
+    if not f_scenario_id.isascii():
+        f_scenario_id = f_scenario_id.encode().decode("latin-1")
+    f_run_id = f["run_id"]
+    if not f_run_id.isascii():
+        f_run_id = f_run_id.encode().decode("latin-1")
+    f_seed = f.get("seed")
+    f_emitted_at_utc = f.get("emitted_at_utc")
+    if f_emitted_at_utc is None:
+        f_emitted_at_utc_out = "\x00"
+    else:
+        f_emitted_at_utc_out = "\x02" + moment(f_emitted_at_utc)
+    f_producer = f["producer"]
+    if not f_producer.isascii():
+        f_producer = f_producer.encode().decode("latin-1")
+    f_parent_event_id = f.get("parent_event_id")
+    if f_parent_event_id is None:
+        f_parent_event_id_out = "\x00"
+    else:
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = f_parent_event_id.encode().decode("latin-1")
+        f_parent_event_id_out = "\x02" + NUMBER[len(f_parent_event_id)] + f_parent_event_id
+    f_traceparent = f.get("traceparent")
+    if f_traceparent is None:
+        f_traceparent_out = "\x00"
+    else:
+        if not f_traceparent.isascii():
+            f_traceparent = f_traceparent.encode().decode("latin-1")
+        f_traceparent_out = "\x02" + NUMBER[len(f_traceparent)] + f_traceparent
+    f_payload = f["payload"]
+    f_payload_log = f_payload["log"]
+    if not f_payload_log.isascii():
+        f_payload_log = f_payload_log.encode().decode("latin-1")
+    f_payload_segment = f_payload["segment"]
+    f_payload_segment_uri = f_payload_segment["uri"]
+    if not f_payload_segment_uri.isascii():
+        f_payload_segment_uri = f_payload_segment_uri.encode().decode("latin-1")
+    f_payload_segment_digest = f_payload_segment["digest"]
+    f_payload_segment_digest_algo = f_payload_segment_digest["algo"]
+    if not f_payload_segment_digest_algo.isascii():
+        f_payload_segment_digest_algo = f_payload_segment_digest_algo.encode().decode("latin-1")
+    f_payload_segment_digest_hash = f_payload_segment_digest["hash"]
+    if not f_payload_segment_digest_hash.isascii():
+        f_payload_segment_digest_hash = f_payload_segment_digest_hash.encode().decode("latin-1")
+    f_payload_segment_bytes = f_payload_segment["bytes"]
+    f_payload_segment_schema_version = f_payload_segment["schema_version"]
+    if not -2147483648 <= f_payload_segment_schema_version <= 2147483647:
+        raise OverflowError
+    f_payload_first_leaf = f_payload["first_leaf"]
+    f_payload_records = f_payload["records"]
+    f_payload_incomplete = f_payload["incomplete"]
+    f_payload_corrections = f_payload["corrections"]
+    return "".join(
+        (
+            "\x00\x00\x00\x00\x12",
+            NUMBER[len(f_event_id)],
+            f_event_id,
+            NUMBER[len(f_event_type)],
+            f_event_type,
+            moment(f_ts_utc),
+            NUMBER[f_schema_version],
+            NUMBER[len(f_manifest_fingerprint)],
+            f_manifest_fingerprint,
+            NUMBER[len(f_tenant)],
+            f_tenant,
+            NUMBER[len(f_parameter_hash)],
+            f_parameter_hash,
+            NUMBER[len(f_scenario_id)],
+            f_scenario_id,
+            NUMBER[len(f_run_id)],
+            f_run_id,
+            "\x00" if f_seed is None else "\x02" + NUMBER[f_seed],
+            f_emitted_at_utc_out,
+            NUMBER[len(f_producer)],
+            f_producer,
+            f_parent_event_id_out,
+            f_traceparent_out,
+            NUMBER[len(f_payload_log)],
+            f_payload_log,
+            NUMBER[len(f_payload_segment_uri)],
+            f_payload_segment_uri,
+            NUMBER[len(f_payload_segment_digest_algo)],
+            f_payload_segment_digest_algo,
+            NUMBER[len(f_payload_segment_digest_hash)],
+            f_payload_segment_digest_hash,
+            NUMBER[f_payload_segment_bytes],
+            NUMBER[f_payload_segment_schema_version],
+            NUMBER[f_payload_first_leaf],
+            NUMBER[f_payload_records],
+            NUMBER[f_payload_incomplete],
+            NUMBER[f_payload_corrections],
+        )
+    ).encode("latin-1")
+
+
+def read_feature_snapshot_v1(b: bytes) -> tuple[dict[str, Any], int]:
+    t = b.decode("latin-1")
+    i = 5
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_tenant = t[s:i]
+    if not f_tenant.isascii():
+        f_tenant = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_run_id = t[s:i]
+    if not f_run_id.isascii():
+        f_run_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_id = t[s:i]
+    if not f_event_id.isascii():
+        f_event_id = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_as_of = (n >> 1) ^ -(n & 1)
+    else:
+        f_as_of, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_feature_set_name = t[s:i]
+    if not f_feature_set_name.isascii():
+        f_feature_set_name = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_feature_set_revision = t[s:i]
+    if not f_feature_set_revision.isascii():
+        f_feature_set_revision = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_feature_set_hash = t[s:i]
+    if not f_feature_set_hash.isascii():
+        f_feature_set_hash = str(b[s:i], "utf-8")
+    f_values: Any = []
+    f_values_count, i = count_at(b, i)
+    while f_values_count:
+        for _ in range(f_values_count):
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_values_item = SIGNED[n]
+            else:
+                f_values_item, i = long_at(b, i)
+            f_values.append(f_values_item)
+        f_values_count, i = count_at(b, i)
+    f_missing: Any = []
+    f_missing_count, i = count_at(b, i)
+    while f_missing_count:
+        for _ in range(f_missing_count):
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_missing_item = SIGNED[n]
+            else:
+                f_missing_item, i = int_at(b, i)
+            f_missing.append(f_missing_item)
+        f_missing_count, i = count_at(b, i)
+    f_freshness: Any = []
+    f_freshness_count, i = count_at(b, i)
+    while f_freshness_count:
+        for _ in range(f_freshness_count):
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_freshness_item = SIGNED[n]
+            else:
+                f_freshness_item, i = long_at(b, i)
+            f_freshness.append(f_freshness_item)
+        f_freshness_count, i = count_at(b, i)
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_graph_version = SIGNED[n]
+        else:
+            f_graph_version, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_graph_version = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_graph_basis = t[s:i]
+        if not f_graph_basis.isascii():
+            f_graph_basis = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_graph_basis = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_input_basis = t[s:i]
+    if not f_input_basis.isascii():
+        f_input_basis = str(b[s:i], "utf-8")
+    f_degraded: Any = []
+    f_degraded_count, i = count_at(b, i)
+    while f_degraded_count:
+        for _ in range(f_degraded_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_degraded_item = t[s:i]
+            if not f_degraded_item.isascii():
+                f_degraded_item = str(b[s:i], "utf-8")
+            f_degraded.append(f_degraded_item)
+        f_degraded_count, i = count_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payment_topic = t[s:i]
+    if not f_payment_topic.isascii():
+        f_payment_topic = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payment_partition = SIGNED[n]
+    else:
+        f_payment_partition, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payment_offset = SIGNED[n]
+    else:
+        f_payment_offset, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_snapshot_hash = t[s:i]
+    if not f_snapshot_hash.isascii():
+        f_snapshot_hash = str(b[s:i], "utf-8")
+    return {"tenant": f_tenant, "run_id": f_run_id, "event_id": f_event_id, "as_of": f_as_of, "feature_set": {"name": f_feature_set_name, "revision": f_feature_set_revision, "hash": f_feature_set_hash}, "values": f_values, "missing": f_missing, "freshness": f_freshness, "graph_version": f_graph_version, "graph_basis": f_graph_basis, "input_basis": f_input_basis, "degraded": f_degraded, "payment": {"topic": f_payment_topic, "partition": f_payment_partition, "offset": f_payment_offset}, "snapshot_hash": f_snapshot_hash}, i
+
+
+def write_feature_snapshot_v1(f: Mapping[str, Any]) -> bytes:
+    f_tenant = f["tenant"]
+    if not f_tenant.isascii():
+        f_tenant = f_tenant.encode().decode("latin-1")
+    f_run_id = f["run_id"]
+    if not f_run_id.isascii():
+        f_run_id = f_run_id.encode().decode("latin-1")
+    f_event_id = f["event_id"]
+    if not f_event_id.isascii():
+        f_event_id = f_event_id.encode().decode("latin-1")
+    f_as_of = f["as_of"]
+    f_feature_set = f["feature_set"]
+    f_feature_set_name = f_feature_set["name"]
+    if not f_feature_set_name.isascii():
+        f_feature_set_name = f_feature_set_name.encode().decode("latin-1")
+    f_feature_set_revision = f_feature_set["revision"]
+    if not f_feature_set_revision.isascii():
+        f_feature_set_revision = f_feature_set_revision.encode().decode("latin-1")
+    f_feature_set_hash = f_feature_set["hash"]
+    if not f_feature_set_hash.isascii():
+        f_feature_set_hash = f_feature_set_hash.encode().decode("latin-1")
+    f_values = f["values"]
+    f_values_out = "\x00"
+    if f_values:
+        f_values_parts = [NUMBER[len(f_values)]]
+        for f_values_item in f_values:
+            f_values_parts += (NUMBER[f_values_item],)
+        f_values_parts.append("\x00")
+        f_values_out = "".join(f_values_parts)
+    f_missing = f.get("missing", [])
+    f_missing_out = "\x00"
+    if f_missing:
+        f_missing_parts = [NUMBER[len(f_missing)]]
+        for f_missing_item in f_missing:
+            if not -2147483648 <= f_missing_item <= 2147483647:
+                raise OverflowError
+            f_missing_parts += (NUMBER[f_missing_item],)
+        f_missing_parts.append("\x00")
+        f_missing_out = "".join(f_missing_parts)
+    f_freshness = f["freshness"]
+    f_freshness_out = "\x00"
+    if f_freshness:
+        f_freshness_parts = [NUMBER[len(f_freshness)]]
+        for f_freshness_item in f_freshness:
+            f_freshness_parts += (NUMBER[f_freshness_item],)
+        f_freshness_parts.append("\x00")
+        f_freshness_out = "".join(f_freshness_parts)
+    f_graph_version = f.get("graph_version")
+    f_graph_basis = f.get("graph_basis")
+    if f_graph_basis is None:
+        f_graph_basis_out = "\x00"
+    else:
+        if not f_graph_basis.isascii():
+            f_graph_basis = f_graph_basis.encode().decode("latin-1")
+        f_graph_basis_out = "\x02" + NUMBER[len(f_graph_basis)] + f_graph_basis
+    f_input_basis = f["input_basis"]
+    if not f_input_basis.isascii():
+        f_input_basis = f_input_basis.encode().decode("latin-1")
+    f_degraded = f.get("degraded", [])
+    f_degraded_out = "\x00"
+    if f_degraded:
+        f_degraded_parts = [NUMBER[len(f_degraded)]]
+        for f_degraded_item in f_degraded:
+            if not f_degraded_item.isascii():
+                f_degraded_item = f_degraded_item.encode().decode("latin-1")
+            f_degraded_parts += (NUMBER[len(f_degraded_item)], f_degraded_item,)
+        f_degraded_parts.append("\x00")
+        f_degraded_out = "".join(f_degraded_parts)
+    f_payment = f["payment"]
+    f_payment_topic = f_payment["topic"]
+    if not f_payment_topic.isascii():
+        f_payment_topic = f_payment_topic.encode().decode("latin-1")
+    f_payment_partition = f_payment["partition"]
+    if not -2147483648 <= f_payment_partition <= 2147483647:
+        raise OverflowError
+    f_payment_offset = f_payment["offset"]
+    f_snapshot_hash = f["snapshot_hash"]
+    if not f_snapshot_hash.isascii():
+        f_snapshot_hash = f_snapshot_hash.encode().decode("latin-1")
+    return "".join(
+        (
+            "\x00\x00\x00\x00\x13",
+            NUMBER[len(f_tenant)],
+            f_tenant,
+            NUMBER[len(f_run_id)],
+            f_run_id,
+            NUMBER[len(f_event_id)],
+            f_event_id,
+            moment(f_as_of),
+            NUMBER[len(f_feature_set_name)],
+            f_feature_set_name,
+            NUMBER[len(f_feature_set_revision)],
+            f_feature_set_revision,
+            NUMBER[len(f_feature_set_hash)],
+            f_feature_set_hash,
+            f_values_out,
+            f_missing_out,
+            f_freshness_out,
+            "\x00" if f_graph_version is None else "\x02" + NUMBER[f_graph_version],
+            f_graph_basis_out,
+            NUMBER[len(f_input_basis)],
+            f_input_basis,
+            f_degraded_out,
+            NUMBER[len(f_payment_topic)],
+            f_payment_topic,
+            NUMBER[f_payment_partition],
+            NUMBER[f_payment_offset],
+            NUMBER[len(f_snapshot_hash)],
+            f_snapshot_hash,
         )
     ).encode("latin-1")
 
@@ -2082,6 +5683,1070 @@ def write_governance_action_v1(f: Mapping[str, Any]) -> bytes:
     ).encode("latin-1")
 
 
+def read_graph_context_v1(b: bytes) -> tuple[dict[str, Any], int]:
+    t = b.decode("latin-1")
+    i = 5
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_tenant = t[s:i]
+    if not f_tenant.isascii():
+        f_tenant = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_run_id = t[s:i]
+    if not f_run_id.isascii():
+        f_run_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_id = t[s:i]
+    if not f_event_id.isascii():
+        f_event_id = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_ts_utc = (n >> 1) ^ -(n & 1)
+    else:
+        f_ts_utc, i = long_at(b, i)
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_component_size = SIGNED[n]
+        else:
+            f_component_size, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_component_size = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_shared_device_degree = SIGNED[n]
+        else:
+            f_shared_device_degree, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_shared_device_degree = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_fraud_distance = SIGNED[n]
+        else:
+            f_fraud_distance, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_fraud_distance = None
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_graph_version = SIGNED[n]
+    else:
+        f_graph_version, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_graph_basis = t[s:i]
+    if not f_graph_basis.isascii():
+        f_graph_basis = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_integrity = t[s:i]
+    if not f_integrity.isascii():
+        f_integrity = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_conflicts = SIGNED[n]
+    else:
+        f_conflicts, i = int_at(b, i)
+    return {"tenant": f_tenant, "run_id": f_run_id, "event_id": f_event_id, "ts_utc": f_ts_utc, "component_size": f_component_size, "shared_device_degree": f_shared_device_degree, "fraud_distance": f_fraud_distance, "graph_version": f_graph_version, "graph_basis": f_graph_basis, "integrity": f_integrity, "conflicts": f_conflicts}, i
+
+
+def write_graph_context_v1(f: Mapping[str, Any]) -> bytes:
+    f_tenant = f["tenant"]
+    if not f_tenant.isascii():
+        f_tenant = f_tenant.encode().decode("latin-1")
+    f_run_id = f["run_id"]
+    if not f_run_id.isascii():
+        f_run_id = f_run_id.encode().decode("latin-1")
+    f_event_id = f["event_id"]
+    if not f_event_id.isascii():
+        f_event_id = f_event_id.encode().decode("latin-1")
+    f_ts_utc = f["ts_utc"]
+    f_component_size = f.get("component_size")
+    f_shared_device_degree = f.get("shared_device_degree")
+    f_fraud_distance = f.get("fraud_distance")
+    f_graph_version = f["graph_version"]
+    f_graph_basis = f["graph_basis"]
+    if not f_graph_basis.isascii():
+        f_graph_basis = f_graph_basis.encode().decode("latin-1")
+    f_integrity = f["integrity"]
+    if not f_integrity.isascii():
+        f_integrity = f_integrity.encode().decode("latin-1")
+    f_conflicts = f["conflicts"]
+    if not -2147483648 <= f_conflicts <= 2147483647:
+        raise OverflowError
+    return "".join(
+        (
+            "\x00\x00\x00\x00\x14",
+            NUMBER[len(f_tenant)],
+            f_tenant,
+            NUMBER[len(f_run_id)],
+            f_run_id,
+            NUMBER[len(f_event_id)],
+            f_event_id,
+            moment(f_ts_utc),
+            "\x00" if f_component_size is None else "\x02" + NUMBER[f_component_size],
+            "\x00" if f_shared_device_degree is None else "\x02" + NUMBER[f_shared_device_degree],
+            "\x00" if f_fraud_distance is None else "\x02" + NUMBER[f_fraud_distance],
+            NUMBER[f_graph_version],
+            NUMBER[len(f_graph_basis)],
+            f_graph_basis,
+            NUMBER[len(f_integrity)],
+            f_integrity,
+            NUMBER[f_conflicts],
+        )
+    ).encode("latin-1")
+
+
+def read_label_v1(b: bytes) -> tuple[dict[str, Any], int]:
+    t = b.decode("latin-1")
+    i = 5
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_id = t[s:i]
+    if not f_event_id.isascii():
+        f_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_type = t[s:i]
+    if not f_event_type.isascii():
+        f_event_type = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_ts_utc = (n >> 1) ^ -(n & 1)
+    else:
+        f_ts_utc, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_schema_version = SIGNED[n]
+    else:
+        f_schema_version, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_manifest_fingerprint = t[s:i]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_tenant = t[s:i]
+    if not f_tenant.isascii():
+        f_tenant = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_parameter_hash = t[s:i]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_scenario_id = t[s:i]
+    if not f_scenario_id.isascii():
+        f_scenario_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_run_id = t[s:i]
+    if not f_run_id.isascii():
+        f_run_id = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_seed = SIGNED[n]
+        else:
+            f_seed, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_seed = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = _from_bytes(b[i : i + 8], "little")
+        if n & 0x8080808080808080 == 0x0080808080808080:
+            i += 8
+            n &= 0x7F7F7F7F7F7F7F7F
+            n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+            n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+            n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+            f_emitted_at_utc = (n >> 1) ^ -(n & 1)
+        else:
+            f_emitted_at_utc, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_emitted_at_utc = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_producer = t[s:i]
+    if not f_producer.isascii():
+        f_producer = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_parent_event_id = t[s:i]
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_parent_event_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_traceparent = t[s:i]
+        if not f_traceparent.isascii():
+            f_traceparent = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_traceparent = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_label_id = t[s:i]
+    if not f_payload_label_id.isascii():
+        f_payload_label_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_payment_id = t[s:i]
+    if not f_payload_payment_id.isascii():
+        f_payload_payment_id = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_subject_event_id = t[s:i]
+        if not f_payload_subject_event_id.isascii():
+            f_payload_subject_event_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_subject_event_id = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_customer_id = t[s:i]
+    if not f_payload_customer_id.isascii():
+        f_payload_customer_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_terminal_id = t[s:i]
+    if not f_payload_terminal_id.isascii():
+        f_payload_terminal_id = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_account_id = t[s:i]
+        if not f_payload_account_id.isascii():
+            f_payload_account_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_account_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_card_id = t[s:i]
+        if not f_payload_card_id.isascii():
+            f_payload_card_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_card_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_merchant_id = t[s:i]
+        if not f_payload_merchant_id.isascii():
+            f_payload_merchant_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_merchant_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_device_id = t[s:i]
+        if not f_payload_device_id.isascii():
+            f_payload_device_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_device_id = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_label = t[s:i]
+    if not f_payload_label.isascii():
+        f_payload_label = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_payload_effective_time = (n >> 1) ^ -(n & 1)
+    else:
+        f_payload_effective_time, i = long_at(b, i)
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_payload_observed_time = (n >> 1) ^ -(n & 1)
+    else:
+        f_payload_observed_time, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_source = t[s:i]
+    if not f_payload_source.isascii():
+        f_payload_source = str(b[s:i], "utf-8")
+    return {"event_id": f_event_id, "event_type": f_event_type, "ts_utc": f_ts_utc, "schema_version": f_schema_version, "manifest_fingerprint": f_manifest_fingerprint, "tenant": f_tenant, "parameter_hash": f_parameter_hash, "scenario_id": f_scenario_id, "run_id": f_run_id, "seed": f_seed, "emitted_at_utc": f_emitted_at_utc, "producer": f_producer, "parent_event_id": f_parent_event_id, "traceparent": f_traceparent, "payload": {"label_id": f_payload_label_id, "payment_id": f_payload_payment_id, "subject_event_id": f_payload_subject_event_id, "customer_id": f_payload_customer_id, "terminal_id": f_payload_terminal_id, "account_id": f_payload_account_id, "card_id": f_payload_card_id, "merchant_id": f_payload_merchant_id, "device_id": f_payload_device_id, "label": f_payload_label, "effective_time": f_payload_effective_time, "observed_time": f_payload_observed_time, "source": f_payload_source}}, i
+
+
+def write_label_v1(f: Mapping[str, Any]) -> bytes:
+    if f["event_type"] != "label" or f["schema_version"] != 1:
+        raise ValueError("not label version 1")
+    f_event_id = f["event_id"]
+    if not f_event_id.isascii():
+        f_event_id = f_event_id.encode().decode("latin-1")
+    f_event_type = f["event_type"]
+    if not f_event_type.isascii():
+        f_event_type = f_event_type.encode().decode("latin-1")
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    if not -2147483648 <= f_schema_version <= 2147483647:
+        raise OverflowError
+    f_manifest_fingerprint = f["manifest_fingerprint"]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = f_manifest_fingerprint.encode().decode("latin-1")
+    f_tenant = f.get("tenant", 'default')
+    if not f_tenant.isascii():
+        f_tenant = f_tenant.encode().decode("latin-1")
+    f_parameter_hash = f["parameter_hash"]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = f_parameter_hash.encode().decode("latin-1")
+    f_scenario_id = f["scenario_id"]
+    if not f_scenario_id.isascii():
+        f_scenario_id = f_scenario_id.encode().decode("latin-1")
+    f_run_id = f["run_id"]
+    if not f_run_id.isascii():
+        f_run_id = f_run_id.encode().decode("latin-1")
+    f_seed = f.get("seed")
+    f_emitted_at_utc = f.get("emitted_at_utc")
+    if f_emitted_at_utc is None:
+        f_emitted_at_utc_out = "\x00"
+    else:
+        f_emitted_at_utc_out = "\x02" + moment(f_emitted_at_utc)
+    f_producer = f["producer"]
+    if not f_producer.isascii():
+        f_producer = f_producer.encode().decode("latin-1")
+    f_parent_event_id = f.get("parent_event_id")
+    if f_parent_event_id is None:
+        f_parent_event_id_out = "\x00"
+    else:
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = f_parent_event_id.encode().decode("latin-1")
+        f_parent_event_id_out = "\x02" + NUMBER[len(f_parent_event_id)] + f_parent_event_id
+    f_traceparent = f.get("traceparent")
+    if f_traceparent is None:
+        f_traceparent_out = "\x00"
+    else:
+        if not f_traceparent.isascii():
+            f_traceparent = f_traceparent.encode().decode("latin-1")
+        f_traceparent_out = "\x02" + NUMBER[len(f_traceparent)] + f_traceparent
+    f_payload = f["payload"]
+    f_payload_label_id = f_payload["label_id"]
+    if not f_payload_label_id.isascii():
+        f_payload_label_id = f_payload_label_id.encode().decode("latin-1")
+    f_payload_payment_id = f_payload["payment_id"]
+    if not f_payload_payment_id.isascii():
+        f_payload_payment_id = f_payload_payment_id.encode().decode("latin-1")
+    f_payload_subject_event_id = f_payload.get("subject_event_id")
+    if f_payload_subject_event_id is None:
+        f_payload_subject_event_id_out = "\x00"
+    else:
+        if not f_payload_subject_event_id.isascii():
+            f_payload_subject_event_id = f_payload_subject_event_id.encode().decode("latin-1")
+        f_payload_subject_event_id_out = "\x02" + NUMBER[len(f_payload_subject_event_id)] + f_payload_subject_event_id
+    f_payload_customer_id = f_payload["customer_id"]
+    if not f_payload_customer_id.isascii():
+        f_payload_customer_id = f_payload_customer_id.encode().decode("latin-1")
+    f_payload_terminal_id = f_payload["terminal_id"]
+    if not f_payload_terminal_id.isascii():
+        f_payload_terminal_id = f_payload_terminal_id.encode().decode("latin-1")
+    f_payload_account_id = f_payload.get("account_id")
+    if f_payload_account_id is None:
+        f_payload_account_id_out = "\x00"
+    else:
+        if not f_payload_account_id.isascii():
+            f_payload_account_id = f_payload_account_id.encode().decode("latin-1")
+        f_payload_account_id_out = "\x02" + NUMBER[len(f_payload_account_id)] + f_payload_account_id
+    f_payload_card_id = f_payload.get("card_id")
+    if f_payload_card_id is None:
+        f_payload_card_id_out = "\x00"
+    else:
+        if not f_payload_card_id.isascii():
+            f_payload_card_id = f_payload_card_id.encode().decode("latin-1")
+        f_payload_card_id_out = "\x02" + NUMBER[len(f_payload_card_id)] + f_payload_card_id
+    f_payload_merchant_id = f_payload.get("merchant_id")
+    if f_payload_merchant_id is None:
+        f_payload_merchant_id_out = "\x00"
+    else:
+        if not f_payload_merchant_id.isascii():
+            f_payload_merchant_id = f_payload_merchant_id.encode().decode("latin-1")
+        f_payload_merchant_id_out = "\x02" + NUMBER[len(f_payload_merchant_id)] + f_payload_merchant_id
+    f_payload_device_id = f_payload.get("device_id")
+    if f_payload_device_id is None:
+        f_payload_device_id_out = "\x00"
+    else:
+        if not f_payload_device_id.isascii():
+            f_payload_device_id = f_payload_device_id.encode().decode("latin-1")
+        f_payload_device_id_out = "\x02" + NUMBER[len(f_payload_device_id)] + f_payload_device_id
+    f_payload_label = f_payload["label"]
+    if not f_payload_label.isascii():
+        f_payload_label = f_payload_label.encode().decode("latin-1")
+    f_payload_effective_time = f_payload["effective_time"]
+    f_payload_observed_time = f_payload["observed_time"]
+    f_payload_source = f_payload["source"]
+    if not f_payload_source.isascii():
+        f_payload_source = f_payload_source.encode().decode("latin-1")
+    return "".join(
+        (
+            "\x00\x00\x00\x00\x15",
+            NUMBER[len(f_event_id)],
+            f_event_id,
+            NUMBER[len(f_event_type)],
+            f_event_type,
+            moment(f_ts_utc),
+            NUMBER[f_schema_version],
+            NUMBER[len(f_manifest_fingerprint)],
+            f_manifest_fingerprint,
+            NUMBER[len(f_tenant)],
+            f_tenant,
+            NUMBER[len(f_parameter_hash)],
+            f_parameter_hash,
+            NUMBER[len(f_scenario_id)],
+            f_scenario_id,
+            NUMBER[len(f_run_id)],
+            f_run_id,
+            "\x00" if f_seed is None else "\x02" + NUMBER[f_seed],
+            f_emitted_at_utc_out,
+            NUMBER[len(f_producer)],
+            f_producer,
+            f_parent_event_id_out,
+            f_traceparent_out,
+            NUMBER[len(f_payload_label_id)],
+            f_payload_label_id,
+            NUMBER[len(f_payload_payment_id)],
+            f_payload_payment_id,
+            f_payload_subject_event_id_out,
+            NUMBER[len(f_payload_customer_id)],
+            f_payload_customer_id,
+            NUMBER[len(f_payload_terminal_id)],
+            f_payload_terminal_id,
+            f_payload_account_id_out,
+            f_payload_card_id_out,
+            f_payload_merchant_id_out,
+            f_payload_device_id_out,
+            NUMBER[len(f_payload_label)],
+            f_payload_label,
+            moment(f_payload_effective_time),
+            moment(f_payload_observed_time),
+            NUMBER[len(f_payload_source)],
+            f_payload_source,
+        )
+    ).encode("latin-1")
+
+
+def read_list_changed_v1(b: bytes) -> tuple[dict[str, Any], int]:
+    t = b.decode("latin-1")
+    i = 5
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_id = t[s:i]
+    if not f_event_id.isascii():
+        f_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_type = t[s:i]
+    if not f_event_type.isascii():
+        f_event_type = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_ts_utc = (n >> 1) ^ -(n & 1)
+    else:
+        f_ts_utc, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_schema_version = SIGNED[n]
+    else:
+        f_schema_version, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_manifest_fingerprint = t[s:i]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_tenant = t[s:i]
+    if not f_tenant.isascii():
+        f_tenant = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_parameter_hash = t[s:i]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_scenario_id = t[s:i]
+    if not f_scenario_id.isascii():
+        f_scenario_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_run_id = t[s:i]
+    if not f_run_id.isascii():
+        f_run_id = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_seed = SIGNED[n]
+        else:
+            f_seed, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_seed = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = _from_bytes(b[i : i + 8], "little")
+        if n & 0x8080808080808080 == 0x0080808080808080:
+            i += 8
+            n &= 0x7F7F7F7F7F7F7F7F
+            n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+            n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+            n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+            f_emitted_at_utc = (n >> 1) ^ -(n & 1)
+        else:
+            f_emitted_at_utc, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_emitted_at_utc = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_producer = t[s:i]
+    if not f_producer.isascii():
+        f_producer = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_parent_event_id = t[s:i]
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_parent_event_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_traceparent = t[s:i]
+        if not f_traceparent.isascii():
+            f_traceparent = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_traceparent = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_list = t[s:i]
+    if not f_payload_list.isascii():
+        f_payload_list = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_entry = t[s:i]
+    if not f_payload_entry.isascii():
+        f_payload_entry = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_operation = t[s:i]
+    if not f_payload_operation.isascii():
+        f_payload_operation = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_cause_event_id = t[s:i]
+        if not f_payload_cause_event_id.isascii():
+            f_payload_cause_event_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_cause_event_id = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_reason = t[s:i]
+    if not f_payload_reason.isascii():
+        f_payload_reason = str(b[s:i], "utf-8")
+    return {"event_id": f_event_id, "event_type": f_event_type, "ts_utc": f_ts_utc, "schema_version": f_schema_version, "manifest_fingerprint": f_manifest_fingerprint, "tenant": f_tenant, "parameter_hash": f_parameter_hash, "scenario_id": f_scenario_id, "run_id": f_run_id, "seed": f_seed, "emitted_at_utc": f_emitted_at_utc, "producer": f_producer, "parent_event_id": f_parent_event_id, "traceparent": f_traceparent, "payload": {"list": f_payload_list, "entry": f_payload_entry, "operation": f_payload_operation, "cause_event_id": f_payload_cause_event_id, "reason": f_payload_reason}}, i
+
+
+def write_list_changed_v1(f: Mapping[str, Any]) -> bytes:
+    if f["event_type"] != "list_changed" or f["schema_version"] != 1:
+        raise ValueError("not list_changed version 1")
+    f_event_id = f["event_id"]
+    if not f_event_id.isascii():
+        f_event_id = f_event_id.encode().decode("latin-1")
+    f_event_type = f["event_type"]
+    if not f_event_type.isascii():
+        f_event_type = f_event_type.encode().decode("latin-1")
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    if not -2147483648 <= f_schema_version <= 2147483647:
+        raise OverflowError
+    f_manifest_fingerprint = f["manifest_fingerprint"]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = f_manifest_fingerprint.encode().decode("latin-1")
+    f_tenant = f.get("tenant", 'default')
+    if not f_tenant.isascii():
+        f_tenant = f_tenant.encode().decode("latin-1")
+    f_parameter_hash = f["parameter_hash"]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = f_parameter_hash.encode().decode("latin-1")
+    f_scenario_id = f["scenario_id"]
+    if not f_scenario_id.isascii():
+        f_scenario_id = f_scenario_id.encode().decode("latin-1")
+    f_run_id = f["run_id"]
+    if not f_run_id.isascii():
+        f_run_id = f_run_id.encode().decode("latin-1")
+    f_seed = f.get("seed")
+    f_emitted_at_utc = f.get("emitted_at_utc")
+    if f_emitted_at_utc is None:
+        f_emitted_at_utc_out = "\x00"
+    else:
+        f_emitted_at_utc_out = "\x02" + moment(f_emitted_at_utc)
+    f_producer = f["producer"]
+    if not f_producer.isascii():
+        f_producer = f_producer.encode().decode("latin-1")
+    f_parent_event_id = f.get("parent_event_id")
+    if f_parent_event_id is None:
+        f_parent_event_id_out = "\x00"
+    else:
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = f_parent_event_id.encode().decode("latin-1")
+        f_parent_event_id_out = "\x02" + NUMBER[len(f_parent_event_id)] + f_parent_event_id
+    f_traceparent = f.get("traceparent")
+    if f_traceparent is None:
+        f_traceparent_out = "\x00"
+    else:
+        if not f_traceparent.isascii():
+            f_traceparent = f_traceparent.encode().decode("latin-1")
+        f_traceparent_out = "\x02" + NUMBER[len(f_traceparent)] + f_traceparent
+    f_payload = f["payload"]
+    f_payload_list = f_payload["list"]
+    if not f_payload_list.isascii():
+        f_payload_list = f_payload_list.encode().decode("latin-1")
+    f_payload_entry = f_payload["entry"]
+    if not f_payload_entry.isascii():
+        f_payload_entry = f_payload_entry.encode().decode("latin-1")
+    f_payload_operation = f_payload["operation"]
+    if not f_payload_operation.isascii():
+        f_payload_operation = f_payload_operation.encode().decode("latin-1")
+    f_payload_cause_event_id = f_payload.get("cause_event_id")
+    if f_payload_cause_event_id is None:
+        f_payload_cause_event_id_out = "\x00"
+    else:
+        if not f_payload_cause_event_id.isascii():
+            f_payload_cause_event_id = f_payload_cause_event_id.encode().decode("latin-1")
+        f_payload_cause_event_id_out = "\x02" + NUMBER[len(f_payload_cause_event_id)] + f_payload_cause_event_id
+    f_payload_reason = f_payload["reason"]
+    if not f_payload_reason.isascii():
+        f_payload_reason = f_payload_reason.encode().decode("latin-1")
+    return "".join(
+        (
+            "\x00\x00\x00\x00\x16",
+            NUMBER[len(f_event_id)],
+            f_event_id,
+            NUMBER[len(f_event_type)],
+            f_event_type,
+            moment(f_ts_utc),
+            NUMBER[f_schema_version],
+            NUMBER[len(f_manifest_fingerprint)],
+            f_manifest_fingerprint,
+            NUMBER[len(f_tenant)],
+            f_tenant,
+            NUMBER[len(f_parameter_hash)],
+            f_parameter_hash,
+            NUMBER[len(f_scenario_id)],
+            f_scenario_id,
+            NUMBER[len(f_run_id)],
+            f_run_id,
+            "\x00" if f_seed is None else "\x02" + NUMBER[f_seed],
+            f_emitted_at_utc_out,
+            NUMBER[len(f_producer)],
+            f_producer,
+            f_parent_event_id_out,
+            f_traceparent_out,
+            NUMBER[len(f_payload_list)],
+            f_payload_list,
+            NUMBER[len(f_payload_entry)],
+            f_payload_entry,
+            NUMBER[len(f_payload_operation)],
+            f_payload_operation,
+            f_payload_cause_event_id_out,
+            NUMBER[len(f_payload_reason)],
+            f_payload_reason,
+        )
+    ).encode("latin-1")
+
+
 def read_payment_v1(b: bytes) -> tuple[dict[str, Any], int]:
     t = b.decode("latin-1")
     i = 5
@@ -2637,6 +7302,556 @@ def write_payment_v1(f: Mapping[str, Any]) -> bytes:
             f_payload_device_id_out,
             f_payload_country_out,
             f_payload_ip_address_out,
+        )
+    ).encode("latin-1")
+
+
+def read_posture_v1(b: bytes) -> tuple[dict[str, Any], int]:
+    t = b.decode("latin-1")
+    i = 5
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_id = t[s:i]
+    if not f_event_id.isascii():
+        f_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_type = t[s:i]
+    if not f_event_type.isascii():
+        f_event_type = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_ts_utc = (n >> 1) ^ -(n & 1)
+    else:
+        f_ts_utc, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_schema_version = SIGNED[n]
+    else:
+        f_schema_version, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_manifest_fingerprint = t[s:i]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_tenant = t[s:i]
+    if not f_tenant.isascii():
+        f_tenant = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_parameter_hash = t[s:i]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_scenario_id = t[s:i]
+    if not f_scenario_id.isascii():
+        f_scenario_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_run_id = t[s:i]
+    if not f_run_id.isascii():
+        f_run_id = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_seed = SIGNED[n]
+        else:
+            f_seed, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_seed = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = _from_bytes(b[i : i + 8], "little")
+        if n & 0x8080808080808080 == 0x0080808080808080:
+            i += 8
+            n &= 0x7F7F7F7F7F7F7F7F
+            n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+            n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+            n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+            f_emitted_at_utc = (n >> 1) ^ -(n & 1)
+        else:
+            f_emitted_at_utc, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_emitted_at_utc = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_producer = t[s:i]
+    if not f_producer.isascii():
+        f_producer = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_parent_event_id = t[s:i]
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_parent_event_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_traceparent = t[s:i]
+        if not f_traceparent.isascii():
+            f_traceparent = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_traceparent = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_scope = t[s:i]
+    if not f_payload_scope.isascii():
+        f_payload_scope = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_posture = t[s:i]
+    if not f_payload_posture.isascii():
+        f_payload_posture = str(b[s:i], "utf-8")
+    f_payload_capabilities: Any = []
+    f_payload_capabilities_count, i = count_at(b, i)
+    while f_payload_capabilities_count:
+        for _ in range(f_payload_capabilities_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_capabilities_item = t[s:i]
+            if not f_payload_capabilities_item.isascii():
+                f_payload_capabilities_item = str(b[s:i], "utf-8")
+            f_payload_capabilities.append(f_payload_capabilities_item)
+        f_payload_capabilities_count, i = count_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_sequence = SIGNED[n]
+    else:
+        f_payload_sequence, i = long_at(b, i)
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_payload_since = (n >> 1) ^ -(n & 1)
+    else:
+        f_payload_since, i = long_at(b, i)
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_payload_valid_until = (n >> 1) ^ -(n & 1)
+    else:
+        f_payload_valid_until, i = long_at(b, i)
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_previous = t[s:i]
+        if not f_payload_previous.isascii():
+            f_payload_previous = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_previous = None
+    f_payload_causes: Any = []
+    f_payload_causes_count, i = count_at(b, i)
+    while f_payload_causes_count:
+        for _ in range(f_payload_causes_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_causes_item = t[s:i]
+            if not f_payload_causes_item.isascii():
+                f_payload_causes_item = str(b[s:i], "utf-8")
+            f_payload_causes.append(f_payload_causes_item)
+        f_payload_causes_count, i = count_at(b, i)
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_payload_forced_by = t[s:i]
+        if not f_payload_forced_by.isascii():
+            f_payload_forced_by = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_payload_forced_by = None
+    f_payload_signals: Any = []
+    f_payload_signals_count, i = count_at(b, i)
+    while f_payload_signals_count:
+        for _ in range(f_payload_signals_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_signals_item_service = t[s:i]
+            if not f_payload_signals_item_service.isascii():
+                f_payload_signals_item_service = str(b[s:i], "utf-8")
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_signals_item_name = t[s:i]
+            if not f_payload_signals_item_name.isascii():
+                f_payload_signals_item_name = str(b[s:i], "utf-8")
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_signals_item_state = t[s:i]
+            if not f_payload_signals_item_state.isascii():
+                f_payload_signals_item_state = str(b[s:i], "utf-8")
+            n = b[i]
+            i += 1
+            if n == 2:
+                n = b[i]
+                if n < 128:
+                    i += 1
+                    f_payload_signals_item_value = SIGNED[n]
+                else:
+                    f_payload_signals_item_value, i = long_at(b, i)
+            elif n:
+                raise MalformedError
+            else:
+                f_payload_signals_item_value = None
+            n = b[i]
+            i += 1
+            if n == 2:
+                n = b[i]
+                if n < 128:
+                    i += 1
+                    f_payload_signals_item_limit = SIGNED[n]
+                else:
+                    f_payload_signals_item_limit, i = long_at(b, i)
+            elif n:
+                raise MalformedError
+            else:
+                f_payload_signals_item_limit = None
+            f_payload_signals.append({"service": f_payload_signals_item_service, "name": f_payload_signals_item_name, "state": f_payload_signals_item_state, "value": f_payload_signals_item_value, "limit": f_payload_signals_item_limit})
+        f_payload_signals_count, i = count_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_policy_revision = t[s:i]
+    if not f_payload_policy_revision.isascii():
+        f_payload_policy_revision = str(b[s:i], "utf-8")
+    return {"event_id": f_event_id, "event_type": f_event_type, "ts_utc": f_ts_utc, "schema_version": f_schema_version, "manifest_fingerprint": f_manifest_fingerprint, "tenant": f_tenant, "parameter_hash": f_parameter_hash, "scenario_id": f_scenario_id, "run_id": f_run_id, "seed": f_seed, "emitted_at_utc": f_emitted_at_utc, "producer": f_producer, "parent_event_id": f_parent_event_id, "traceparent": f_traceparent, "payload": {"scope": f_payload_scope, "posture": f_payload_posture, "capabilities": f_payload_capabilities, "sequence": f_payload_sequence, "since": f_payload_since, "valid_until": f_payload_valid_until, "previous": f_payload_previous, "causes": f_payload_causes, "forced_by": f_payload_forced_by, "signals": f_payload_signals, "policy_revision": f_payload_policy_revision}}, i
+
+
+def write_posture_v1(f: Mapping[str, Any]) -> bytes:
+    if f["event_type"] != "posture" or f["schema_version"] != 1:
+        raise ValueError("not posture version 1")
+    f_event_id = f["event_id"]
+    if not f_event_id.isascii():
+        f_event_id = f_event_id.encode().decode("latin-1")
+    f_event_type = f["event_type"]
+    if not f_event_type.isascii():
+        f_event_type = f_event_type.encode().decode("latin-1")
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    if not -2147483648 <= f_schema_version <= 2147483647:
+        raise OverflowError
+    f_manifest_fingerprint = f["manifest_fingerprint"]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = f_manifest_fingerprint.encode().decode("latin-1")
+    f_tenant = f.get("tenant", 'default')
+    if not f_tenant.isascii():
+        f_tenant = f_tenant.encode().decode("latin-1")
+    f_parameter_hash = f["parameter_hash"]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = f_parameter_hash.encode().decode("latin-1")
+    f_scenario_id = f["scenario_id"]
+    if not f_scenario_id.isascii():
+        f_scenario_id = f_scenario_id.encode().decode("latin-1")
+    f_run_id = f["run_id"]
+    if not f_run_id.isascii():
+        f_run_id = f_run_id.encode().decode("latin-1")
+    f_seed = f.get("seed")
+    f_emitted_at_utc = f.get("emitted_at_utc")
+    if f_emitted_at_utc is None:
+        f_emitted_at_utc_out = "\x00"
+    else:
+        f_emitted_at_utc_out = "\x02" + moment(f_emitted_at_utc)
+    f_producer = f["producer"]
+    if not f_producer.isascii():
+        f_producer = f_producer.encode().decode("latin-1")
+    f_parent_event_id = f.get("parent_event_id")
+    if f_parent_event_id is None:
+        f_parent_event_id_out = "\x00"
+    else:
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = f_parent_event_id.encode().decode("latin-1")
+        f_parent_event_id_out = "\x02" + NUMBER[len(f_parent_event_id)] + f_parent_event_id
+    f_traceparent = f.get("traceparent")
+    if f_traceparent is None:
+        f_traceparent_out = "\x00"
+    else:
+        if not f_traceparent.isascii():
+            f_traceparent = f_traceparent.encode().decode("latin-1")
+        f_traceparent_out = "\x02" + NUMBER[len(f_traceparent)] + f_traceparent
+    f_payload = f["payload"]
+    f_payload_scope = f_payload["scope"]
+    if not f_payload_scope.isascii():
+        f_payload_scope = f_payload_scope.encode().decode("latin-1")
+    f_payload_posture = f_payload["posture"]
+    if not f_payload_posture.isascii():
+        f_payload_posture = f_payload_posture.encode().decode("latin-1")
+    f_payload_capabilities = f_payload.get("capabilities", [])
+    f_payload_capabilities_out = "\x00"
+    if f_payload_capabilities:
+        f_payload_capabilities_parts = [NUMBER[len(f_payload_capabilities)]]
+        for f_payload_capabilities_item in f_payload_capabilities:
+            if not f_payload_capabilities_item.isascii():
+                f_payload_capabilities_item = f_payload_capabilities_item.encode().decode("latin-1")
+            f_payload_capabilities_parts += (NUMBER[len(f_payload_capabilities_item)], f_payload_capabilities_item,)
+        f_payload_capabilities_parts.append("\x00")
+        f_payload_capabilities_out = "".join(f_payload_capabilities_parts)
+    f_payload_sequence = f_payload["sequence"]
+    f_payload_since = f_payload["since"]
+    f_payload_valid_until = f_payload["valid_until"]
+    f_payload_previous = f_payload.get("previous")
+    if f_payload_previous is None:
+        f_payload_previous_out = "\x00"
+    else:
+        if not f_payload_previous.isascii():
+            f_payload_previous = f_payload_previous.encode().decode("latin-1")
+        f_payload_previous_out = "\x02" + NUMBER[len(f_payload_previous)] + f_payload_previous
+    f_payload_causes = f_payload.get("causes", [])
+    f_payload_causes_out = "\x00"
+    if f_payload_causes:
+        f_payload_causes_parts = [NUMBER[len(f_payload_causes)]]
+        for f_payload_causes_item in f_payload_causes:
+            if not f_payload_causes_item.isascii():
+                f_payload_causes_item = f_payload_causes_item.encode().decode("latin-1")
+            f_payload_causes_parts += (NUMBER[len(f_payload_causes_item)], f_payload_causes_item,)
+        f_payload_causes_parts.append("\x00")
+        f_payload_causes_out = "".join(f_payload_causes_parts)
+    f_payload_forced_by = f_payload.get("forced_by")
+    if f_payload_forced_by is None:
+        f_payload_forced_by_out = "\x00"
+    else:
+        if not f_payload_forced_by.isascii():
+            f_payload_forced_by = f_payload_forced_by.encode().decode("latin-1")
+        f_payload_forced_by_out = "\x02" + NUMBER[len(f_payload_forced_by)] + f_payload_forced_by
+    f_payload_signals = f_payload.get("signals", [])
+    f_payload_signals_out = "\x00"
+    if f_payload_signals:
+        f_payload_signals_parts = [NUMBER[len(f_payload_signals)]]
+        for f_payload_signals_item in f_payload_signals:
+            f_payload_signals_item_service = f_payload_signals_item["service"]
+            if not f_payload_signals_item_service.isascii():
+                f_payload_signals_item_service = f_payload_signals_item_service.encode().decode("latin-1")
+            f_payload_signals_item_name = f_payload_signals_item["name"]
+            if not f_payload_signals_item_name.isascii():
+                f_payload_signals_item_name = f_payload_signals_item_name.encode().decode("latin-1")
+            f_payload_signals_item_state = f_payload_signals_item["state"]
+            if not f_payload_signals_item_state.isascii():
+                f_payload_signals_item_state = f_payload_signals_item_state.encode().decode("latin-1")
+            f_payload_signals_item_value = f_payload_signals_item.get("value")
+            f_payload_signals_item_limit = f_payload_signals_item.get("limit")
+            f_payload_signals_parts += (NUMBER[len(f_payload_signals_item_service)], f_payload_signals_item_service, NUMBER[len(f_payload_signals_item_name)], f_payload_signals_item_name, NUMBER[len(f_payload_signals_item_state)], f_payload_signals_item_state, "\x00" if f_payload_signals_item_value is None else "\x02" + NUMBER[f_payload_signals_item_value], "\x00" if f_payload_signals_item_limit is None else "\x02" + NUMBER[f_payload_signals_item_limit],)
+        f_payload_signals_parts.append("\x00")
+        f_payload_signals_out = "".join(f_payload_signals_parts)
+    f_payload_policy_revision = f_payload["policy_revision"]
+    if not f_payload_policy_revision.isascii():
+        f_payload_policy_revision = f_payload_policy_revision.encode().decode("latin-1")
+    return "".join(
+        (
+            "\x00\x00\x00\x00\x17",
+            NUMBER[len(f_event_id)],
+            f_event_id,
+            NUMBER[len(f_event_type)],
+            f_event_type,
+            moment(f_ts_utc),
+            NUMBER[f_schema_version],
+            NUMBER[len(f_manifest_fingerprint)],
+            f_manifest_fingerprint,
+            NUMBER[len(f_tenant)],
+            f_tenant,
+            NUMBER[len(f_parameter_hash)],
+            f_parameter_hash,
+            NUMBER[len(f_scenario_id)],
+            f_scenario_id,
+            NUMBER[len(f_run_id)],
+            f_run_id,
+            "\x00" if f_seed is None else "\x02" + NUMBER[f_seed],
+            f_emitted_at_utc_out,
+            NUMBER[len(f_producer)],
+            f_producer,
+            f_parent_event_id_out,
+            f_traceparent_out,
+            NUMBER[len(f_payload_scope)],
+            f_payload_scope,
+            NUMBER[len(f_payload_posture)],
+            f_payload_posture,
+            f_payload_capabilities_out,
+            NUMBER[f_payload_sequence],
+            moment(f_payload_since),
+            moment(f_payload_valid_until),
+            f_payload_previous_out,
+            f_payload_causes_out,
+            f_payload_forced_by_out,
+            f_payload_signals_out,
+            NUMBER[len(f_payload_policy_revision)],
+            f_payload_policy_revision,
         )
     ).encode("latin-1")
 
@@ -5141,6 +10356,376 @@ def write_run_ready_v1(f: Mapping[str, Any]) -> bytes:
     ).encode("latin-1")
 
 
+def read_service_signal_v1(b: bytes) -> tuple[dict[str, Any], int]:
+    t = b.decode("latin-1")
+    i = 5
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_id = t[s:i]
+    if not f_event_id.isascii():
+        f_event_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_event_type = t[s:i]
+    if not f_event_type.isascii():
+        f_event_type = str(b[s:i], "utf-8")
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_ts_utc = (n >> 1) ^ -(n & 1)
+    else:
+        f_ts_utc, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_schema_version = SIGNED[n]
+    else:
+        f_schema_version, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_manifest_fingerprint = t[s:i]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_tenant = t[s:i]
+    if not f_tenant.isascii():
+        f_tenant = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_parameter_hash = t[s:i]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_scenario_id = t[s:i]
+    if not f_scenario_id.isascii():
+        f_scenario_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_run_id = t[s:i]
+    if not f_run_id.isascii():
+        f_run_id = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_seed = SIGNED[n]
+        else:
+            f_seed, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_seed = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = _from_bytes(b[i : i + 8], "little")
+        if n & 0x8080808080808080 == 0x0080808080808080:
+            i += 8
+            n &= 0x7F7F7F7F7F7F7F7F
+            n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+            n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+            n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+            f_emitted_at_utc = (n >> 1) ^ -(n & 1)
+        else:
+            f_emitted_at_utc, i = long_at(b, i)
+    elif n:
+        raise MalformedError
+    else:
+        f_emitted_at_utc = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_producer = t[s:i]
+    if not f_producer.isascii():
+        f_producer = str(b[s:i], "utf-8")
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_parent_event_id = t[s:i]
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_parent_event_id = None
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_traceparent = t[s:i]
+        if not f_traceparent.isascii():
+            f_traceparent = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_traceparent = None
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_service = t[s:i]
+    if not f_payload_service.isascii():
+        f_payload_service = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_payload_shard = SIGNED[n]
+    else:
+        f_payload_shard, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_payload_status = t[s:i]
+    if not f_payload_status.isascii():
+        f_payload_status = str(b[s:i], "utf-8")
+    f_payload_values: Any = {}
+    f_payload_values_count, i = count_at(b, i)
+    while f_payload_values_count:
+        for _ in range(f_payload_values_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_payload_values_key = t[s:i]
+            if not f_payload_values_key.isascii():
+                f_payload_values_key = str(b[s:i], "utf-8")
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_payload_values_item = SIGNED[n]
+            else:
+                f_payload_values_item, i = long_at(b, i)
+            f_payload_values[f_payload_values_key] = f_payload_values_item
+        f_payload_values_count, i = count_at(b, i)
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_payload_window_start = (n >> 1) ^ -(n & 1)
+    else:
+        f_payload_window_start, i = long_at(b, i)
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_payload_window_end = (n >> 1) ^ -(n & 1)
+    else:
+        f_payload_window_end, i = long_at(b, i)
+    return {"event_id": f_event_id, "event_type": f_event_type, "ts_utc": f_ts_utc, "schema_version": f_schema_version, "manifest_fingerprint": f_manifest_fingerprint, "tenant": f_tenant, "parameter_hash": f_parameter_hash, "scenario_id": f_scenario_id, "run_id": f_run_id, "seed": f_seed, "emitted_at_utc": f_emitted_at_utc, "producer": f_producer, "parent_event_id": f_parent_event_id, "traceparent": f_traceparent, "payload": {"service": f_payload_service, "shard": f_payload_shard, "status": f_payload_status, "values": f_payload_values, "window_start": f_payload_window_start, "window_end": f_payload_window_end}}, i
+
+
+def write_service_signal_v1(f: Mapping[str, Any]) -> bytes:
+    if f["event_type"] != "service_signal" or f["schema_version"] != 1:
+        raise ValueError("not service_signal version 1")
+    f_event_id = f["event_id"]
+    if not f_event_id.isascii():
+        f_event_id = f_event_id.encode().decode("latin-1")
+    f_event_type = f["event_type"]
+    if not f_event_type.isascii():
+        f_event_type = f_event_type.encode().decode("latin-1")
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    if not -2147483648 <= f_schema_version <= 2147483647:
+        raise OverflowError
+    f_manifest_fingerprint = f["manifest_fingerprint"]
+    if not f_manifest_fingerprint.isascii():
+        f_manifest_fingerprint = f_manifest_fingerprint.encode().decode("latin-1")
+    f_tenant = f.get("tenant", 'default')
+    if not f_tenant.isascii():
+        f_tenant = f_tenant.encode().decode("latin-1")
+    f_parameter_hash = f["parameter_hash"]
+    if not f_parameter_hash.isascii():
+        f_parameter_hash = f_parameter_hash.encode().decode("latin-1")
+    f_scenario_id = f["scenario_id"]
+    if not f_scenario_id.isascii():
+        f_scenario_id = f_scenario_id.encode().decode("latin-1")
+    f_run_id = f["run_id"]
+    if not f_run_id.isascii():
+        f_run_id = f_run_id.encode().decode("latin-1")
+    f_seed = f.get("seed")
+    f_emitted_at_utc = f.get("emitted_at_utc")
+    if f_emitted_at_utc is None:
+        f_emitted_at_utc_out = "\x00"
+    else:
+        f_emitted_at_utc_out = "\x02" + moment(f_emitted_at_utc)
+    f_producer = f["producer"]
+    if not f_producer.isascii():
+        f_producer = f_producer.encode().decode("latin-1")
+    f_parent_event_id = f.get("parent_event_id")
+    if f_parent_event_id is None:
+        f_parent_event_id_out = "\x00"
+    else:
+        if not f_parent_event_id.isascii():
+            f_parent_event_id = f_parent_event_id.encode().decode("latin-1")
+        f_parent_event_id_out = "\x02" + NUMBER[len(f_parent_event_id)] + f_parent_event_id
+    f_traceparent = f.get("traceparent")
+    if f_traceparent is None:
+        f_traceparent_out = "\x00"
+    else:
+        if not f_traceparent.isascii():
+            f_traceparent = f_traceparent.encode().decode("latin-1")
+        f_traceparent_out = "\x02" + NUMBER[len(f_traceparent)] + f_traceparent
+    f_payload = f["payload"]
+    f_payload_service = f_payload["service"]
+    if not f_payload_service.isascii():
+        f_payload_service = f_payload_service.encode().decode("latin-1")
+    f_payload_shard = f_payload["shard"]
+    if not -2147483648 <= f_payload_shard <= 2147483647:
+        raise OverflowError
+    f_payload_status = f_payload["status"]
+    if not f_payload_status.isascii():
+        f_payload_status = f_payload_status.encode().decode("latin-1")
+    f_payload_values = f_payload.get("values", {})
+    f_payload_values_out = "\x00"
+    if f_payload_values:
+        f_payload_values_parts = [NUMBER[len(f_payload_values)]]
+        for f_payload_values_key, f_payload_values_item in sorted(f_payload_values.items()):
+            if not f_payload_values_key.isascii():
+                f_payload_values_key = f_payload_values_key.encode().decode("latin-1")
+            f_payload_values_parts += (NUMBER[len(f_payload_values_key)], f_payload_values_key, NUMBER[f_payload_values_item],)
+        f_payload_values_parts.append("\x00")
+        f_payload_values_out = "".join(f_payload_values_parts)
+    f_payload_window_start = f_payload["window_start"]
+    f_payload_window_end = f_payload["window_end"]
+    return "".join(
+        (
+            "\x00\x00\x00\x00\x18",
+            NUMBER[len(f_event_id)],
+            f_event_id,
+            NUMBER[len(f_event_type)],
+            f_event_type,
+            moment(f_ts_utc),
+            NUMBER[f_schema_version],
+            NUMBER[len(f_manifest_fingerprint)],
+            f_manifest_fingerprint,
+            NUMBER[len(f_tenant)],
+            f_tenant,
+            NUMBER[len(f_parameter_hash)],
+            f_parameter_hash,
+            NUMBER[len(f_scenario_id)],
+            f_scenario_id,
+            NUMBER[len(f_run_id)],
+            f_run_id,
+            "\x00" if f_seed is None else "\x02" + NUMBER[f_seed],
+            f_emitted_at_utc_out,
+            NUMBER[len(f_producer)],
+            f_producer,
+            f_parent_event_id_out,
+            f_traceparent_out,
+            NUMBER[len(f_payload_service)],
+            f_payload_service,
+            NUMBER[f_payload_shard],
+            NUMBER[len(f_payload_status)],
+            f_payload_status,
+            f_payload_values_out,
+            moment(f_payload_window_start),
+            moment(f_payload_window_end),
+        )
+    ).encode("latin-1")
+
+
 def read_uncompared_replay_v1(b: bytes) -> tuple[dict[str, Any], int]:
     t = b.decode("latin-1")
     i = 5
@@ -5910,31 +11495,55 @@ def write_uncompared_replay_v1(f: Mapping[str, Any]) -> bytes:
 
 
 READERS: dict[tuple[str, int], Callable[[bytes], tuple[dict[str, Any], int]]] = {
+    ("action_intent", 1): read_action_intent_v1,
+    ("action_outcome", 1): read_action_outcome_v1,
+    ("audit_checkpoint", 1): read_audit_checkpoint_v1,
     ("basis_record", 1): read_basis_record_v1,
+    ("bundle_activated", 1): read_bundle_activated_v1,
+    ("decision", 1): read_decision_v1,
+    ("decision_segment", 1): read_decision_segment_v1,
+    ("feature_snapshot", 1): read_feature_snapshot_v1,
     ("flow_report", 1): read_flow_report_v1,
     ("flow_tally", 1): read_flow_tally_v1,
     ("gate_policy", 1): read_gate_policy_v1,
     ("governance_action", 1): read_governance_action_v1,
+    ("graph_context", 1): read_graph_context_v1,
+    ("label", 1): read_label_v1,
+    ("list_changed", 1): read_list_changed_v1,
     ("payment", 1): read_payment_v1,
+    ("posture", 1): read_posture_v1,
     ("quarantine_record", 1): read_quarantine_record_v1,
     ("receipt", 1): read_receipt_v1,
     ("run_closed", 1): read_run_closed_v1,
     ("run_evidence", 1): read_run_evidence_v1,
     ("run_ready", 1): read_run_ready_v1,
+    ("service_signal", 1): read_service_signal_v1,
     ("uncompared_replay", 1): read_uncompared_replay_v1,
 }
 
 WRITERS: dict[tuple[str, int], Callable[[Mapping[str, Any]], bytes]] = {
+    ("action_intent", 1): write_action_intent_v1,
+    ("action_outcome", 1): write_action_outcome_v1,
+    ("audit_checkpoint", 1): write_audit_checkpoint_v1,
     ("basis_record", 1): write_basis_record_v1,
+    ("bundle_activated", 1): write_bundle_activated_v1,
+    ("decision", 1): write_decision_v1,
+    ("decision_segment", 1): write_decision_segment_v1,
+    ("feature_snapshot", 1): write_feature_snapshot_v1,
     ("flow_report", 1): write_flow_report_v1,
     ("flow_tally", 1): write_flow_tally_v1,
     ("gate_policy", 1): write_gate_policy_v1,
     ("governance_action", 1): write_governance_action_v1,
+    ("graph_context", 1): write_graph_context_v1,
+    ("label", 1): write_label_v1,
+    ("list_changed", 1): write_list_changed_v1,
     ("payment", 1): write_payment_v1,
+    ("posture", 1): write_posture_v1,
     ("quarantine_record", 1): write_quarantine_record_v1,
     ("receipt", 1): write_receipt_v1,
     ("run_closed", 1): write_run_closed_v1,
     ("run_evidence", 1): write_run_evidence_v1,
     ("run_ready", 1): write_run_ready_v1,
+    ("service_signal", 1): write_service_signal_v1,
     ("uncompared_replay", 1): write_uncompared_replay_v1,
 }

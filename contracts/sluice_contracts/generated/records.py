@@ -10,6 +10,357 @@ from sluice_contracts.record_base import EventRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActionIntentPayloadV1:
+    """Payload of action_intent."""
+
+    idempotency_key: str
+    decision_id: str
+    subject_event_id: str
+    customer_id: str
+    domain: str
+    effector: str
+    action: str
+    payment_id: str
+    amount_minor: int
+    currency: str
+    reason_code: str | None = None
+    list: str | None = None
+    entry: str | None = None
+    outcome: str
+    not_after: int | None = None
+    policy_revision: str
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "idempotency_key": self.idempotency_key,
+            "decision_id": self.decision_id,
+            "subject_event_id": self.subject_event_id,
+            "customer_id": self.customer_id,
+            "domain": self.domain,
+            "effector": self.effector,
+            "action": self.action,
+            "payment_id": self.payment_id,
+            "amount_minor": self.amount_minor,
+            "currency": self.currency,
+            "reason_code": self.reason_code,
+            "list": self.list,
+            "entry": self.entry,
+            "outcome": self.outcome,
+            "not_after": self.not_after,
+            "policy_revision": self.policy_revision,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> ActionIntentPayloadV1:
+        """The record of a decoded dict."""
+        return cls(
+            idempotency_key=fields["idempotency_key"],
+            decision_id=fields["decision_id"],
+            subject_event_id=fields["subject_event_id"],
+            customer_id=fields["customer_id"],
+            domain=fields["domain"],
+            effector=fields["effector"],
+            action=fields["action"],
+            payment_id=fields["payment_id"],
+            amount_minor=fields["amount_minor"],
+            currency=fields["currency"],
+            reason_code=fields.get("reason_code"),
+            list=fields.get("list"),
+            entry=fields.get("entry"),
+            outcome=fields["outcome"],
+            not_after=fields.get("not_after"),
+            policy_revision=fields["policy_revision"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionIntentV1(EventRecord):
+    """Something that is to be done because of a decision."""
+
+    event_type: ClassVar[str] = "action_intent"
+    schema_version: ClassVar[int] = 1
+
+    event_id: str
+    ts_utc: int
+    manifest_fingerprint: str
+    tenant: str = 'default'
+    parameter_hash: str
+    scenario_id: str
+    run_id: str
+    seed: int | None = None
+    emitted_at_utc: int | None = None
+    producer: str
+    parent_event_id: str | None = None
+    traceparent: str | None = None
+    payload: ActionIntentPayloadV1
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "ts_utc": self.ts_utc,
+            "schema_version": self.schema_version,
+            "manifest_fingerprint": self.manifest_fingerprint,
+            "tenant": self.tenant,
+            "parameter_hash": self.parameter_hash,
+            "scenario_id": self.scenario_id,
+            "run_id": self.run_id,
+            "seed": self.seed,
+            "emitted_at_utc": self.emitted_at_utc,
+            "producer": self.producer,
+            "parent_event_id": self.parent_event_id,
+            "traceparent": self.traceparent,
+            "payload": self.payload.to_fields(),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> ActionIntentV1:
+        """The record of a decoded dict."""
+        return cls(
+            event_id=fields["event_id"],
+            ts_utc=fields["ts_utc"],
+            manifest_fingerprint=fields["manifest_fingerprint"],
+            tenant=fields.get("tenant", 'default'),
+            parameter_hash=fields["parameter_hash"],
+            scenario_id=fields["scenario_id"],
+            run_id=fields["run_id"],
+            seed=fields.get("seed"),
+            emitted_at_utc=fields.get("emitted_at_utc"),
+            producer=fields["producer"],
+            parent_event_id=fields.get("parent_event_id"),
+            traceparent=fields.get("traceparent"),
+            payload=ActionIntentPayloadV1.from_fields(fields["payload"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionOutcomePayloadV1:
+    """Payload of action_outcome."""
+
+    intent_event_id: str
+    idempotency_key: str
+    decision_id: str
+    subject_event_id: str
+    customer_id: str
+    domain: str
+    effector: str
+    action: str
+    outcome: str
+    attempts: int
+    reason_codes: tuple[str, ...] = ()
+    detail: str | None = None
+    response_code: int | None = None
+    started_at: int
+    finished_at: int
+    supersedes: str | None = None
+    policy_revision: str
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "intent_event_id": self.intent_event_id,
+            "idempotency_key": self.idempotency_key,
+            "decision_id": self.decision_id,
+            "subject_event_id": self.subject_event_id,
+            "customer_id": self.customer_id,
+            "domain": self.domain,
+            "effector": self.effector,
+            "action": self.action,
+            "outcome": self.outcome,
+            "attempts": self.attempts,
+            "reason_codes": list(self.reason_codes),
+            "detail": self.detail,
+            "response_code": self.response_code,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+            "supersedes": self.supersedes,
+            "policy_revision": self.policy_revision,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> ActionOutcomePayloadV1:
+        """The record of a decoded dict."""
+        return cls(
+            intent_event_id=fields["intent_event_id"],
+            idempotency_key=fields["idempotency_key"],
+            decision_id=fields["decision_id"],
+            subject_event_id=fields["subject_event_id"],
+            customer_id=fields["customer_id"],
+            domain=fields["domain"],
+            effector=fields["effector"],
+            action=fields["action"],
+            outcome=fields["outcome"],
+            attempts=fields["attempts"],
+            reason_codes=tuple(fields.get("reason_codes", [])),
+            detail=fields.get("detail"),
+            response_code=fields.get("response_code"),
+            started_at=fields["started_at"],
+            finished_at=fields["finished_at"],
+            supersedes=fields.get("supersedes"),
+            policy_revision=fields["policy_revision"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionOutcomeV1(EventRecord):
+    """What came of an intent."""
+
+    event_type: ClassVar[str] = "action_outcome"
+    schema_version: ClassVar[int] = 1
+
+    event_id: str
+    ts_utc: int
+    manifest_fingerprint: str
+    tenant: str = 'default'
+    parameter_hash: str
+    scenario_id: str
+    run_id: str
+    seed: int | None = None
+    emitted_at_utc: int | None = None
+    producer: str
+    parent_event_id: str | None = None
+    traceparent: str | None = None
+    payload: ActionOutcomePayloadV1
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "ts_utc": self.ts_utc,
+            "schema_version": self.schema_version,
+            "manifest_fingerprint": self.manifest_fingerprint,
+            "tenant": self.tenant,
+            "parameter_hash": self.parameter_hash,
+            "scenario_id": self.scenario_id,
+            "run_id": self.run_id,
+            "seed": self.seed,
+            "emitted_at_utc": self.emitted_at_utc,
+            "producer": self.producer,
+            "parent_event_id": self.parent_event_id,
+            "traceparent": self.traceparent,
+            "payload": self.payload.to_fields(),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> ActionOutcomeV1:
+        """The record of a decoded dict."""
+        return cls(
+            event_id=fields["event_id"],
+            ts_utc=fields["ts_utc"],
+            manifest_fingerprint=fields["manifest_fingerprint"],
+            tenant=fields.get("tenant", 'default'),
+            parameter_hash=fields["parameter_hash"],
+            scenario_id=fields["scenario_id"],
+            run_id=fields["run_id"],
+            seed=fields.get("seed"),
+            emitted_at_utc=fields.get("emitted_at_utc"),
+            producer=fields["producer"],
+            parent_event_id=fields.get("parent_event_id"),
+            traceparent=fields.get("traceparent"),
+            payload=ActionOutcomePayloadV1.from_fields(fields["payload"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditCheckpointPayloadV1:
+    """Payload of audit_checkpoint."""
+
+    origin: str
+    tree_size: int
+    root: str
+    signed_at: int
+    key_id: str
+    signature: str
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "origin": self.origin,
+            "tree_size": self.tree_size,
+            "root": self.root,
+            "signed_at": self.signed_at,
+            "key_id": self.key_id,
+            "signature": self.signature,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> AuditCheckpointPayloadV1:
+        """The record of a decoded dict."""
+        return cls(
+            origin=fields["origin"],
+            tree_size=fields["tree_size"],
+            root=fields["root"],
+            signed_at=fields["signed_at"],
+            key_id=fields["key_id"],
+            signature=fields["signature"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditCheckpointV1(EventRecord):
+    """A signed head of the decision log's tree."""
+
+    event_type: ClassVar[str] = "audit_checkpoint"
+    schema_version: ClassVar[int] = 1
+
+    event_id: str
+    ts_utc: int
+    manifest_fingerprint: str
+    tenant: str = 'default'
+    parameter_hash: str
+    scenario_id: str
+    run_id: str
+    seed: int | None = None
+    emitted_at_utc: int | None = None
+    producer: str
+    parent_event_id: str | None = None
+    traceparent: str | None = None
+    payload: AuditCheckpointPayloadV1
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "ts_utc": self.ts_utc,
+            "schema_version": self.schema_version,
+            "manifest_fingerprint": self.manifest_fingerprint,
+            "tenant": self.tenant,
+            "parameter_hash": self.parameter_hash,
+            "scenario_id": self.scenario_id,
+            "run_id": self.run_id,
+            "seed": self.seed,
+            "emitted_at_utc": self.emitted_at_utc,
+            "producer": self.producer,
+            "parent_event_id": self.parent_event_id,
+            "traceparent": self.traceparent,
+            "payload": self.payload.to_fields(),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> AuditCheckpointV1:
+        """The record of a decoded dict."""
+        return cls(
+            event_id=fields["event_id"],
+            ts_utc=fields["ts_utc"],
+            manifest_fingerprint=fields["manifest_fingerprint"],
+            tenant=fields.get("tenant", 'default'),
+            parameter_hash=fields["parameter_hash"],
+            scenario_id=fields["scenario_id"],
+            run_id=fields["run_id"],
+            seed=fields.get("seed"),
+            emitted_at_utc=fields.get("emitted_at_utc"),
+            producer=fields["producer"],
+            parent_event_id=fields.get("parent_event_id"),
+            traceparent=fields.get("traceparent"),
+            payload=AuditCheckpointPayloadV1.from_fields(fields["payload"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InputRangeV1:
     """Offsets that a batch consumed."""
 
@@ -211,6 +562,549 @@ class BasisRecordV1(EventRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """Fingerprint of a config, policy or model bundle; created_at is outside the hash."""
+
+    algo: str
+    hash: str
+    created_at: int | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "algo": self.algo,
+            "hash": self.hash,
+            "created_at": self.created_at,
+            "inputs": dict(self.inputs),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Fingerprint:
+        """The record of a decoded dict."""
+        return cls(
+            algo=fields["algo"],
+            hash=fields["hash"],
+            created_at=fields.get("created_at"),
+            inputs=dict(fields.get("inputs", {})),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who acts."""
+
+    type: str
+    id: str
+    roles: tuple[str, ...] = ()
+    on_behalf_of: str | None = None
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "type": self.type,
+            "id": self.id,
+            "roles": list(self.roles),
+            "on_behalf_of": self.on_behalf_of,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Actor:
+        """The record of a decoded dict."""
+        return cls(
+            type=fields["type"],
+            id=fields["id"],
+            roles=tuple(fields.get("roles", [])),
+            on_behalf_of=fields.get("on_behalf_of"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleActivatedPayloadV1:
+    """Payload of bundle_activated."""
+
+    scope: str
+    bundle_id: str
+    bundle_revision: str
+    fingerprint: Fingerprint
+    manifest: Locator
+    actor: Actor
+    reason: str
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "scope": self.scope,
+            "bundle_id": self.bundle_id,
+            "bundle_revision": self.bundle_revision,
+            "fingerprint": self.fingerprint.to_fields(),
+            "manifest": self.manifest.to_fields(),
+            "actor": self.actor.to_fields(),
+            "reason": self.reason,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> BundleActivatedPayloadV1:
+        """The record of a decoded dict."""
+        return cls(
+            scope=fields["scope"],
+            bundle_id=fields["bundle_id"],
+            bundle_revision=fields["bundle_revision"],
+            fingerprint=Fingerprint.from_fields(fields["fingerprint"]),
+            manifest=Locator.from_fields(fields["manifest"]),
+            actor=Actor.from_fields(fields["actor"]),
+            reason=fields["reason"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleActivatedV1(EventRecord):
+    """From here on decisions are made by this bundle."""
+
+    event_type: ClassVar[str] = "bundle_activated"
+    schema_version: ClassVar[int] = 1
+
+    event_id: str
+    ts_utc: int
+    manifest_fingerprint: str
+    tenant: str = 'default'
+    parameter_hash: str
+    scenario_id: str
+    run_id: str
+    seed: int | None = None
+    emitted_at_utc: int | None = None
+    producer: str
+    parent_event_id: str | None = None
+    traceparent: str | None = None
+    payload: BundleActivatedPayloadV1
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "ts_utc": self.ts_utc,
+            "schema_version": self.schema_version,
+            "manifest_fingerprint": self.manifest_fingerprint,
+            "tenant": self.tenant,
+            "parameter_hash": self.parameter_hash,
+            "scenario_id": self.scenario_id,
+            "run_id": self.run_id,
+            "seed": self.seed,
+            "emitted_at_utc": self.emitted_at_utc,
+            "producer": self.producer,
+            "parent_event_id": self.parent_event_id,
+            "traceparent": self.traceparent,
+            "payload": self.payload.to_fields(),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> BundleActivatedV1:
+        """The record of a decoded dict."""
+        return cls(
+            event_id=fields["event_id"],
+            ts_utc=fields["ts_utc"],
+            manifest_fingerprint=fields["manifest_fingerprint"],
+            tenant=fields.get("tenant", 'default'),
+            parameter_hash=fields["parameter_hash"],
+            scenario_id=fields["scenario_id"],
+            run_id=fields["run_id"],
+            seed=fields.get("seed"),
+            emitted_at_utc=fields.get("emitted_at_utc"),
+            producer=fields["producer"],
+            parent_event_id=fields.get("parent_event_id"),
+            traceparent=fields.get("traceparent"),
+            payload=BundleActivatedPayloadV1.from_fields(fields["payload"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributionV1:
+    """How much a feature moved the score."""
+
+    feature: str
+    value: int
+    contribution_ppm: int
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "feature": self.feature,
+            "value": self.value,
+            "contribution_ppm": self.contribution_ppm,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> AttributionV1:
+        """The record of a decoded dict."""
+        return cls(
+            feature=fields["feature"],
+            value=fields["value"],
+            contribution_ppm=fields["contribution_ppm"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusCoordinateV1:
+    """Where a fact stands on the event bus."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.offset,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> BusCoordinateV1:
+        """The record of a decoded dict."""
+        return cls(
+            topic=fields["topic"],
+            partition=fields["partition"],
+            offset=fields["offset"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionPayloadV1:
+    """Payload of decision."""
+
+    subject_event_id: str
+    payment_id: str
+    customer_id: str
+    amount_minor: int
+    currency: str
+    outcome: str
+    mode: str
+    reason_codes: tuple[str, ...] = ()
+    score_ppm: int | None = None
+    attributions: tuple[AttributionV1, ...] = ()
+    bundle_id: str | None = None
+    bundle_revision: str | None = None
+    bundle_hash: str | None = None
+    policy_revision: str
+    feature_set_hash: str | None = None
+    snapshot_hash: str | None = None
+    graph_version: int | None = None
+    graph_basis: str | None = None
+    posture: str
+    posture_event_id: str | None = None
+    decided_at: int
+    deadline: int | None = None
+    payment: BusCoordinateV1
+    input_basis: str
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "subject_event_id": self.subject_event_id,
+            "payment_id": self.payment_id,
+            "customer_id": self.customer_id,
+            "amount_minor": self.amount_minor,
+            "currency": self.currency,
+            "outcome": self.outcome,
+            "mode": self.mode,
+            "reason_codes": list(self.reason_codes),
+            "score_ppm": self.score_ppm,
+            "attributions": [item.to_fields() for item in self.attributions],
+            "bundle_id": self.bundle_id,
+            "bundle_revision": self.bundle_revision,
+            "bundle_hash": self.bundle_hash,
+            "policy_revision": self.policy_revision,
+            "feature_set_hash": self.feature_set_hash,
+            "snapshot_hash": self.snapshot_hash,
+            "graph_version": self.graph_version,
+            "graph_basis": self.graph_basis,
+            "posture": self.posture,
+            "posture_event_id": self.posture_event_id,
+            "decided_at": self.decided_at,
+            "deadline": self.deadline,
+            "payment": self.payment.to_fields(),
+            "input_basis": self.input_basis,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> DecisionPayloadV1:
+        """The record of a decoded dict."""
+        return cls(
+            subject_event_id=fields["subject_event_id"],
+            payment_id=fields["payment_id"],
+            customer_id=fields["customer_id"],
+            amount_minor=fields["amount_minor"],
+            currency=fields["currency"],
+            outcome=fields["outcome"],
+            mode=fields["mode"],
+            reason_codes=tuple(fields.get("reason_codes", [])),
+            score_ppm=fields.get("score_ppm"),
+            attributions=tuple(AttributionV1.from_fields(item) for item in fields.get("attributions", [])),
+            bundle_id=fields.get("bundle_id"),
+            bundle_revision=fields.get("bundle_revision"),
+            bundle_hash=fields.get("bundle_hash"),
+            policy_revision=fields["policy_revision"],
+            feature_set_hash=fields.get("feature_set_hash"),
+            snapshot_hash=fields.get("snapshot_hash"),
+            graph_version=fields.get("graph_version"),
+            graph_basis=fields.get("graph_basis"),
+            posture=fields["posture"],
+            posture_event_id=fields.get("posture_event_id"),
+            decided_at=fields["decided_at"],
+            deadline=fields.get("deadline"),
+            payment=BusCoordinateV1.from_fields(fields["payment"]),
+            input_basis=fields["input_basis"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionV1(EventRecord):
+    """What was decided about a payment, and from what."""
+
+    event_type: ClassVar[str] = "decision"
+    schema_version: ClassVar[int] = 1
+
+    event_id: str
+    ts_utc: int
+    manifest_fingerprint: str
+    tenant: str = 'default'
+    parameter_hash: str
+    scenario_id: str
+    run_id: str
+    seed: int | None = None
+    emitted_at_utc: int | None = None
+    producer: str
+    parent_event_id: str | None = None
+    traceparent: str | None = None
+    payload: DecisionPayloadV1
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "ts_utc": self.ts_utc,
+            "schema_version": self.schema_version,
+            "manifest_fingerprint": self.manifest_fingerprint,
+            "tenant": self.tenant,
+            "parameter_hash": self.parameter_hash,
+            "scenario_id": self.scenario_id,
+            "run_id": self.run_id,
+            "seed": self.seed,
+            "emitted_at_utc": self.emitted_at_utc,
+            "producer": self.producer,
+            "parent_event_id": self.parent_event_id,
+            "traceparent": self.traceparent,
+            "payload": self.payload.to_fields(),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> DecisionV1:
+        """The record of a decoded dict."""
+        return cls(
+            event_id=fields["event_id"],
+            ts_utc=fields["ts_utc"],
+            manifest_fingerprint=fields["manifest_fingerprint"],
+            tenant=fields.get("tenant", 'default'),
+            parameter_hash=fields["parameter_hash"],
+            scenario_id=fields["scenario_id"],
+            run_id=fields["run_id"],
+            seed=fields.get("seed"),
+            emitted_at_utc=fields.get("emitted_at_utc"),
+            producer=fields["producer"],
+            parent_event_id=fields.get("parent_event_id"),
+            traceparent=fields.get("traceparent"),
+            payload=DecisionPayloadV1.from_fields(fields["payload"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionSegmentPayloadV1:
+    """Payload of decision_segment."""
+
+    log: str
+    segment: Locator
+    first_leaf: int
+    records: int
+    incomplete: int
+    corrections: int
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "log": self.log,
+            "segment": self.segment.to_fields(),
+            "first_leaf": self.first_leaf,
+            "records": self.records,
+            "incomplete": self.incomplete,
+            "corrections": self.corrections,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> DecisionSegmentPayloadV1:
+        """The record of a decoded dict."""
+        return cls(
+            log=fields["log"],
+            segment=Locator.from_fields(fields["segment"]),
+            first_leaf=fields["first_leaf"],
+            records=fields["records"],
+            incomplete=fields["incomplete"],
+            corrections=fields["corrections"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionSegmentV1(EventRecord):
+    """Decision records were sealed."""
+
+    event_type: ClassVar[str] = "decision_segment"
+    schema_version: ClassVar[int] = 1
+
+    event_id: str
+    ts_utc: int
+    manifest_fingerprint: str
+    tenant: str = 'default'
+    parameter_hash: str
+    scenario_id: str
+    run_id: str
+    seed: int | None = None
+    emitted_at_utc: int | None = None
+    producer: str
+    parent_event_id: str | None = None
+    traceparent: str | None = None
+    payload: DecisionSegmentPayloadV1
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "ts_utc": self.ts_utc,
+            "schema_version": self.schema_version,
+            "manifest_fingerprint": self.manifest_fingerprint,
+            "tenant": self.tenant,
+            "parameter_hash": self.parameter_hash,
+            "scenario_id": self.scenario_id,
+            "run_id": self.run_id,
+            "seed": self.seed,
+            "emitted_at_utc": self.emitted_at_utc,
+            "producer": self.producer,
+            "parent_event_id": self.parent_event_id,
+            "traceparent": self.traceparent,
+            "payload": self.payload.to_fields(),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> DecisionSegmentV1:
+        """The record of a decoded dict."""
+        return cls(
+            event_id=fields["event_id"],
+            ts_utc=fields["ts_utc"],
+            manifest_fingerprint=fields["manifest_fingerprint"],
+            tenant=fields.get("tenant", 'default'),
+            parameter_hash=fields["parameter_hash"],
+            scenario_id=fields["scenario_id"],
+            run_id=fields["run_id"],
+            seed=fields.get("seed"),
+            emitted_at_utc=fields.get("emitted_at_utc"),
+            producer=fields["producer"],
+            parent_event_id=fields.get("parent_event_id"),
+            traceparent=fields.get("traceparent"),
+            payload=DecisionSegmentPayloadV1.from_fields(fields["payload"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSetRefV1:
+    """Which definition made the values."""
+
+    name: str
+    revision: str
+    hash: str
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "name": self.name,
+            "revision": self.revision,
+            "hash": self.hash,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> FeatureSetRefV1:
+        """The record of a decoded dict."""
+        return cls(
+            name=fields["name"],
+            revision=fields["revision"],
+            hash=fields["hash"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSnapshotV1(EventRecord):
+    """Feature values of one event; a projection."""
+
+    event_type: ClassVar[str] = "feature_snapshot"
+    schema_version: ClassVar[int] = 1
+
+    tenant: str
+    run_id: str
+    event_id: str
+    as_of: int
+    feature_set: FeatureSetRefV1
+    values: tuple[int, ...]
+    missing: tuple[int, ...] = ()
+    freshness: tuple[int, ...]
+    graph_version: int | None = None
+    graph_basis: str | None = None
+    input_basis: str
+    degraded: tuple[str, ...] = ()
+    payment: BusCoordinateV1
+    snapshot_hash: str
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "tenant": self.tenant,
+            "run_id": self.run_id,
+            "event_id": self.event_id,
+            "as_of": self.as_of,
+            "feature_set": self.feature_set.to_fields(),
+            "values": list(self.values),
+            "missing": list(self.missing),
+            "freshness": list(self.freshness),
+            "graph_version": self.graph_version,
+            "graph_basis": self.graph_basis,
+            "input_basis": self.input_basis,
+            "degraded": list(self.degraded),
+            "payment": self.payment.to_fields(),
+            "snapshot_hash": self.snapshot_hash,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> FeatureSnapshotV1:
+        """The record of a decoded dict."""
+        return cls(
+            tenant=fields["tenant"],
+            run_id=fields["run_id"],
+            event_id=fields["event_id"],
+            as_of=fields["as_of"],
+            feature_set=FeatureSetRefV1.from_fields(fields["feature_set"]),
+            values=tuple(fields["values"]),
+            missing=tuple(fields.get("missing", [])),
+            freshness=tuple(fields["freshness"]),
+            graph_version=fields.get("graph_version"),
+            graph_basis=fields.get("graph_basis"),
+            input_basis=fields["input_basis"],
+            degraded=tuple(fields.get("degraded", [])),
+            payment=BusCoordinateV1.from_fields(fields["payment"]),
+            snapshot_hash=fields["snapshot_hash"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FlowReportPayloadV1:
     """Payload of flow_report."""
 
@@ -348,35 +1242,6 @@ class FlowTallyV1(EventRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fingerprint:
-    """Fingerprint of a config, policy or model bundle; created_at is outside the hash."""
-
-    algo: str
-    hash: str
-    created_at: int | None = None
-    inputs: dict[str, str] = field(default_factory=dict)
-
-    def to_fields(self) -> dict[str, Any]:
-        """The record as the plain dict that the codec takes."""
-        return {
-            "algo": self.algo,
-            "hash": self.hash,
-            "created_at": self.created_at,
-            "inputs": dict(self.inputs),
-        }
-
-    @classmethod
-    def from_fields(cls, fields: dict[str, Any]) -> Fingerprint:
-        """The record of a decoded dict."""
-        return cls(
-            algo=fields["algo"],
-            hash=fields["hash"],
-            created_at=fields.get("created_at"),
-            inputs=dict(fields.get("inputs", {})),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GatePolicyPayloadV1:
     """Payload of gate_policy."""
 
@@ -460,35 +1325,6 @@ class GatePolicyV1(EventRecord):
             parent_event_id=fields.get("parent_event_id"),
             traceparent=fields.get("traceparent"),
             payload=GatePolicyPayloadV1.from_fields(fields["payload"]),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
-    """Who acts."""
-
-    type: str
-    id: str
-    roles: tuple[str, ...] = ()
-    on_behalf_of: str | None = None
-
-    def to_fields(self) -> dict[str, Any]:
-        """The record as the plain dict that the codec takes."""
-        return {
-            "type": self.type,
-            "id": self.id,
-            "roles": list(self.roles),
-            "on_behalf_of": self.on_behalf_of,
-        }
-
-    @classmethod
-    def from_fields(cls, fields: dict[str, Any]) -> Actor:
-        """The record of a decoded dict."""
-        return cls(
-            type=fields["type"],
-            id=fields["id"],
-            roles=tuple(fields.get("roles", [])),
-            on_behalf_of=fields.get("on_behalf_of"),
         )
 
 
@@ -668,6 +1504,269 @@ class GovernanceActionV1(EventRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GraphContextV1(EventRecord):
+    """What the entity graph knew of one event; a projection."""
+
+    event_type: ClassVar[str] = "graph_context"
+    schema_version: ClassVar[int] = 1
+
+    tenant: str
+    run_id: str
+    event_id: str
+    ts_utc: int
+    component_size: int | None = None
+    shared_device_degree: int | None = None
+    fraud_distance: int | None = None
+    graph_version: int
+    graph_basis: str
+    integrity: str
+    conflicts: int
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "tenant": self.tenant,
+            "run_id": self.run_id,
+            "event_id": self.event_id,
+            "ts_utc": self.ts_utc,
+            "component_size": self.component_size,
+            "shared_device_degree": self.shared_device_degree,
+            "fraud_distance": self.fraud_distance,
+            "graph_version": self.graph_version,
+            "graph_basis": self.graph_basis,
+            "integrity": self.integrity,
+            "conflicts": self.conflicts,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> GraphContextV1:
+        """The record of a decoded dict."""
+        return cls(
+            tenant=fields["tenant"],
+            run_id=fields["run_id"],
+            event_id=fields["event_id"],
+            ts_utc=fields["ts_utc"],
+            component_size=fields.get("component_size"),
+            shared_device_degree=fields.get("shared_device_degree"),
+            fraud_distance=fields.get("fraud_distance"),
+            graph_version=fields["graph_version"],
+            graph_basis=fields["graph_basis"],
+            integrity=fields["integrity"],
+            conflicts=fields["conflicts"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelPayloadV1:
+    """Payload of label."""
+
+    label_id: str
+    payment_id: str
+    subject_event_id: str | None = None
+    customer_id: str
+    terminal_id: str
+    account_id: str | None = None
+    card_id: str | None = None
+    merchant_id: str | None = None
+    device_id: str | None = None
+    label: str
+    effective_time: int
+    observed_time: int
+    source: str
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "label_id": self.label_id,
+            "payment_id": self.payment_id,
+            "subject_event_id": self.subject_event_id,
+            "customer_id": self.customer_id,
+            "terminal_id": self.terminal_id,
+            "account_id": self.account_id,
+            "card_id": self.card_id,
+            "merchant_id": self.merchant_id,
+            "device_id": self.device_id,
+            "label": self.label,
+            "effective_time": self.effective_time,
+            "observed_time": self.observed_time,
+            "source": self.source,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> LabelPayloadV1:
+        """The record of a decoded dict."""
+        return cls(
+            label_id=fields["label_id"],
+            payment_id=fields["payment_id"],
+            subject_event_id=fields.get("subject_event_id"),
+            customer_id=fields["customer_id"],
+            terminal_id=fields["terminal_id"],
+            account_id=fields.get("account_id"),
+            card_id=fields.get("card_id"),
+            merchant_id=fields.get("merchant_id"),
+            device_id=fields.get("device_id"),
+            label=fields["label"],
+            effective_time=fields["effective_time"],
+            observed_time=fields["observed_time"],
+            source=fields["source"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelV1(EventRecord):
+    """What became known of a payment; its ts_utc is the observed time."""
+
+    event_type: ClassVar[str] = "label"
+    schema_version: ClassVar[int] = 1
+
+    event_id: str
+    ts_utc: int
+    manifest_fingerprint: str
+    tenant: str = 'default'
+    parameter_hash: str
+    scenario_id: str
+    run_id: str
+    seed: int | None = None
+    emitted_at_utc: int | None = None
+    producer: str
+    parent_event_id: str | None = None
+    traceparent: str | None = None
+    payload: LabelPayloadV1
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "ts_utc": self.ts_utc,
+            "schema_version": self.schema_version,
+            "manifest_fingerprint": self.manifest_fingerprint,
+            "tenant": self.tenant,
+            "parameter_hash": self.parameter_hash,
+            "scenario_id": self.scenario_id,
+            "run_id": self.run_id,
+            "seed": self.seed,
+            "emitted_at_utc": self.emitted_at_utc,
+            "producer": self.producer,
+            "parent_event_id": self.parent_event_id,
+            "traceparent": self.traceparent,
+            "payload": self.payload.to_fields(),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> LabelV1:
+        """The record of a decoded dict."""
+        return cls(
+            event_id=fields["event_id"],
+            ts_utc=fields["ts_utc"],
+            manifest_fingerprint=fields["manifest_fingerprint"],
+            tenant=fields.get("tenant", 'default'),
+            parameter_hash=fields["parameter_hash"],
+            scenario_id=fields["scenario_id"],
+            run_id=fields["run_id"],
+            seed=fields.get("seed"),
+            emitted_at_utc=fields.get("emitted_at_utc"),
+            producer=fields["producer"],
+            parent_event_id=fields.get("parent_event_id"),
+            traceparent=fields.get("traceparent"),
+            payload=LabelPayloadV1.from_fields(fields["payload"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListChangedPayloadV1:
+    """Payload of list_changed."""
+
+    list: str
+    entry: str
+    operation: str
+    cause_event_id: str | None = None
+    reason: str
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "list": self.list,
+            "entry": self.entry,
+            "operation": self.operation,
+            "cause_event_id": self.cause_event_id,
+            "reason": self.reason,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> ListChangedPayloadV1:
+        """The record of a decoded dict."""
+        return cls(
+            list=fields["list"],
+            entry=fields["entry"],
+            operation=fields["operation"],
+            cause_event_id=fields.get("cause_event_id"),
+            reason=fields["reason"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListChangedV1(EventRecord):
+    """An entry joins or leaves a list that decision rules read."""
+
+    event_type: ClassVar[str] = "list_changed"
+    schema_version: ClassVar[int] = 1
+
+    event_id: str
+    ts_utc: int
+    manifest_fingerprint: str
+    tenant: str = 'default'
+    parameter_hash: str
+    scenario_id: str
+    run_id: str
+    seed: int | None = None
+    emitted_at_utc: int | None = None
+    producer: str
+    parent_event_id: str | None = None
+    traceparent: str | None = None
+    payload: ListChangedPayloadV1
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "ts_utc": self.ts_utc,
+            "schema_version": self.schema_version,
+            "manifest_fingerprint": self.manifest_fingerprint,
+            "tenant": self.tenant,
+            "parameter_hash": self.parameter_hash,
+            "scenario_id": self.scenario_id,
+            "run_id": self.run_id,
+            "seed": self.seed,
+            "emitted_at_utc": self.emitted_at_utc,
+            "producer": self.producer,
+            "parent_event_id": self.parent_event_id,
+            "traceparent": self.traceparent,
+            "payload": self.payload.to_fields(),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> ListChangedV1:
+        """The record of a decoded dict."""
+        return cls(
+            event_id=fields["event_id"],
+            ts_utc=fields["ts_utc"],
+            manifest_fingerprint=fields["manifest_fingerprint"],
+            tenant=fields.get("tenant", 'default'),
+            parameter_hash=fields["parameter_hash"],
+            scenario_id=fields["scenario_id"],
+            run_id=fields["run_id"],
+            seed=fields.get("seed"),
+            emitted_at_utc=fields.get("emitted_at_utc"),
+            producer=fields["producer"],
+            parent_event_id=fields.get("parent_event_id"),
+            traceparent=fields.get("traceparent"),
+            payload=ListChangedPayloadV1.from_fields(fields["payload"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentPayloadV1:
     """Payload of payment."""
 
@@ -781,6 +1880,149 @@ class PaymentV1(EventRecord):
             parent_event_id=fields.get("parent_event_id"),
             traceparent=fields.get("traceparent"),
             payload=PaymentPayloadV1.from_fields(fields["payload"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderSignalV1:
+    """One signal as the ladder read it."""
+
+    service: str
+    name: str
+    state: str
+    value: int | None = None
+    limit: int | None = None
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "service": self.service,
+            "name": self.name,
+            "state": self.state,
+            "value": self.value,
+            "limit": self.limit,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> LadderSignalV1:
+        """The record of a decoded dict."""
+        return cls(
+            service=fields["service"],
+            name=fields["name"],
+            state=fields["state"],
+            value=fields.get("value"),
+            limit=fields.get("limit"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostureInForcePayloadV1:
+    """Payload of posture."""
+
+    scope: str
+    posture: str
+    capabilities: tuple[str, ...] = ()
+    sequence: int
+    since: int
+    valid_until: int
+    previous: str | None = None
+    causes: tuple[str, ...] = ()
+    forced_by: str | None = None
+    signals: tuple[LadderSignalV1, ...] = ()
+    policy_revision: str
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "scope": self.scope,
+            "posture": self.posture,
+            "capabilities": list(self.capabilities),
+            "sequence": self.sequence,
+            "since": self.since,
+            "valid_until": self.valid_until,
+            "previous": self.previous,
+            "causes": list(self.causes),
+            "forced_by": self.forced_by,
+            "signals": [item.to_fields() for item in self.signals],
+            "policy_revision": self.policy_revision,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> PostureInForcePayloadV1:
+        """The record of a decoded dict."""
+        return cls(
+            scope=fields["scope"],
+            posture=fields["posture"],
+            capabilities=tuple(fields.get("capabilities", [])),
+            sequence=fields["sequence"],
+            since=fields["since"],
+            valid_until=fields["valid_until"],
+            previous=fields.get("previous"),
+            causes=tuple(fields.get("causes", [])),
+            forced_by=fields.get("forced_by"),
+            signals=tuple(LadderSignalV1.from_fields(item) for item in fields.get("signals", [])),
+            policy_revision=fields["policy_revision"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostureInForceV1(EventRecord):
+    """What decisions may use from now on."""
+
+    event_type: ClassVar[str] = "posture"
+    schema_version: ClassVar[int] = 1
+
+    event_id: str
+    ts_utc: int
+    manifest_fingerprint: str
+    tenant: str = 'default'
+    parameter_hash: str
+    scenario_id: str
+    run_id: str
+    seed: int | None = None
+    emitted_at_utc: int | None = None
+    producer: str
+    parent_event_id: str | None = None
+    traceparent: str | None = None
+    payload: PostureInForcePayloadV1
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "ts_utc": self.ts_utc,
+            "schema_version": self.schema_version,
+            "manifest_fingerprint": self.manifest_fingerprint,
+            "tenant": self.tenant,
+            "parameter_hash": self.parameter_hash,
+            "scenario_id": self.scenario_id,
+            "run_id": self.run_id,
+            "seed": self.seed,
+            "emitted_at_utc": self.emitted_at_utc,
+            "producer": self.producer,
+            "parent_event_id": self.parent_event_id,
+            "traceparent": self.traceparent,
+            "payload": self.payload.to_fields(),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> PostureInForceV1:
+        """The record of a decoded dict."""
+        return cls(
+            event_id=fields["event_id"],
+            ts_utc=fields["ts_utc"],
+            manifest_fingerprint=fields["manifest_fingerprint"],
+            tenant=fields.get("tenant", 'default'),
+            parameter_hash=fields["parameter_hash"],
+            scenario_id=fields["scenario_id"],
+            run_id=fields["run_id"],
+            seed=fields.get("seed"),
+            emitted_at_utc=fields.get("emitted_at_utc"),
+            producer=fields["producer"],
+            parent_event_id=fields.get("parent_event_id"),
+            traceparent=fields.get("traceparent"),
+            payload=PostureInForcePayloadV1.from_fields(fields["payload"]),
         )
 
 
@@ -1351,6 +2593,102 @@ class RunReadyV1(EventRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSignalPayloadV1:
+    """Payload of service_signal."""
+
+    service: str
+    shard: int
+    status: str
+    values: dict[str, int] = field(default_factory=dict)
+    window_start: int
+    window_end: int
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "service": self.service,
+            "shard": self.shard,
+            "status": self.status,
+            "values": dict(self.values),
+            "window_start": self.window_start,
+            "window_end": self.window_end,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> ServiceSignalPayloadV1:
+        """The record of a decoded dict."""
+        return cls(
+            service=fields["service"],
+            shard=fields["shard"],
+            status=fields["status"],
+            values=dict(fields.get("values", {})),
+            window_start=fields["window_start"],
+            window_end=fields["window_end"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSignalV1(EventRecord):
+    """How a service is doing, in numbers."""
+
+    event_type: ClassVar[str] = "service_signal"
+    schema_version: ClassVar[int] = 1
+
+    event_id: str
+    ts_utc: int
+    manifest_fingerprint: str
+    tenant: str = 'default'
+    parameter_hash: str
+    scenario_id: str
+    run_id: str
+    seed: int | None = None
+    emitted_at_utc: int | None = None
+    producer: str
+    parent_event_id: str | None = None
+    traceparent: str | None = None
+    payload: ServiceSignalPayloadV1
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "ts_utc": self.ts_utc,
+            "schema_version": self.schema_version,
+            "manifest_fingerprint": self.manifest_fingerprint,
+            "tenant": self.tenant,
+            "parameter_hash": self.parameter_hash,
+            "scenario_id": self.scenario_id,
+            "run_id": self.run_id,
+            "seed": self.seed,
+            "emitted_at_utc": self.emitted_at_utc,
+            "producer": self.producer,
+            "parent_event_id": self.parent_event_id,
+            "traceparent": self.traceparent,
+            "payload": self.payload.to_fields(),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> ServiceSignalV1:
+        """The record of a decoded dict."""
+        return cls(
+            event_id=fields["event_id"],
+            ts_utc=fields["ts_utc"],
+            manifest_fingerprint=fields["manifest_fingerprint"],
+            tenant=fields.get("tenant", 'default'),
+            parameter_hash=fields["parameter_hash"],
+            scenario_id=fields["scenario_id"],
+            run_id=fields["run_id"],
+            seed=fields.get("seed"),
+            emitted_at_utc=fields.get("emitted_at_utc"),
+            producer=fields["producer"],
+            parent_event_id=fields.get("parent_event_id"),
+            traceparent=fields.get("traceparent"),
+            payload=ServiceSignalPayloadV1.from_fields(fields["payload"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UncomparedReplayPayloadV1:
     """Payload of uncompared_replay."""
 
@@ -1480,25 +2818,53 @@ class UncomparedReplayV1(EventRecord):
 
 
 RECORDS: dict[tuple[str, int], type[EventRecord]] = {
+    ("action_intent", 1): ActionIntentV1,
+    ("action_outcome", 1): ActionOutcomeV1,
+    ("audit_checkpoint", 1): AuditCheckpointV1,
     ("basis_record", 1): BasisRecordV1,
+    ("bundle_activated", 1): BundleActivatedV1,
+    ("decision", 1): DecisionV1,
+    ("decision_segment", 1): DecisionSegmentV1,
+    ("feature_snapshot", 1): FeatureSnapshotV1,
     ("flow_report", 1): FlowReportV1,
     ("flow_tally", 1): FlowTallyV1,
     ("gate_policy", 1): GatePolicyV1,
     ("governance_action", 1): GovernanceActionV1,
+    ("graph_context", 1): GraphContextV1,
+    ("label", 1): LabelV1,
+    ("list_changed", 1): ListChangedV1,
     ("payment", 1): PaymentV1,
+    ("posture", 1): PostureInForceV1,
     ("quarantine_record", 1): QuarantineRecordV1,
     ("receipt", 1): ReceiptV1,
     ("run_closed", 1): RunClosedV1,
     ("run_evidence", 1): RunEvidenceV1,
     ("run_ready", 1): RunReadyV1,
+    ("service_signal", 1): ServiceSignalV1,
     ("uncompared_replay", 1): UncomparedReplayV1,
 }
 
 __all__ = [
+    "ActionIntentPayloadV1",
+    "ActionIntentV1",
+    "ActionOutcomePayloadV1",
+    "ActionOutcomeV1",
     "Actor",
+    "AttributionV1",
+    "AuditCheckpointPayloadV1",
+    "AuditCheckpointV1",
     "BasisRecordV1",
+    "BundleActivatedPayloadV1",
+    "BundleActivatedV1",
+    "BusCoordinateV1",
+    "DecisionPayloadV1",
+    "DecisionSegmentPayloadV1",
+    "DecisionSegmentV1",
+    "DecisionV1",
     "Digest",
     "EvidenceRef",
+    "FeatureSetRefV1",
+    "FeatureSnapshotV1",
     "Fingerprint",
     "FlowReportPayloadV1",
     "FlowReportV1",
@@ -1507,13 +2873,21 @@ __all__ = [
     "GatePolicyV1",
     "GovernanceActionPayloadV1",
     "GovernanceActionV1",
+    "GraphContextV1",
     "InputRangeV1",
+    "LabelPayloadV1",
+    "LabelV1",
+    "LadderSignalV1",
+    "ListChangedPayloadV1",
+    "ListChangedV1",
     "Locator",
     "OutputRunV1",
     "PaymentPayloadV1",
     "PaymentV1",
     "PoisonRecordV1",
     "PolicyDecision",
+    "PostureInForcePayloadV1",
+    "PostureInForceV1",
     "QuarantineRecordPayloadV1",
     "QuarantineRecordV1",
     "RECORDS",
@@ -1526,6 +2900,8 @@ __all__ = [
     "RunReadyPayloadV1",
     "RunReadyV1",
     "Scope",
+    "ServiceSignalPayloadV1",
+    "ServiceSignalV1",
     "UncomparedReplayPayloadV1",
     "UncomparedReplayV1",
 ]

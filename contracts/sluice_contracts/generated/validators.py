@@ -36,6 +36,561 @@ _FM_ip_address = _F_ip_address.fullmatch
 _FM_topic = _F_topic.fullmatch
 _FM_traceparent = _F_traceparent.fullmatch
 
+_Mfast_action_intent_v1 = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Z]{3})\n(?:[A-Z][A-Z0-9_]{0,63})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})"
+).fullmatch
+
+
+def fast_action_intent_v1(f: dict[str, Any]) -> bool:
+    f_event_type = f["event_type"]
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
+    f_emitted_at_utc = f["emitted_at_utc"]
+    f_parent_event_id = f["parent_event_id"]
+    f_traceparent = f["traceparent"]
+    f_payload = f["payload"]
+    f_payload_amount_minor = f_payload["amount_minor"]
+    f_payload_reason_code = f_payload["reason_code"]
+    f_payload_list = f_payload["list"]
+    f_payload_entry = f_payload["entry"]
+    f_payload_outcome = f_payload["outcome"]
+    f_payload_not_after = f_payload["not_after"]
+    return (
+        len(f) == 15
+        and f_event_type == 'action_intent'
+        and type(f_ts_utc) is int
+        and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
+        and f_schema_version == 1
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 16
+        and type(f_payload_amount_minor) is int
+        and 0 <= f_payload_amount_minor <= 1000000000000000
+        and f_payload_outcome in {"ALLOW", "STEP_UP", "REVIEW", "DECLINE"}
+        and (f_payload_not_after is None or type(f_payload_not_after) is int and 0 <= f_payload_not_after <= 253402300799999999)
+        and _Mfast_action_intent_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["idempotency_key"], f_payload["decision_id"], f_payload["subject_event_id"], f_payload["customer_id"], f_payload["domain"], f_payload["effector"], f_payload["action"], f_payload["payment_id"], f_payload["currency"], "A" if f_payload_reason_code is None else f_payload_reason_code, "0" if f_payload_list is None else f_payload_list, "0" if f_payload_entry is None else f_payload_entry, f_payload["policy_revision"]))) is not None
+    )
+
+
+def _explain_action_intent_v1_ActionIntentPayload(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("idempotency_key", "decision_id", "subject_event_id", "customer_id", "domain", "effector", "action", "payment_id", "amount_minor", "currency", "reason_code", "list", "entry", "outcome", "not_after", "policy_revision",), out):
+        return
+    if "idempotency_key" in f:
+        v = f["idempotency_key"]
+        explain_text(v, at + "idempotency_key", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "idempotency_key", out)
+    if "decision_id" in f:
+        v = f["decision_id"]
+        explain_text(v, at + "decision_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "decision_id", out)
+    if "subject_event_id" in f:
+        v = f["subject_event_id"]
+        explain_text(v, at + "subject_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "subject_event_id", out)
+    if "customer_id" in f:
+        v = f["customer_id"]
+        explain_text(v, at + "customer_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "customer_id", out)
+    if "domain" in f:
+        v = f["domain"]
+        explain_text(v, at + "domain", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "domain", out)
+    if "effector" in f:
+        v = f["effector"]
+        explain_text(v, at + "effector", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "effector", out)
+    if "action" in f:
+        v = f["action"]
+        explain_text(v, at + "action", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "action", out)
+    if "payment_id" in f:
+        v = f["payment_id"]
+        explain_text(v, at + "payment_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "payment_id", out)
+    if "amount_minor" in f:
+        v = f["amount_minor"]
+        explain_number(v, at + "amount_minor", out, 0, 1000000000000000)
+    else:
+        missing(at + "amount_minor", out)
+    if "currency" in f:
+        v = f["currency"]
+        explain_text(v, at + "currency", out, pattern=_F_currency, doc='ISO 4217 letters.', enum=None, low=0, high=None)
+    else:
+        missing(at + "currency", out)
+    if "reason_code" in f:
+        v = f["reason_code"]
+        if v is not None:
+            explain_text(v, at + "reason_code", out, pattern=_F_reason_code, doc='A reason code in capitals.', enum=None, low=0, high=None)
+    if "list" in f:
+        v = f["list"]
+        if v is not None:
+            explain_text(v, at + "list", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "entry" in f:
+        v = f["entry"]
+        if v is not None:
+            explain_text(v, at + "entry", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "outcome" in f:
+        v = f["outcome"]
+        explain_text(v, at + "outcome", out, pattern=None, doc="", enum=('ALLOW', 'STEP_UP', 'REVIEW', 'DECLINE'), low=0, high=None)
+    else:
+        missing(at + "outcome", out)
+    if "not_after" in f:
+        v = f["not_after"]
+        if v is not None:
+            explain_number(v, at + "not_after", out, 0, 253402300799999999)
+    if "policy_revision" in f:
+        v = f["policy_revision"]
+        explain_text(v, at + "policy_revision", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "policy_revision", out)
+
+
+def explain_action_intent_v1(f: dict[str, Any]) -> list[Violation]:
+    out: list[Violation] = []
+    at = ""
+    if not explain_record(f, at, ("event_id", "event_type", "ts_utc", "schema_version", "manifest_fingerprint", "tenant", "parameter_hash", "scenario_id", "run_id", "seed", "emitted_at_utc", "producer", "parent_event_id", "traceparent", "payload",), out):
+        return out
+    if "event_id" in f:
+        v = f["event_id"]
+        explain_text(v, at + "event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "event_id", out)
+    if "event_type" in f:
+        v = f["event_type"]
+        explain_text(v, at + "event_type", out, pattern=None, doc="", enum=('action_intent',), low=0, high=None)
+    else:
+        missing(at + "event_type", out)
+    if "ts_utc" in f:
+        v = f["ts_utc"]
+        explain_number(v, at + "ts_utc", out, 0, 253402300799999999)
+    else:
+        missing(at + "ts_utc", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 1)
+    else:
+        missing(at + "schema_version", out)
+    if "manifest_fingerprint" in f:
+        v = f["manifest_fingerprint"]
+        explain_text(v, at + "manifest_fingerprint", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "manifest_fingerprint", out)
+    if "tenant" in f:
+        v = f["tenant"]
+        explain_text(v, at + "tenant", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "parameter_hash" in f:
+        v = f["parameter_hash"]
+        explain_text(v, at + "parameter_hash", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "parameter_hash", out)
+    if "scenario_id" in f:
+        v = f["scenario_id"]
+        explain_text(v, at + "scenario_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "scenario_id", out)
+    if "run_id" in f:
+        v = f["run_id"]
+        explain_text(v, at + "run_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "run_id", out)
+    if "seed" in f:
+        v = f["seed"]
+        if v is not None:
+            explain_number(v, at + "seed", out, -9223372036854775808, 9223372036854775807)
+    if "emitted_at_utc" in f:
+        v = f["emitted_at_utc"]
+        if v is not None:
+            explain_number(v, at + "emitted_at_utc", out, 0, 253402300799999999)
+    if "producer" in f:
+        v = f["producer"]
+        explain_text(v, at + "producer", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "producer", out)
+    if "parent_event_id" in f:
+        v = f["parent_event_id"]
+        if v is not None:
+            explain_text(v, at + "parent_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "traceparent" in f:
+        v = f["traceparent"]
+        if v is not None:
+            explain_text(v, at + "traceparent", out, pattern=_F_traceparent, doc='W3C trace context, version 00 layout.', enum=None, low=0, high=None)
+    if "payload" in f:
+        v = f["payload"]
+        _explain_action_intent_v1_ActionIntentPayload(v, at + "payload" + ".", out)
+    else:
+        missing(at + "payload", out)
+    return out
+
+_Mfast_action_outcome_v1 = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})"
+).fullmatch
+
+
+def fast_action_outcome_v1(f: dict[str, Any]) -> bool:
+    f_event_type = f["event_type"]
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
+    f_emitted_at_utc = f["emitted_at_utc"]
+    f_parent_event_id = f["parent_event_id"]
+    f_traceparent = f["traceparent"]
+    f_payload = f["payload"]
+    f_payload_outcome = f_payload["outcome"]
+    f_payload_attempts = f_payload["attempts"]
+    f_payload_reason_codes = f_payload["reason_codes"]
+    f_payload_detail = f_payload["detail"]
+    f_payload_response_code = f_payload["response_code"]
+    f_payload_started_at = f_payload["started_at"]
+    f_payload_finished_at = f_payload["finished_at"]
+    f_payload_supersedes = f_payload["supersedes"]
+    return (
+        len(f) == 15
+        and f_event_type == 'action_outcome'
+        and type(f_ts_utc) is int
+        and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
+        and f_schema_version == 1
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 17
+        and f_payload_outcome in {"EXECUTED", "DENIED", "FAILED", "UNCERTAIN"}
+        and type(f_payload_attempts) is int
+        and 0 <= f_payload_attempts <= 2147483647
+        and type(f_payload_reason_codes) is list
+        and (not f_payload_reason_codes or all([_FM_reason_code(item) is not None for item in f_payload_reason_codes]))
+        and (f_payload_detail is None or type(f_payload_detail) is str and len(f_payload_detail) <= 1024)
+        and (f_payload_response_code is None or type(f_payload_response_code) is int and 0 <= f_payload_response_code <= 2147483647)
+        and type(f_payload_started_at) is int
+        and 0 <= f_payload_started_at <= 253402300799999999
+        and type(f_payload_finished_at) is int
+        and 0 <= f_payload_finished_at <= 253402300799999999
+        and _Mfast_action_outcome_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["intent_event_id"], f_payload["idempotency_key"], f_payload["decision_id"], f_payload["subject_event_id"], f_payload["customer_id"], f_payload["domain"], f_payload["effector"], f_payload["action"], "0" if f_payload_supersedes is None else f_payload_supersedes, f_payload["policy_revision"]))) is not None
+    )
+
+
+def _explain_action_outcome_v1_ActionOutcomePayload(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("intent_event_id", "idempotency_key", "decision_id", "subject_event_id", "customer_id", "domain", "effector", "action", "outcome", "attempts", "reason_codes", "detail", "response_code", "started_at", "finished_at", "supersedes", "policy_revision",), out):
+        return
+    if "intent_event_id" in f:
+        v = f["intent_event_id"]
+        explain_text(v, at + "intent_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "intent_event_id", out)
+    if "idempotency_key" in f:
+        v = f["idempotency_key"]
+        explain_text(v, at + "idempotency_key", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "idempotency_key", out)
+    if "decision_id" in f:
+        v = f["decision_id"]
+        explain_text(v, at + "decision_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "decision_id", out)
+    if "subject_event_id" in f:
+        v = f["subject_event_id"]
+        explain_text(v, at + "subject_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "subject_event_id", out)
+    if "customer_id" in f:
+        v = f["customer_id"]
+        explain_text(v, at + "customer_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "customer_id", out)
+    if "domain" in f:
+        v = f["domain"]
+        explain_text(v, at + "domain", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "domain", out)
+    if "effector" in f:
+        v = f["effector"]
+        explain_text(v, at + "effector", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "effector", out)
+    if "action" in f:
+        v = f["action"]
+        explain_text(v, at + "action", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "action", out)
+    if "outcome" in f:
+        v = f["outcome"]
+        explain_text(v, at + "outcome", out, pattern=None, doc="", enum=('EXECUTED', 'DENIED', 'FAILED', 'UNCERTAIN'), low=0, high=None)
+    else:
+        missing(at + "outcome", out)
+    if "attempts" in f:
+        v = f["attempts"]
+        explain_number(v, at + "attempts", out, 0, 2147483647)
+    else:
+        missing(at + "attempts", out)
+    if "reason_codes" in f:
+        v = f["reason_codes"]
+        explain_array(v, at + "reason_codes", out, lambda item, where: explain_text(item, where, out, pattern=_F_reason_code, doc='A reason code in capitals.', enum=None, low=0, high=None))
+    if "detail" in f:
+        v = f["detail"]
+        if v is not None:
+            explain_text(v, at + "detail", out, pattern=None, doc="", enum=None, low=0, high=1024)
+    if "response_code" in f:
+        v = f["response_code"]
+        if v is not None:
+            explain_number(v, at + "response_code", out, 0, 2147483647)
+    if "started_at" in f:
+        v = f["started_at"]
+        explain_number(v, at + "started_at", out, 0, 253402300799999999)
+    else:
+        missing(at + "started_at", out)
+    if "finished_at" in f:
+        v = f["finished_at"]
+        explain_number(v, at + "finished_at", out, 0, 253402300799999999)
+    else:
+        missing(at + "finished_at", out)
+    if "supersedes" in f:
+        v = f["supersedes"]
+        if v is not None:
+            explain_text(v, at + "supersedes", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "policy_revision" in f:
+        v = f["policy_revision"]
+        explain_text(v, at + "policy_revision", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "policy_revision", out)
+
+
+def explain_action_outcome_v1(f: dict[str, Any]) -> list[Violation]:
+    out: list[Violation] = []
+    at = ""
+    if not explain_record(f, at, ("event_id", "event_type", "ts_utc", "schema_version", "manifest_fingerprint", "tenant", "parameter_hash", "scenario_id", "run_id", "seed", "emitted_at_utc", "producer", "parent_event_id", "traceparent", "payload",), out):
+        return out
+    if "event_id" in f:
+        v = f["event_id"]
+        explain_text(v, at + "event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "event_id", out)
+    if "event_type" in f:
+        v = f["event_type"]
+        explain_text(v, at + "event_type", out, pattern=None, doc="", enum=('action_outcome',), low=0, high=None)
+    else:
+        missing(at + "event_type", out)
+    if "ts_utc" in f:
+        v = f["ts_utc"]
+        explain_number(v, at + "ts_utc", out, 0, 253402300799999999)
+    else:
+        missing(at + "ts_utc", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 1)
+    else:
+        missing(at + "schema_version", out)
+    if "manifest_fingerprint" in f:
+        v = f["manifest_fingerprint"]
+        explain_text(v, at + "manifest_fingerprint", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "manifest_fingerprint", out)
+    if "tenant" in f:
+        v = f["tenant"]
+        explain_text(v, at + "tenant", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "parameter_hash" in f:
+        v = f["parameter_hash"]
+        explain_text(v, at + "parameter_hash", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "parameter_hash", out)
+    if "scenario_id" in f:
+        v = f["scenario_id"]
+        explain_text(v, at + "scenario_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "scenario_id", out)
+    if "run_id" in f:
+        v = f["run_id"]
+        explain_text(v, at + "run_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "run_id", out)
+    if "seed" in f:
+        v = f["seed"]
+        if v is not None:
+            explain_number(v, at + "seed", out, -9223372036854775808, 9223372036854775807)
+    if "emitted_at_utc" in f:
+        v = f["emitted_at_utc"]
+        if v is not None:
+            explain_number(v, at + "emitted_at_utc", out, 0, 253402300799999999)
+    if "producer" in f:
+        v = f["producer"]
+        explain_text(v, at + "producer", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "producer", out)
+    if "parent_event_id" in f:
+        v = f["parent_event_id"]
+        if v is not None:
+            explain_text(v, at + "parent_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "traceparent" in f:
+        v = f["traceparent"]
+        if v is not None:
+            explain_text(v, at + "traceparent", out, pattern=_F_traceparent, doc='W3C trace context, version 00 layout.', enum=None, low=0, high=None)
+    if "payload" in f:
+        v = f["payload"]
+        _explain_action_outcome_v1_ActionOutcomePayload(v, at + "payload" + ".", out)
+    else:
+        missing(at + "payload", out)
+    return out
+
+_Mfast_audit_checkpoint_v1 = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\n(?:[0-9a-f]{64})\n(?:[0-9a-f]{64})"
+).fullmatch
+
+
+def fast_audit_checkpoint_v1(f: dict[str, Any]) -> bool:
+    f_event_type = f["event_type"]
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
+    f_emitted_at_utc = f["emitted_at_utc"]
+    f_parent_event_id = f["parent_event_id"]
+    f_traceparent = f["traceparent"]
+    f_payload = f["payload"]
+    f_payload_origin = f_payload["origin"]
+    f_payload_tree_size = f_payload["tree_size"]
+    f_payload_signed_at = f_payload["signed_at"]
+    f_payload_signature = f_payload["signature"]
+    return (
+        len(f) == 15
+        and f_event_type == 'audit_checkpoint'
+        and type(f_ts_utc) is int
+        and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
+        and f_schema_version == 1
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 6
+        and type(f_payload_origin) is str
+        and len(f_payload_origin) <= 256
+        and type(f_payload_tree_size) is int
+        and 0 <= f_payload_tree_size <= 9223372036854775807
+        and type(f_payload_signed_at) is int
+        and 0 <= f_payload_signed_at <= 253402300799999999
+        and type(f_payload_signature) is str
+        and len(f_payload_signature) >= 1
+        and len(f_payload_signature) <= 256
+        and _Mfast_audit_checkpoint_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["root"], f_payload["key_id"]))) is not None
+    )
+
+
+def _explain_audit_checkpoint_v1_AuditCheckpointPayload(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("origin", "tree_size", "root", "signed_at", "key_id", "signature",), out):
+        return
+    if "origin" in f:
+        v = f["origin"]
+        explain_text(v, at + "origin", out, pattern=None, doc="", enum=None, low=0, high=256)
+    else:
+        missing(at + "origin", out)
+    if "tree_size" in f:
+        v = f["tree_size"]
+        explain_number(v, at + "tree_size", out, 0, 9223372036854775807)
+    else:
+        missing(at + "tree_size", out)
+    if "root" in f:
+        v = f["root"]
+        explain_text(v, at + "root", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    else:
+        missing(at + "root", out)
+    if "signed_at" in f:
+        v = f["signed_at"]
+        explain_number(v, at + "signed_at", out, 0, 253402300799999999)
+    else:
+        missing(at + "signed_at", out)
+    if "key_id" in f:
+        v = f["key_id"]
+        explain_text(v, at + "key_id", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    else:
+        missing(at + "key_id", out)
+    if "signature" in f:
+        v = f["signature"]
+        explain_text(v, at + "signature", out, pattern=None, doc="", enum=None, low=1, high=256)
+    else:
+        missing(at + "signature", out)
+
+
+def explain_audit_checkpoint_v1(f: dict[str, Any]) -> list[Violation]:
+    out: list[Violation] = []
+    at = ""
+    if not explain_record(f, at, ("event_id", "event_type", "ts_utc", "schema_version", "manifest_fingerprint", "tenant", "parameter_hash", "scenario_id", "run_id", "seed", "emitted_at_utc", "producer", "parent_event_id", "traceparent", "payload",), out):
+        return out
+    if "event_id" in f:
+        v = f["event_id"]
+        explain_text(v, at + "event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "event_id", out)
+    if "event_type" in f:
+        v = f["event_type"]
+        explain_text(v, at + "event_type", out, pattern=None, doc="", enum=('audit_checkpoint',), low=0, high=None)
+    else:
+        missing(at + "event_type", out)
+    if "ts_utc" in f:
+        v = f["ts_utc"]
+        explain_number(v, at + "ts_utc", out, 0, 253402300799999999)
+    else:
+        missing(at + "ts_utc", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 1)
+    else:
+        missing(at + "schema_version", out)
+    if "manifest_fingerprint" in f:
+        v = f["manifest_fingerprint"]
+        explain_text(v, at + "manifest_fingerprint", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "manifest_fingerprint", out)
+    if "tenant" in f:
+        v = f["tenant"]
+        explain_text(v, at + "tenant", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "parameter_hash" in f:
+        v = f["parameter_hash"]
+        explain_text(v, at + "parameter_hash", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "parameter_hash", out)
+    if "scenario_id" in f:
+        v = f["scenario_id"]
+        explain_text(v, at + "scenario_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "scenario_id", out)
+    if "run_id" in f:
+        v = f["run_id"]
+        explain_text(v, at + "run_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "run_id", out)
+    if "seed" in f:
+        v = f["seed"]
+        if v is not None:
+            explain_number(v, at + "seed", out, -9223372036854775808, 9223372036854775807)
+    if "emitted_at_utc" in f:
+        v = f["emitted_at_utc"]
+        if v is not None:
+            explain_number(v, at + "emitted_at_utc", out, 0, 253402300799999999)
+    if "producer" in f:
+        v = f["producer"]
+        explain_text(v, at + "producer", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "producer", out)
+    if "parent_event_id" in f:
+        v = f["parent_event_id"]
+        if v is not None:
+            explain_text(v, at + "parent_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "traceparent" in f:
+        v = f["traceparent"]
+        if v is not None:
+            explain_text(v, at + "traceparent", out, pattern=_F_traceparent, doc='W3C trace context, version 00 layout.', enum=None, low=0, high=None)
+    if "payload" in f:
+        v = f["payload"]
+        _explain_audit_checkpoint_v1_AuditCheckpointPayload(v, at + "payload" + ".", out)
+    else:
+        missing(at + "payload", out)
+    return out
+
 _M_fast_basis_record_v1_InputRange = re.compile(
     "(?:[a-z0-9][a-z0-9_.]{0,199})"
 ).fullmatch
@@ -349,6 +904,939 @@ def explain_basis_record_v1(f: dict[str, Any]) -> list[Violation]:
         v = f["chain"]
         if v is not None:
             explain_text(v, at + "chain", out, pattern=None, doc="", enum=None, low=0, high=256)
+    return out
+
+_Mfast_bundle_activated_v1 = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{64})\n(?:[0-9a-f]{64})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})"
+).fullmatch
+
+
+def fast_bundle_activated_v1(f: dict[str, Any]) -> bool:
+    f_event_type = f["event_type"]
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
+    f_emitted_at_utc = f["emitted_at_utc"]
+    f_parent_event_id = f["parent_event_id"]
+    f_traceparent = f["traceparent"]
+    f_payload = f["payload"]
+    f_payload_fingerprint = f_payload["fingerprint"]
+    f_payload_fingerprint_algo = f_payload_fingerprint["algo"]
+    f_payload_fingerprint_created_at = f_payload_fingerprint["created_at"]
+    f_payload_fingerprint_inputs = f_payload_fingerprint["inputs"]
+    f_payload_manifest = f_payload["manifest"]
+    f_payload_manifest_uri = f_payload_manifest["uri"]
+    f_payload_manifest_digest = f_payload_manifest["digest"]
+    f_payload_manifest_digest_algo = f_payload_manifest_digest["algo"]
+    f_payload_manifest_bytes = f_payload_manifest["bytes"]
+    f_payload_manifest_schema_version = f_payload_manifest["schema_version"]
+    f_payload_actor = f_payload["actor"]
+    f_payload_actor_type = f_payload_actor["type"]
+    f_payload_actor_roles = f_payload_actor["roles"]
+    f_payload_actor_on_behalf_of = f_payload_actor["on_behalf_of"]
+    f_payload_reason = f_payload["reason"]
+    return (
+        len(f) == 15
+        and f_event_type == 'bundle_activated'
+        and type(f_ts_utc) is int
+        and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
+        and f_schema_version == 1
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 7
+        and len(f_payload_fingerprint) == 4
+        and f_payload_fingerprint_algo in {"sha256"}
+        and (f_payload_fingerprint_created_at is None or type(f_payload_fingerprint_created_at) is int and 0 <= f_payload_fingerprint_created_at <= 253402300799999999)
+        and type(f_payload_fingerprint_inputs) is dict
+        and (not f_payload_fingerprint_inputs or all([type(key) is str and type(item) is str for key, item in f_payload_fingerprint_inputs.items()]))
+        and len(f_payload_manifest) == 4
+        and type(f_payload_manifest_uri) is str
+        and len(f_payload_manifest_uri) >= 1
+        and len(f_payload_manifest_uri) <= 2048
+        and len(f_payload_manifest_digest) == 2
+        and f_payload_manifest_digest_algo in {"sha256"}
+        and type(f_payload_manifest_bytes) is int
+        and 0 <= f_payload_manifest_bytes <= 9223372036854775807
+        and type(f_payload_manifest_schema_version) is int
+        and 1 <= f_payload_manifest_schema_version <= 2147483647
+        and len(f_payload_actor) == 4
+        and f_payload_actor_type in {"human", "service", "model", "flow"}
+        and type(f_payload_actor_roles) is list
+        and (not f_payload_actor_roles or all([type(item) is str for item in f_payload_actor_roles]))
+        and type(f_payload_reason) is str
+        and len(f_payload_reason) <= 4096
+        and _Mfast_bundle_activated_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["scope"], f_payload["bundle_id"], f_payload["bundle_revision"], f_payload_fingerprint["hash"], f_payload_manifest_digest["hash"], f_payload_actor["id"], "0" if f_payload_actor_on_behalf_of is None else f_payload_actor_on_behalf_of))) is not None
+    )
+
+
+def _explain_bundle_activated_v1_Fingerprint(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("algo", "hash", "created_at", "inputs",), out):
+        return
+    if "algo" in f:
+        v = f["algo"]
+        explain_text(v, at + "algo", out, pattern=None, doc="", enum=('sha256',), low=0, high=None)
+    else:
+        missing(at + "algo", out)
+    if "hash" in f:
+        v = f["hash"]
+        explain_text(v, at + "hash", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    else:
+        missing(at + "hash", out)
+    if "created_at" in f:
+        v = f["created_at"]
+        if v is not None:
+            explain_number(v, at + "created_at", out, 0, 253402300799999999)
+    if "inputs" in f:
+        v = f["inputs"]
+        explain_map(v, at + "inputs", out, lambda item, where: explain_text(item, where, out, pattern=None, doc="", enum=None, low=0, high=None))
+
+
+def _explain_bundle_activated_v1_Digest(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("algo", "hash",), out):
+        return
+    if "algo" in f:
+        v = f["algo"]
+        explain_text(v, at + "algo", out, pattern=None, doc="", enum=('sha256',), low=0, high=None)
+    else:
+        missing(at + "algo", out)
+    if "hash" in f:
+        v = f["hash"]
+        explain_text(v, at + "hash", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    else:
+        missing(at + "hash", out)
+
+
+def _explain_bundle_activated_v1_Locator(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("uri", "digest", "bytes", "schema_version",), out):
+        return
+    if "uri" in f:
+        v = f["uri"]
+        explain_text(v, at + "uri", out, pattern=None, doc="", enum=None, low=1, high=2048)
+    else:
+        missing(at + "uri", out)
+    if "digest" in f:
+        v = f["digest"]
+        _explain_bundle_activated_v1_Digest(v, at + "digest" + ".", out)
+    else:
+        missing(at + "digest", out)
+    if "bytes" in f:
+        v = f["bytes"]
+        explain_number(v, at + "bytes", out, 0, 9223372036854775807)
+    else:
+        missing(at + "bytes", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 2147483647)
+    else:
+        missing(at + "schema_version", out)
+
+
+def _explain_bundle_activated_v1_Actor(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("type", "id", "roles", "on_behalf_of",), out):
+        return
+    if "type" in f:
+        v = f["type"]
+        explain_text(v, at + "type", out, pattern=None, doc="", enum=('human', 'service', 'model', 'flow'), low=0, high=None)
+    else:
+        missing(at + "type", out)
+    if "id" in f:
+        v = f["id"]
+        explain_text(v, at + "id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "id", out)
+    if "roles" in f:
+        v = f["roles"]
+        explain_array(v, at + "roles", out, lambda item, where: explain_text(item, where, out, pattern=None, doc="", enum=None, low=0, high=None))
+    if "on_behalf_of" in f:
+        v = f["on_behalf_of"]
+        if v is not None:
+            explain_text(v, at + "on_behalf_of", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+
+
+def _explain_bundle_activated_v1_BundleActivatedPayload(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("scope", "bundle_id", "bundle_revision", "fingerprint", "manifest", "actor", "reason",), out):
+        return
+    if "scope" in f:
+        v = f["scope"]
+        explain_text(v, at + "scope", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "scope", out)
+    if "bundle_id" in f:
+        v = f["bundle_id"]
+        explain_text(v, at + "bundle_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "bundle_id", out)
+    if "bundle_revision" in f:
+        v = f["bundle_revision"]
+        explain_text(v, at + "bundle_revision", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "bundle_revision", out)
+    if "fingerprint" in f:
+        v = f["fingerprint"]
+        _explain_bundle_activated_v1_Fingerprint(v, at + "fingerprint" + ".", out)
+    else:
+        missing(at + "fingerprint", out)
+    if "manifest" in f:
+        v = f["manifest"]
+        _explain_bundle_activated_v1_Locator(v, at + "manifest" + ".", out)
+    else:
+        missing(at + "manifest", out)
+    if "actor" in f:
+        v = f["actor"]
+        _explain_bundle_activated_v1_Actor(v, at + "actor" + ".", out)
+    else:
+        missing(at + "actor", out)
+    if "reason" in f:
+        v = f["reason"]
+        explain_text(v, at + "reason", out, pattern=None, doc="", enum=None, low=0, high=4096)
+    else:
+        missing(at + "reason", out)
+
+
+def explain_bundle_activated_v1(f: dict[str, Any]) -> list[Violation]:
+    out: list[Violation] = []
+    at = ""
+    if not explain_record(f, at, ("event_id", "event_type", "ts_utc", "schema_version", "manifest_fingerprint", "tenant", "parameter_hash", "scenario_id", "run_id", "seed", "emitted_at_utc", "producer", "parent_event_id", "traceparent", "payload",), out):
+        return out
+    if "event_id" in f:
+        v = f["event_id"]
+        explain_text(v, at + "event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "event_id", out)
+    if "event_type" in f:
+        v = f["event_type"]
+        explain_text(v, at + "event_type", out, pattern=None, doc="", enum=('bundle_activated',), low=0, high=None)
+    else:
+        missing(at + "event_type", out)
+    if "ts_utc" in f:
+        v = f["ts_utc"]
+        explain_number(v, at + "ts_utc", out, 0, 253402300799999999)
+    else:
+        missing(at + "ts_utc", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 1)
+    else:
+        missing(at + "schema_version", out)
+    if "manifest_fingerprint" in f:
+        v = f["manifest_fingerprint"]
+        explain_text(v, at + "manifest_fingerprint", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "manifest_fingerprint", out)
+    if "tenant" in f:
+        v = f["tenant"]
+        explain_text(v, at + "tenant", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "parameter_hash" in f:
+        v = f["parameter_hash"]
+        explain_text(v, at + "parameter_hash", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "parameter_hash", out)
+    if "scenario_id" in f:
+        v = f["scenario_id"]
+        explain_text(v, at + "scenario_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "scenario_id", out)
+    if "run_id" in f:
+        v = f["run_id"]
+        explain_text(v, at + "run_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "run_id", out)
+    if "seed" in f:
+        v = f["seed"]
+        if v is not None:
+            explain_number(v, at + "seed", out, -9223372036854775808, 9223372036854775807)
+    if "emitted_at_utc" in f:
+        v = f["emitted_at_utc"]
+        if v is not None:
+            explain_number(v, at + "emitted_at_utc", out, 0, 253402300799999999)
+    if "producer" in f:
+        v = f["producer"]
+        explain_text(v, at + "producer", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "producer", out)
+    if "parent_event_id" in f:
+        v = f["parent_event_id"]
+        if v is not None:
+            explain_text(v, at + "parent_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "traceparent" in f:
+        v = f["traceparent"]
+        if v is not None:
+            explain_text(v, at + "traceparent", out, pattern=_F_traceparent, doc='W3C trace context, version 00 layout.', enum=None, low=0, high=None)
+    if "payload" in f:
+        v = f["payload"]
+        _explain_bundle_activated_v1_BundleActivatedPayload(v, at + "payload" + ".", out)
+    else:
+        missing(at + "payload", out)
+    return out
+
+_M_fast_decision_v1_Attribution = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})"
+).fullmatch
+
+
+def _fast_decision_v1_Attribution(f: dict[str, Any]) -> bool:
+    f_value = f["value"]
+    f_contribution_ppm = f["contribution_ppm"]
+    return (
+        len(f) == 3
+        and type(f_value) is int
+        and -9223372036854775808 <= f_value <= 9223372036854775807
+        and type(f_contribution_ppm) is int
+        and -9223372036854775808 <= f_contribution_ppm <= 9223372036854775807
+        and _M_fast_decision_v1_Attribution(f["feature"]) is not None
+    )
+
+_Mfast_decision_v1 = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Z]{3})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{64})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{64})\n(?:[0-9a-f]{64})\n(?:[0-9a-f]{64})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[a-z0-9][a-z0-9_.]{0,199})\n(?:[0-9a-f]{64})"
+).fullmatch
+
+
+def fast_decision_v1(f: dict[str, Any]) -> bool:
+    f_event_type = f["event_type"]
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
+    f_emitted_at_utc = f["emitted_at_utc"]
+    f_parent_event_id = f["parent_event_id"]
+    f_traceparent = f["traceparent"]
+    f_payload = f["payload"]
+    f_payload_amount_minor = f_payload["amount_minor"]
+    f_payload_outcome = f_payload["outcome"]
+    f_payload_mode = f_payload["mode"]
+    f_payload_reason_codes = f_payload["reason_codes"]
+    f_payload_score_ppm = f_payload["score_ppm"]
+    f_payload_attributions = f_payload["attributions"]
+    f_payload_bundle_id = f_payload["bundle_id"]
+    f_payload_bundle_revision = f_payload["bundle_revision"]
+    f_payload_bundle_hash = f_payload["bundle_hash"]
+    f_payload_feature_set_hash = f_payload["feature_set_hash"]
+    f_payload_snapshot_hash = f_payload["snapshot_hash"]
+    f_payload_graph_version = f_payload["graph_version"]
+    f_payload_graph_basis = f_payload["graph_basis"]
+    f_payload_posture = f_payload["posture"]
+    f_payload_posture_event_id = f_payload["posture_event_id"]
+    f_payload_decided_at = f_payload["decided_at"]
+    f_payload_deadline = f_payload["deadline"]
+    f_payload_payment = f_payload["payment"]
+    f_payload_payment_partition = f_payload_payment["partition"]
+    f_payload_payment_offset = f_payload_payment["offset"]
+    return (
+        len(f) == 15
+        and f_event_type == 'decision'
+        and type(f_ts_utc) is int
+        and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
+        and f_schema_version == 1
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 24
+        and type(f_payload_amount_minor) is int
+        and 0 <= f_payload_amount_minor <= 1000000000000000
+        and f_payload_outcome in {"ALLOW", "STEP_UP", "REVIEW", "DECLINE"}
+        and f_payload_mode in {"MODEL", "RULES_ONLY", "FALLBACK", "FAIL_CLOSED"}
+        and type(f_payload_reason_codes) is list
+        and (not f_payload_reason_codes or all([_FM_reason_code(item) is not None for item in f_payload_reason_codes]))
+        and (f_payload_score_ppm is None or type(f_payload_score_ppm) is int and 0 <= f_payload_score_ppm <= 1000000)
+        and type(f_payload_attributions) is list
+        and (not f_payload_attributions or all([_fast_decision_v1_Attribution(item) for item in f_payload_attributions]))
+        and (f_payload_graph_version is None or type(f_payload_graph_version) is int and -1 <= f_payload_graph_version <= 9223372036854775807)
+        and f_payload_posture in {"NORMAL", "DEGRADED_1", "DEGRADED_2", "FAIL_CLOSED"}
+        and type(f_payload_decided_at) is int
+        and 0 <= f_payload_decided_at <= 253402300799999999
+        and (f_payload_deadline is None or type(f_payload_deadline) is int and 0 <= f_payload_deadline <= 253402300799999999)
+        and len(f_payload_payment) == 3
+        and type(f_payload_payment_partition) is int
+        and 0 <= f_payload_payment_partition <= 2147483647
+        and type(f_payload_payment_offset) is int
+        and 0 <= f_payload_payment_offset <= 9223372036854775807
+        and _Mfast_decision_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["subject_event_id"], f_payload["payment_id"], f_payload["customer_id"], f_payload["currency"], "0" if f_payload_bundle_id is None else f_payload_bundle_id, "0" if f_payload_bundle_revision is None else f_payload_bundle_revision, "0000000000000000000000000000000000000000000000000000000000000000" if f_payload_bundle_hash is None else f_payload_bundle_hash, f_payload["policy_revision"], "0000000000000000000000000000000000000000000000000000000000000000" if f_payload_feature_set_hash is None else f_payload_feature_set_hash, "0000000000000000000000000000000000000000000000000000000000000000" if f_payload_snapshot_hash is None else f_payload_snapshot_hash, "0000000000000000000000000000000000000000000000000000000000000000" if f_payload_graph_basis is None else f_payload_graph_basis, "0" if f_payload_posture_event_id is None else f_payload_posture_event_id, f_payload_payment["topic"], f_payload["input_basis"]))) is not None
+    )
+
+
+def _explain_decision_v1_Attribution(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("feature", "value", "contribution_ppm",), out):
+        return
+    if "feature" in f:
+        v = f["feature"]
+        explain_text(v, at + "feature", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "feature", out)
+    if "value" in f:
+        v = f["value"]
+        explain_number(v, at + "value", out, -9223372036854775808, 9223372036854775807)
+    else:
+        missing(at + "value", out)
+    if "contribution_ppm" in f:
+        v = f["contribution_ppm"]
+        explain_number(v, at + "contribution_ppm", out, -9223372036854775808, 9223372036854775807)
+    else:
+        missing(at + "contribution_ppm", out)
+
+
+def _explain_decision_v1_BusCoordinate(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("topic", "partition", "offset",), out):
+        return
+    if "topic" in f:
+        v = f["topic"]
+        explain_text(v, at + "topic", out, pattern=_F_topic, doc='A topic name.', enum=None, low=0, high=None)
+    else:
+        missing(at + "topic", out)
+    if "partition" in f:
+        v = f["partition"]
+        explain_number(v, at + "partition", out, 0, 2147483647)
+    else:
+        missing(at + "partition", out)
+    if "offset" in f:
+        v = f["offset"]
+        explain_number(v, at + "offset", out, 0, 9223372036854775807)
+    else:
+        missing(at + "offset", out)
+
+
+def _explain_decision_v1_DecisionPayload(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("subject_event_id", "payment_id", "customer_id", "amount_minor", "currency", "outcome", "mode", "reason_codes", "score_ppm", "attributions", "bundle_id", "bundle_revision", "bundle_hash", "policy_revision", "feature_set_hash", "snapshot_hash", "graph_version", "graph_basis", "posture", "posture_event_id", "decided_at", "deadline", "payment", "input_basis",), out):
+        return
+    if "subject_event_id" in f:
+        v = f["subject_event_id"]
+        explain_text(v, at + "subject_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "subject_event_id", out)
+    if "payment_id" in f:
+        v = f["payment_id"]
+        explain_text(v, at + "payment_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "payment_id", out)
+    if "customer_id" in f:
+        v = f["customer_id"]
+        explain_text(v, at + "customer_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "customer_id", out)
+    if "amount_minor" in f:
+        v = f["amount_minor"]
+        explain_number(v, at + "amount_minor", out, 0, 1000000000000000)
+    else:
+        missing(at + "amount_minor", out)
+    if "currency" in f:
+        v = f["currency"]
+        explain_text(v, at + "currency", out, pattern=_F_currency, doc='ISO 4217 letters.', enum=None, low=0, high=None)
+    else:
+        missing(at + "currency", out)
+    if "outcome" in f:
+        v = f["outcome"]
+        explain_text(v, at + "outcome", out, pattern=None, doc="", enum=('ALLOW', 'STEP_UP', 'REVIEW', 'DECLINE'), low=0, high=None)
+    else:
+        missing(at + "outcome", out)
+    if "mode" in f:
+        v = f["mode"]
+        explain_text(v, at + "mode", out, pattern=None, doc="", enum=('MODEL', 'RULES_ONLY', 'FALLBACK', 'FAIL_CLOSED'), low=0, high=None)
+    else:
+        missing(at + "mode", out)
+    if "reason_codes" in f:
+        v = f["reason_codes"]
+        explain_array(v, at + "reason_codes", out, lambda item, where: explain_text(item, where, out, pattern=_F_reason_code, doc='A reason code in capitals.', enum=None, low=0, high=None))
+    if "score_ppm" in f:
+        v = f["score_ppm"]
+        if v is not None:
+            explain_number(v, at + "score_ppm", out, 0, 1000000)
+    if "attributions" in f:
+        v = f["attributions"]
+        explain_array(v, at + "attributions", out, lambda item, where: _explain_decision_v1_Attribution(item, where + ".", out))
+    if "bundle_id" in f:
+        v = f["bundle_id"]
+        if v is not None:
+            explain_text(v, at + "bundle_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "bundle_revision" in f:
+        v = f["bundle_revision"]
+        if v is not None:
+            explain_text(v, at + "bundle_revision", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "bundle_hash" in f:
+        v = f["bundle_hash"]
+        if v is not None:
+            explain_text(v, at + "bundle_hash", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    if "policy_revision" in f:
+        v = f["policy_revision"]
+        explain_text(v, at + "policy_revision", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "policy_revision", out)
+    if "feature_set_hash" in f:
+        v = f["feature_set_hash"]
+        if v is not None:
+            explain_text(v, at + "feature_set_hash", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    if "snapshot_hash" in f:
+        v = f["snapshot_hash"]
+        if v is not None:
+            explain_text(v, at + "snapshot_hash", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    if "graph_version" in f:
+        v = f["graph_version"]
+        if v is not None:
+            explain_number(v, at + "graph_version", out, -1, 9223372036854775807)
+    if "graph_basis" in f:
+        v = f["graph_basis"]
+        if v is not None:
+            explain_text(v, at + "graph_basis", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    if "posture" in f:
+        v = f["posture"]
+        explain_text(v, at + "posture", out, pattern=None, doc="", enum=('NORMAL', 'DEGRADED_1', 'DEGRADED_2', 'FAIL_CLOSED'), low=0, high=None)
+    else:
+        missing(at + "posture", out)
+    if "posture_event_id" in f:
+        v = f["posture_event_id"]
+        if v is not None:
+            explain_text(v, at + "posture_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "decided_at" in f:
+        v = f["decided_at"]
+        explain_number(v, at + "decided_at", out, 0, 253402300799999999)
+    else:
+        missing(at + "decided_at", out)
+    if "deadline" in f:
+        v = f["deadline"]
+        if v is not None:
+            explain_number(v, at + "deadline", out, 0, 253402300799999999)
+    if "payment" in f:
+        v = f["payment"]
+        _explain_decision_v1_BusCoordinate(v, at + "payment" + ".", out)
+    else:
+        missing(at + "payment", out)
+    if "input_basis" in f:
+        v = f["input_basis"]
+        explain_text(v, at + "input_basis", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    else:
+        missing(at + "input_basis", out)
+
+
+def explain_decision_v1(f: dict[str, Any]) -> list[Violation]:
+    out: list[Violation] = []
+    at = ""
+    if not explain_record(f, at, ("event_id", "event_type", "ts_utc", "schema_version", "manifest_fingerprint", "tenant", "parameter_hash", "scenario_id", "run_id", "seed", "emitted_at_utc", "producer", "parent_event_id", "traceparent", "payload",), out):
+        return out
+    if "event_id" in f:
+        v = f["event_id"]
+        explain_text(v, at + "event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "event_id", out)
+    if "event_type" in f:
+        v = f["event_type"]
+        explain_text(v, at + "event_type", out, pattern=None, doc="", enum=('decision',), low=0, high=None)
+    else:
+        missing(at + "event_type", out)
+    if "ts_utc" in f:
+        v = f["ts_utc"]
+        explain_number(v, at + "ts_utc", out, 0, 253402300799999999)
+    else:
+        missing(at + "ts_utc", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 1)
+    else:
+        missing(at + "schema_version", out)
+    if "manifest_fingerprint" in f:
+        v = f["manifest_fingerprint"]
+        explain_text(v, at + "manifest_fingerprint", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "manifest_fingerprint", out)
+    if "tenant" in f:
+        v = f["tenant"]
+        explain_text(v, at + "tenant", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "parameter_hash" in f:
+        v = f["parameter_hash"]
+        explain_text(v, at + "parameter_hash", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "parameter_hash", out)
+    if "scenario_id" in f:
+        v = f["scenario_id"]
+        explain_text(v, at + "scenario_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "scenario_id", out)
+    if "run_id" in f:
+        v = f["run_id"]
+        explain_text(v, at + "run_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "run_id", out)
+    if "seed" in f:
+        v = f["seed"]
+        if v is not None:
+            explain_number(v, at + "seed", out, -9223372036854775808, 9223372036854775807)
+    if "emitted_at_utc" in f:
+        v = f["emitted_at_utc"]
+        if v is not None:
+            explain_number(v, at + "emitted_at_utc", out, 0, 253402300799999999)
+    if "producer" in f:
+        v = f["producer"]
+        explain_text(v, at + "producer", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "producer", out)
+    if "parent_event_id" in f:
+        v = f["parent_event_id"]
+        if v is not None:
+            explain_text(v, at + "parent_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "traceparent" in f:
+        v = f["traceparent"]
+        if v is not None:
+            explain_text(v, at + "traceparent", out, pattern=_F_traceparent, doc='W3C trace context, version 00 layout.', enum=None, low=0, high=None)
+    if "payload" in f:
+        v = f["payload"]
+        _explain_decision_v1_DecisionPayload(v, at + "payload" + ".", out)
+    else:
+        missing(at + "payload", out)
+    return out
+
+_Mfast_decision_segment_v1 = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{64})"
+).fullmatch
+
+
+def fast_decision_segment_v1(f: dict[str, Any]) -> bool:
+    f_event_type = f["event_type"]
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
+    f_emitted_at_utc = f["emitted_at_utc"]
+    f_parent_event_id = f["parent_event_id"]
+    f_traceparent = f["traceparent"]
+    f_payload = f["payload"]
+    f_payload_segment = f_payload["segment"]
+    f_payload_segment_uri = f_payload_segment["uri"]
+    f_payload_segment_digest = f_payload_segment["digest"]
+    f_payload_segment_digest_algo = f_payload_segment_digest["algo"]
+    f_payload_segment_bytes = f_payload_segment["bytes"]
+    f_payload_segment_schema_version = f_payload_segment["schema_version"]
+    f_payload_first_leaf = f_payload["first_leaf"]
+    f_payload_records = f_payload["records"]
+    f_payload_incomplete = f_payload["incomplete"]
+    f_payload_corrections = f_payload["corrections"]
+    return (
+        len(f) == 15
+        and f_event_type == 'decision_segment'
+        and type(f_ts_utc) is int
+        and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
+        and f_schema_version == 1
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 6
+        and len(f_payload_segment) == 4
+        and type(f_payload_segment_uri) is str
+        and len(f_payload_segment_uri) >= 1
+        and len(f_payload_segment_uri) <= 2048
+        and len(f_payload_segment_digest) == 2
+        and f_payload_segment_digest_algo in {"sha256"}
+        and type(f_payload_segment_bytes) is int
+        and 0 <= f_payload_segment_bytes <= 9223372036854775807
+        and type(f_payload_segment_schema_version) is int
+        and 1 <= f_payload_segment_schema_version <= 2147483647
+        and type(f_payload_first_leaf) is int
+        and 0 <= f_payload_first_leaf <= 9223372036854775807
+        and type(f_payload_records) is int
+        and 0 <= f_payload_records <= 9223372036854775807
+        and type(f_payload_incomplete) is int
+        and 0 <= f_payload_incomplete <= 9223372036854775807
+        and type(f_payload_corrections) is int
+        and 0 <= f_payload_corrections <= 9223372036854775807
+        and _Mfast_decision_segment_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["log"], f_payload_segment_digest["hash"]))) is not None
+    )
+
+
+def _explain_decision_segment_v1_Digest(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("algo", "hash",), out):
+        return
+    if "algo" in f:
+        v = f["algo"]
+        explain_text(v, at + "algo", out, pattern=None, doc="", enum=('sha256',), low=0, high=None)
+    else:
+        missing(at + "algo", out)
+    if "hash" in f:
+        v = f["hash"]
+        explain_text(v, at + "hash", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    else:
+        missing(at + "hash", out)
+
+
+def _explain_decision_segment_v1_Locator(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("uri", "digest", "bytes", "schema_version",), out):
+        return
+    if "uri" in f:
+        v = f["uri"]
+        explain_text(v, at + "uri", out, pattern=None, doc="", enum=None, low=1, high=2048)
+    else:
+        missing(at + "uri", out)
+    if "digest" in f:
+        v = f["digest"]
+        _explain_decision_segment_v1_Digest(v, at + "digest" + ".", out)
+    else:
+        missing(at + "digest", out)
+    if "bytes" in f:
+        v = f["bytes"]
+        explain_number(v, at + "bytes", out, 0, 9223372036854775807)
+    else:
+        missing(at + "bytes", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 2147483647)
+    else:
+        missing(at + "schema_version", out)
+
+
+def _explain_decision_segment_v1_DecisionSegmentPayload(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("log", "segment", "first_leaf", "records", "incomplete", "corrections",), out):
+        return
+    if "log" in f:
+        v = f["log"]
+        explain_text(v, at + "log", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "log", out)
+    if "segment" in f:
+        v = f["segment"]
+        _explain_decision_segment_v1_Locator(v, at + "segment" + ".", out)
+    else:
+        missing(at + "segment", out)
+    if "first_leaf" in f:
+        v = f["first_leaf"]
+        explain_number(v, at + "first_leaf", out, 0, 9223372036854775807)
+    else:
+        missing(at + "first_leaf", out)
+    if "records" in f:
+        v = f["records"]
+        explain_number(v, at + "records", out, 0, 9223372036854775807)
+    else:
+        missing(at + "records", out)
+    if "incomplete" in f:
+        v = f["incomplete"]
+        explain_number(v, at + "incomplete", out, 0, 9223372036854775807)
+    else:
+        missing(at + "incomplete", out)
+    if "corrections" in f:
+        v = f["corrections"]
+        explain_number(v, at + "corrections", out, 0, 9223372036854775807)
+    else:
+        missing(at + "corrections", out)
+
+
+def explain_decision_segment_v1(f: dict[str, Any]) -> list[Violation]:
+    out: list[Violation] = []
+    at = ""
+    if not explain_record(f, at, ("event_id", "event_type", "ts_utc", "schema_version", "manifest_fingerprint", "tenant", "parameter_hash", "scenario_id", "run_id", "seed", "emitted_at_utc", "producer", "parent_event_id", "traceparent", "payload",), out):
+        return out
+    if "event_id" in f:
+        v = f["event_id"]
+        explain_text(v, at + "event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "event_id", out)
+    if "event_type" in f:
+        v = f["event_type"]
+        explain_text(v, at + "event_type", out, pattern=None, doc="", enum=('decision_segment',), low=0, high=None)
+    else:
+        missing(at + "event_type", out)
+    if "ts_utc" in f:
+        v = f["ts_utc"]
+        explain_number(v, at + "ts_utc", out, 0, 253402300799999999)
+    else:
+        missing(at + "ts_utc", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 1)
+    else:
+        missing(at + "schema_version", out)
+    if "manifest_fingerprint" in f:
+        v = f["manifest_fingerprint"]
+        explain_text(v, at + "manifest_fingerprint", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "manifest_fingerprint", out)
+    if "tenant" in f:
+        v = f["tenant"]
+        explain_text(v, at + "tenant", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "parameter_hash" in f:
+        v = f["parameter_hash"]
+        explain_text(v, at + "parameter_hash", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "parameter_hash", out)
+    if "scenario_id" in f:
+        v = f["scenario_id"]
+        explain_text(v, at + "scenario_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "scenario_id", out)
+    if "run_id" in f:
+        v = f["run_id"]
+        explain_text(v, at + "run_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "run_id", out)
+    if "seed" in f:
+        v = f["seed"]
+        if v is not None:
+            explain_number(v, at + "seed", out, -9223372036854775808, 9223372036854775807)
+    if "emitted_at_utc" in f:
+        v = f["emitted_at_utc"]
+        if v is not None:
+            explain_number(v, at + "emitted_at_utc", out, 0, 253402300799999999)
+    if "producer" in f:
+        v = f["producer"]
+        explain_text(v, at + "producer", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "producer", out)
+    if "parent_event_id" in f:
+        v = f["parent_event_id"]
+        if v is not None:
+            explain_text(v, at + "parent_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "traceparent" in f:
+        v = f["traceparent"]
+        if v is not None:
+            explain_text(v, at + "traceparent", out, pattern=_F_traceparent, doc='W3C trace context, version 00 layout.', enum=None, low=0, high=None)
+    if "payload" in f:
+        v = f["payload"]
+        _explain_decision_segment_v1_DecisionSegmentPayload(v, at + "payload" + ".", out)
+    else:
+        missing(at + "payload", out)
+    return out
+
+_Mfast_feature_snapshot_v1 = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{64})\n(?:[0-9a-f]{64})\n(?:[0-9a-f]{64})\n(?:[a-z0-9][a-z0-9_.]{0,199})\n(?:[0-9a-f]{64})"
+).fullmatch
+
+
+def fast_feature_snapshot_v1(f: dict[str, Any]) -> bool:
+    f_as_of = f["as_of"]
+    f_feature_set = f["feature_set"]
+    f_values = f["values"]
+    f_missing = f["missing"]
+    f_freshness = f["freshness"]
+    f_graph_version = f["graph_version"]
+    f_graph_basis = f["graph_basis"]
+    f_degraded = f["degraded"]
+    f_payment = f["payment"]
+    f_payment_partition = f_payment["partition"]
+    f_payment_offset = f_payment["offset"]
+    return (
+        len(f) == 14
+        and type(f_as_of) is int
+        and 0 <= f_as_of <= 253402300799999999
+        and len(f_feature_set) == 3
+        and type(f_values) is list
+        and (not f_values or all([type(item) is int and -9223372036854775808 <= item <= 9223372036854775807 for item in f_values]))
+        and type(f_missing) is list
+        and (not f_missing or all([type(item) is int and 0 <= item <= 2147483647 for item in f_missing]))
+        and type(f_freshness) is list
+        and (not f_freshness or all([type(item) is int and -1 <= item <= 9223372036854775807 for item in f_freshness]))
+        and (f_graph_version is None or type(f_graph_version) is int and -1 <= f_graph_version <= 9223372036854775807)
+        and type(f_degraded) is list
+        and (not f_degraded or all([_FM_reason_code(item) is not None for item in f_degraded]))
+        and len(f_payment) == 3
+        and type(f_payment_partition) is int
+        and 0 <= f_payment_partition <= 2147483647
+        and type(f_payment_offset) is int
+        and 0 <= f_payment_offset <= 9223372036854775807
+        and _Mfast_feature_snapshot_v1("\n".join((f["tenant"], f["run_id"], f["event_id"], f_feature_set["name"], f_feature_set["revision"], f_feature_set["hash"], "0000000000000000000000000000000000000000000000000000000000000000" if f_graph_basis is None else f_graph_basis, f["input_basis"], f_payment["topic"], f["snapshot_hash"]))) is not None
+    )
+
+
+def _explain_feature_snapshot_v1_FeatureSetRef(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("name", "revision", "hash",), out):
+        return
+    if "name" in f:
+        v = f["name"]
+        explain_text(v, at + "name", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "name", out)
+    if "revision" in f:
+        v = f["revision"]
+        explain_text(v, at + "revision", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "revision", out)
+    if "hash" in f:
+        v = f["hash"]
+        explain_text(v, at + "hash", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    else:
+        missing(at + "hash", out)
+
+
+def _explain_feature_snapshot_v1_BusCoordinate(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("topic", "partition", "offset",), out):
+        return
+    if "topic" in f:
+        v = f["topic"]
+        explain_text(v, at + "topic", out, pattern=_F_topic, doc='A topic name.', enum=None, low=0, high=None)
+    else:
+        missing(at + "topic", out)
+    if "partition" in f:
+        v = f["partition"]
+        explain_number(v, at + "partition", out, 0, 2147483647)
+    else:
+        missing(at + "partition", out)
+    if "offset" in f:
+        v = f["offset"]
+        explain_number(v, at + "offset", out, 0, 9223372036854775807)
+    else:
+        missing(at + "offset", out)
+
+
+def explain_feature_snapshot_v1(f: dict[str, Any]) -> list[Violation]:
+    out: list[Violation] = []
+    at = ""
+    if not explain_record(f, at, ("tenant", "run_id", "event_id", "as_of", "feature_set", "values", "missing", "freshness", "graph_version", "graph_basis", "input_basis", "degraded", "payment", "snapshot_hash",), out):
+        return out
+    if "tenant" in f:
+        v = f["tenant"]
+        explain_text(v, at + "tenant", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "tenant", out)
+    if "run_id" in f:
+        v = f["run_id"]
+        explain_text(v, at + "run_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "run_id", out)
+    if "event_id" in f:
+        v = f["event_id"]
+        explain_text(v, at + "event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "event_id", out)
+    if "as_of" in f:
+        v = f["as_of"]
+        explain_number(v, at + "as_of", out, 0, 253402300799999999)
+    else:
+        missing(at + "as_of", out)
+    if "feature_set" in f:
+        v = f["feature_set"]
+        _explain_feature_snapshot_v1_FeatureSetRef(v, at + "feature_set" + ".", out)
+    else:
+        missing(at + "feature_set", out)
+    if "values" in f:
+        v = f["values"]
+        explain_array(v, at + "values", out, lambda item, where: explain_number(item, where, out, -9223372036854775808, 9223372036854775807))
+    else:
+        missing(at + "values", out)
+    if "missing" in f:
+        v = f["missing"]
+        explain_array(v, at + "missing", out, lambda item, where: explain_number(item, where, out, 0, 2147483647))
+    if "freshness" in f:
+        v = f["freshness"]
+        explain_array(v, at + "freshness", out, lambda item, where: explain_number(item, where, out, -1, 9223372036854775807))
+    else:
+        missing(at + "freshness", out)
+    if "graph_version" in f:
+        v = f["graph_version"]
+        if v is not None:
+            explain_number(v, at + "graph_version", out, -1, 9223372036854775807)
+    if "graph_basis" in f:
+        v = f["graph_basis"]
+        if v is not None:
+            explain_text(v, at + "graph_basis", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    if "input_basis" in f:
+        v = f["input_basis"]
+        explain_text(v, at + "input_basis", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    else:
+        missing(at + "input_basis", out)
+    if "degraded" in f:
+        v = f["degraded"]
+        explain_array(v, at + "degraded", out, lambda item, where: explain_text(item, where, out, pattern=_F_reason_code, doc='A reason code in capitals.', enum=None, low=0, high=None))
+    if "payment" in f:
+        v = f["payment"]
+        _explain_feature_snapshot_v1_BusCoordinate(v, at + "payment" + ".", out)
+    else:
+        missing(at + "payment", out)
+    if "snapshot_hash" in f:
+        v = f["snapshot_hash"]
+        explain_text(v, at + "snapshot_hash", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    else:
+        missing(at + "snapshot_hash", out)
     return out
 
 _Mfast_flow_report_v1 = re.compile(
@@ -1078,6 +2566,415 @@ def explain_governance_action_v1(f: dict[str, Any]) -> list[Violation]:
         missing(at + "payload", out)
     return out
 
+_Mfast_graph_context_v1 = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{64})"
+).fullmatch
+
+
+def fast_graph_context_v1(f: dict[str, Any]) -> bool:
+    f_ts_utc = f["ts_utc"]
+    f_component_size = f["component_size"]
+    f_shared_device_degree = f["shared_device_degree"]
+    f_fraud_distance = f["fraud_distance"]
+    f_graph_version = f["graph_version"]
+    f_integrity = f["integrity"]
+    f_conflicts = f["conflicts"]
+    return (
+        len(f) == 11
+        and type(f_ts_utc) is int
+        and 0 <= f_ts_utc <= 253402300799999999
+        and (f_component_size is None or type(f_component_size) is int and 0 <= f_component_size <= 9223372036854775807)
+        and (f_shared_device_degree is None or type(f_shared_device_degree) is int and 0 <= f_shared_device_degree <= 9223372036854775807)
+        and (f_fraud_distance is None or type(f_fraud_distance) is int and 0 <= f_fraud_distance <= 9223372036854775807)
+        and type(f_graph_version) is int
+        and -1 <= f_graph_version <= 9223372036854775807
+        and f_integrity in {"CLEAN", "DEGRADED"}
+        and type(f_conflicts) is int
+        and 0 <= f_conflicts <= 2147483647
+        and _Mfast_graph_context_v1("\n".join((f["tenant"], f["run_id"], f["event_id"], f["graph_basis"]))) is not None
+    )
+
+
+def explain_graph_context_v1(f: dict[str, Any]) -> list[Violation]:
+    out: list[Violation] = []
+    at = ""
+    if not explain_record(f, at, ("tenant", "run_id", "event_id", "ts_utc", "component_size", "shared_device_degree", "fraud_distance", "graph_version", "graph_basis", "integrity", "conflicts",), out):
+        return out
+    if "tenant" in f:
+        v = f["tenant"]
+        explain_text(v, at + "tenant", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "tenant", out)
+    if "run_id" in f:
+        v = f["run_id"]
+        explain_text(v, at + "run_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "run_id", out)
+    if "event_id" in f:
+        v = f["event_id"]
+        explain_text(v, at + "event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "event_id", out)
+    if "ts_utc" in f:
+        v = f["ts_utc"]
+        explain_number(v, at + "ts_utc", out, 0, 253402300799999999)
+    else:
+        missing(at + "ts_utc", out)
+    if "component_size" in f:
+        v = f["component_size"]
+        if v is not None:
+            explain_number(v, at + "component_size", out, 0, 9223372036854775807)
+    if "shared_device_degree" in f:
+        v = f["shared_device_degree"]
+        if v is not None:
+            explain_number(v, at + "shared_device_degree", out, 0, 9223372036854775807)
+    if "fraud_distance" in f:
+        v = f["fraud_distance"]
+        if v is not None:
+            explain_number(v, at + "fraud_distance", out, 0, 9223372036854775807)
+    if "graph_version" in f:
+        v = f["graph_version"]
+        explain_number(v, at + "graph_version", out, -1, 9223372036854775807)
+    else:
+        missing(at + "graph_version", out)
+    if "graph_basis" in f:
+        v = f["graph_basis"]
+        explain_text(v, at + "graph_basis", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    else:
+        missing(at + "graph_basis", out)
+    if "integrity" in f:
+        v = f["integrity"]
+        explain_text(v, at + "integrity", out, pattern=None, doc="", enum=('CLEAN', 'DEGRADED'), low=0, high=None)
+    else:
+        missing(at + "integrity", out)
+    if "conflicts" in f:
+        v = f["conflicts"]
+        explain_number(v, at + "conflicts", out, 0, 2147483647)
+    else:
+        missing(at + "conflicts", out)
+    return out
+
+_Mfast_label_v1 = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})"
+).fullmatch
+
+
+def fast_label_v1(f: dict[str, Any]) -> bool:
+    f_event_type = f["event_type"]
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
+    f_emitted_at_utc = f["emitted_at_utc"]
+    f_parent_event_id = f["parent_event_id"]
+    f_traceparent = f["traceparent"]
+    f_payload = f["payload"]
+    f_payload_subject_event_id = f_payload["subject_event_id"]
+    f_payload_account_id = f_payload["account_id"]
+    f_payload_card_id = f_payload["card_id"]
+    f_payload_merchant_id = f_payload["merchant_id"]
+    f_payload_device_id = f_payload["device_id"]
+    f_payload_label = f_payload["label"]
+    f_payload_effective_time = f_payload["effective_time"]
+    f_payload_observed_time = f_payload["observed_time"]
+    return (
+        len(f) == 15
+        and f_event_type == 'label'
+        and type(f_ts_utc) is int
+        and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
+        and f_schema_version == 1
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 13
+        and f_payload_label in {"FRAUD", "LEGIT"}
+        and type(f_payload_effective_time) is int
+        and 0 <= f_payload_effective_time <= 253402300799999999
+        and type(f_payload_observed_time) is int
+        and 0 <= f_payload_observed_time <= 253402300799999999
+        and _Mfast_label_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["label_id"], f_payload["payment_id"], "0" if f_payload_subject_event_id is None else f_payload_subject_event_id, f_payload["customer_id"], f_payload["terminal_id"], "0" if f_payload_account_id is None else f_payload_account_id, "0" if f_payload_card_id is None else f_payload_card_id, "0" if f_payload_merchant_id is None else f_payload_merchant_id, "0" if f_payload_device_id is None else f_payload_device_id, f_payload["source"]))) is not None
+    )
+
+
+def _explain_label_v1_LabelPayload(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("label_id", "payment_id", "subject_event_id", "customer_id", "terminal_id", "account_id", "card_id", "merchant_id", "device_id", "label", "effective_time", "observed_time", "source",), out):
+        return
+    if "label_id" in f:
+        v = f["label_id"]
+        explain_text(v, at + "label_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "label_id", out)
+    if "payment_id" in f:
+        v = f["payment_id"]
+        explain_text(v, at + "payment_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "payment_id", out)
+    if "subject_event_id" in f:
+        v = f["subject_event_id"]
+        if v is not None:
+            explain_text(v, at + "subject_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "customer_id" in f:
+        v = f["customer_id"]
+        explain_text(v, at + "customer_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "customer_id", out)
+    if "terminal_id" in f:
+        v = f["terminal_id"]
+        explain_text(v, at + "terminal_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "terminal_id", out)
+    if "account_id" in f:
+        v = f["account_id"]
+        if v is not None:
+            explain_text(v, at + "account_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "card_id" in f:
+        v = f["card_id"]
+        if v is not None:
+            explain_text(v, at + "card_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "merchant_id" in f:
+        v = f["merchant_id"]
+        if v is not None:
+            explain_text(v, at + "merchant_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "device_id" in f:
+        v = f["device_id"]
+        if v is not None:
+            explain_text(v, at + "device_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "label" in f:
+        v = f["label"]
+        explain_text(v, at + "label", out, pattern=None, doc="", enum=('FRAUD', 'LEGIT'), low=0, high=None)
+    else:
+        missing(at + "label", out)
+    if "effective_time" in f:
+        v = f["effective_time"]
+        explain_number(v, at + "effective_time", out, 0, 253402300799999999)
+    else:
+        missing(at + "effective_time", out)
+    if "observed_time" in f:
+        v = f["observed_time"]
+        explain_number(v, at + "observed_time", out, 0, 253402300799999999)
+    else:
+        missing(at + "observed_time", out)
+    if "source" in f:
+        v = f["source"]
+        explain_text(v, at + "source", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "source", out)
+
+
+def explain_label_v1(f: dict[str, Any]) -> list[Violation]:
+    out: list[Violation] = []
+    at = ""
+    if not explain_record(f, at, ("event_id", "event_type", "ts_utc", "schema_version", "manifest_fingerprint", "tenant", "parameter_hash", "scenario_id", "run_id", "seed", "emitted_at_utc", "producer", "parent_event_id", "traceparent", "payload",), out):
+        return out
+    if "event_id" in f:
+        v = f["event_id"]
+        explain_text(v, at + "event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "event_id", out)
+    if "event_type" in f:
+        v = f["event_type"]
+        explain_text(v, at + "event_type", out, pattern=None, doc="", enum=('label',), low=0, high=None)
+    else:
+        missing(at + "event_type", out)
+    if "ts_utc" in f:
+        v = f["ts_utc"]
+        explain_number(v, at + "ts_utc", out, 0, 253402300799999999)
+    else:
+        missing(at + "ts_utc", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 1)
+    else:
+        missing(at + "schema_version", out)
+    if "manifest_fingerprint" in f:
+        v = f["manifest_fingerprint"]
+        explain_text(v, at + "manifest_fingerprint", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "manifest_fingerprint", out)
+    if "tenant" in f:
+        v = f["tenant"]
+        explain_text(v, at + "tenant", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "parameter_hash" in f:
+        v = f["parameter_hash"]
+        explain_text(v, at + "parameter_hash", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "parameter_hash", out)
+    if "scenario_id" in f:
+        v = f["scenario_id"]
+        explain_text(v, at + "scenario_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "scenario_id", out)
+    if "run_id" in f:
+        v = f["run_id"]
+        explain_text(v, at + "run_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "run_id", out)
+    if "seed" in f:
+        v = f["seed"]
+        if v is not None:
+            explain_number(v, at + "seed", out, -9223372036854775808, 9223372036854775807)
+    if "emitted_at_utc" in f:
+        v = f["emitted_at_utc"]
+        if v is not None:
+            explain_number(v, at + "emitted_at_utc", out, 0, 253402300799999999)
+    if "producer" in f:
+        v = f["producer"]
+        explain_text(v, at + "producer", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "producer", out)
+    if "parent_event_id" in f:
+        v = f["parent_event_id"]
+        if v is not None:
+            explain_text(v, at + "parent_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "traceparent" in f:
+        v = f["traceparent"]
+        if v is not None:
+            explain_text(v, at + "traceparent", out, pattern=_F_traceparent, doc='W3C trace context, version 00 layout.', enum=None, low=0, high=None)
+    if "payload" in f:
+        v = f["payload"]
+        _explain_label_v1_LabelPayload(v, at + "payload" + ".", out)
+    else:
+        missing(at + "payload", out)
+    return out
+
+_Mfast_list_changed_v1 = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})"
+).fullmatch
+
+
+def fast_list_changed_v1(f: dict[str, Any]) -> bool:
+    f_event_type = f["event_type"]
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
+    f_emitted_at_utc = f["emitted_at_utc"]
+    f_parent_event_id = f["parent_event_id"]
+    f_traceparent = f["traceparent"]
+    f_payload = f["payload"]
+    f_payload_operation = f_payload["operation"]
+    f_payload_cause_event_id = f_payload["cause_event_id"]
+    f_payload_reason = f_payload["reason"]
+    return (
+        len(f) == 15
+        and f_event_type == 'list_changed'
+        and type(f_ts_utc) is int
+        and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
+        and f_schema_version == 1
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 5
+        and f_payload_operation in {"ADD", "REMOVE"}
+        and type(f_payload_reason) is str
+        and len(f_payload_reason) <= 512
+        and _Mfast_list_changed_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["list"], f_payload["entry"], "0" if f_payload_cause_event_id is None else f_payload_cause_event_id))) is not None
+    )
+
+
+def _explain_list_changed_v1_ListChangedPayload(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("list", "entry", "operation", "cause_event_id", "reason",), out):
+        return
+    if "list" in f:
+        v = f["list"]
+        explain_text(v, at + "list", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "list", out)
+    if "entry" in f:
+        v = f["entry"]
+        explain_text(v, at + "entry", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "entry", out)
+    if "operation" in f:
+        v = f["operation"]
+        explain_text(v, at + "operation", out, pattern=None, doc="", enum=('ADD', 'REMOVE'), low=0, high=None)
+    else:
+        missing(at + "operation", out)
+    if "cause_event_id" in f:
+        v = f["cause_event_id"]
+        if v is not None:
+            explain_text(v, at + "cause_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "reason" in f:
+        v = f["reason"]
+        explain_text(v, at + "reason", out, pattern=None, doc="", enum=None, low=0, high=512)
+    else:
+        missing(at + "reason", out)
+
+
+def explain_list_changed_v1(f: dict[str, Any]) -> list[Violation]:
+    out: list[Violation] = []
+    at = ""
+    if not explain_record(f, at, ("event_id", "event_type", "ts_utc", "schema_version", "manifest_fingerprint", "tenant", "parameter_hash", "scenario_id", "run_id", "seed", "emitted_at_utc", "producer", "parent_event_id", "traceparent", "payload",), out):
+        return out
+    if "event_id" in f:
+        v = f["event_id"]
+        explain_text(v, at + "event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "event_id", out)
+    if "event_type" in f:
+        v = f["event_type"]
+        explain_text(v, at + "event_type", out, pattern=None, doc="", enum=('list_changed',), low=0, high=None)
+    else:
+        missing(at + "event_type", out)
+    if "ts_utc" in f:
+        v = f["ts_utc"]
+        explain_number(v, at + "ts_utc", out, 0, 253402300799999999)
+    else:
+        missing(at + "ts_utc", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 1)
+    else:
+        missing(at + "schema_version", out)
+    if "manifest_fingerprint" in f:
+        v = f["manifest_fingerprint"]
+        explain_text(v, at + "manifest_fingerprint", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "manifest_fingerprint", out)
+    if "tenant" in f:
+        v = f["tenant"]
+        explain_text(v, at + "tenant", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "parameter_hash" in f:
+        v = f["parameter_hash"]
+        explain_text(v, at + "parameter_hash", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "parameter_hash", out)
+    if "scenario_id" in f:
+        v = f["scenario_id"]
+        explain_text(v, at + "scenario_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "scenario_id", out)
+    if "run_id" in f:
+        v = f["run_id"]
+        explain_text(v, at + "run_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "run_id", out)
+    if "seed" in f:
+        v = f["seed"]
+        if v is not None:
+            explain_number(v, at + "seed", out, -9223372036854775808, 9223372036854775807)
+    if "emitted_at_utc" in f:
+        v = f["emitted_at_utc"]
+        if v is not None:
+            explain_number(v, at + "emitted_at_utc", out, 0, 253402300799999999)
+    if "producer" in f:
+        v = f["producer"]
+        explain_text(v, at + "producer", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "producer", out)
+    if "parent_event_id" in f:
+        v = f["parent_event_id"]
+        if v is not None:
+            explain_text(v, at + "parent_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "traceparent" in f:
+        v = f["traceparent"]
+        if v is not None:
+            explain_text(v, at + "traceparent", out, pattern=_F_traceparent, doc='W3C trace context, version 00 layout.', enum=None, low=0, high=None)
+    if "payload" in f:
+        v = f["payload"]
+        _explain_list_changed_v1_ListChangedPayload(v, at + "payload" + ".", out)
+    else:
+        missing(at + "payload", out)
+    return out
+
 _Mfast_payment_v1 = re.compile(
     "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Z]{3})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9]{4})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Z]{2})\n(?:[0-9A-Fa-f.:]{2,45})"
 ).fullmatch
@@ -1251,6 +3148,229 @@ def explain_payment_v1(f: dict[str, Any]) -> list[Violation]:
     if "payload" in f:
         v = f["payload"]
         _explain_payment_v1_PaymentPayload(v, at + "payload" + ".", out)
+    else:
+        missing(at + "payload", out)
+    return out
+
+_M_fast_posture_v1_LadderSignal = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})"
+).fullmatch
+
+
+def _fast_posture_v1_LadderSignal(f: dict[str, Any]) -> bool:
+    f_state = f["state"]
+    f_value = f["value"]
+    f_limit = f["limit"]
+    return (
+        len(f) == 5
+        and f_state in {"OK", "RAISED", "STALE", "MISSING"}
+        and (f_value is None or type(f_value) is int and -9223372036854775808 <= f_value <= 9223372036854775807)
+        and (f_limit is None or type(f_limit) is int and -9223372036854775808 <= f_limit <= 9223372036854775807)
+        and _M_fast_posture_v1_LadderSignal("\n".join((f["service"], f["name"]))) is not None
+    )
+
+_Mfast_posture_v1 = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})"
+).fullmatch
+
+
+def fast_posture_v1(f: dict[str, Any]) -> bool:
+    f_event_type = f["event_type"]
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
+    f_emitted_at_utc = f["emitted_at_utc"]
+    f_parent_event_id = f["parent_event_id"]
+    f_traceparent = f["traceparent"]
+    f_payload = f["payload"]
+    f_payload_posture = f_payload["posture"]
+    f_payload_capabilities = f_payload["capabilities"]
+    f_payload_sequence = f_payload["sequence"]
+    f_payload_since = f_payload["since"]
+    f_payload_valid_until = f_payload["valid_until"]
+    f_payload_causes = f_payload["causes"]
+    f_payload_forced_by = f_payload["forced_by"]
+    f_payload_signals = f_payload["signals"]
+    return (
+        len(f) == 15
+        and f_event_type == 'posture'
+        and type(f_ts_utc) is int
+        and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
+        and f_schema_version == 1
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 11
+        and f_payload_posture in {"NORMAL", "DEGRADED_1", "DEGRADED_2", "FAIL_CLOSED"}
+        and type(f_payload_capabilities) is list
+        and (not f_payload_capabilities or all([_FM_id(item) is not None for item in f_payload_capabilities]))
+        and type(f_payload_sequence) is int
+        and 0 <= f_payload_sequence <= 9223372036854775807
+        and type(f_payload_since) is int
+        and 0 <= f_payload_since <= 253402300799999999
+        and type(f_payload_valid_until) is int
+        and 0 <= f_payload_valid_until <= 253402300799999999
+        and f_payload["previous"] in {None, "NORMAL", "DEGRADED_1", "DEGRADED_2", "FAIL_CLOSED"}
+        and type(f_payload_causes) is list
+        and (not f_payload_causes or all([_FM_reason_code(item) is not None for item in f_payload_causes]))
+        and type(f_payload_signals) is list
+        and (not f_payload_signals or all([_fast_posture_v1_LadderSignal(item) for item in f_payload_signals]))
+        and _Mfast_posture_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["scope"], "0" if f_payload_forced_by is None else f_payload_forced_by, f_payload["policy_revision"]))) is not None
+    )
+
+
+def _explain_posture_v1_LadderSignal(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("service", "name", "state", "value", "limit",), out):
+        return
+    if "service" in f:
+        v = f["service"]
+        explain_text(v, at + "service", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "service", out)
+    if "name" in f:
+        v = f["name"]
+        explain_text(v, at + "name", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "name", out)
+    if "state" in f:
+        v = f["state"]
+        explain_text(v, at + "state", out, pattern=None, doc="", enum=('OK', 'RAISED', 'STALE', 'MISSING'), low=0, high=None)
+    else:
+        missing(at + "state", out)
+    if "value" in f:
+        v = f["value"]
+        if v is not None:
+            explain_number(v, at + "value", out, -9223372036854775808, 9223372036854775807)
+    if "limit" in f:
+        v = f["limit"]
+        if v is not None:
+            explain_number(v, at + "limit", out, -9223372036854775808, 9223372036854775807)
+
+
+def _explain_posture_v1_PostureInForcePayload(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("scope", "posture", "capabilities", "sequence", "since", "valid_until", "previous", "causes", "forced_by", "signals", "policy_revision",), out):
+        return
+    if "scope" in f:
+        v = f["scope"]
+        explain_text(v, at + "scope", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "scope", out)
+    if "posture" in f:
+        v = f["posture"]
+        explain_text(v, at + "posture", out, pattern=None, doc="", enum=('NORMAL', 'DEGRADED_1', 'DEGRADED_2', 'FAIL_CLOSED'), low=0, high=None)
+    else:
+        missing(at + "posture", out)
+    if "capabilities" in f:
+        v = f["capabilities"]
+        explain_array(v, at + "capabilities", out, lambda item, where: explain_text(item, where, out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None))
+    if "sequence" in f:
+        v = f["sequence"]
+        explain_number(v, at + "sequence", out, 0, 9223372036854775807)
+    else:
+        missing(at + "sequence", out)
+    if "since" in f:
+        v = f["since"]
+        explain_number(v, at + "since", out, 0, 253402300799999999)
+    else:
+        missing(at + "since", out)
+    if "valid_until" in f:
+        v = f["valid_until"]
+        explain_number(v, at + "valid_until", out, 0, 253402300799999999)
+    else:
+        missing(at + "valid_until", out)
+    if "previous" in f:
+        v = f["previous"]
+        if v is not None:
+            explain_text(v, at + "previous", out, pattern=None, doc="", enum=('NORMAL', 'DEGRADED_1', 'DEGRADED_2', 'FAIL_CLOSED'), low=0, high=None)
+    if "causes" in f:
+        v = f["causes"]
+        explain_array(v, at + "causes", out, lambda item, where: explain_text(item, where, out, pattern=_F_reason_code, doc='A reason code in capitals.', enum=None, low=0, high=None))
+    if "forced_by" in f:
+        v = f["forced_by"]
+        if v is not None:
+            explain_text(v, at + "forced_by", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "signals" in f:
+        v = f["signals"]
+        explain_array(v, at + "signals", out, lambda item, where: _explain_posture_v1_LadderSignal(item, where + ".", out))
+    if "policy_revision" in f:
+        v = f["policy_revision"]
+        explain_text(v, at + "policy_revision", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "policy_revision", out)
+
+
+def explain_posture_v1(f: dict[str, Any]) -> list[Violation]:
+    out: list[Violation] = []
+    at = ""
+    if not explain_record(f, at, ("event_id", "event_type", "ts_utc", "schema_version", "manifest_fingerprint", "tenant", "parameter_hash", "scenario_id", "run_id", "seed", "emitted_at_utc", "producer", "parent_event_id", "traceparent", "payload",), out):
+        return out
+    if "event_id" in f:
+        v = f["event_id"]
+        explain_text(v, at + "event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "event_id", out)
+    if "event_type" in f:
+        v = f["event_type"]
+        explain_text(v, at + "event_type", out, pattern=None, doc="", enum=('posture',), low=0, high=None)
+    else:
+        missing(at + "event_type", out)
+    if "ts_utc" in f:
+        v = f["ts_utc"]
+        explain_number(v, at + "ts_utc", out, 0, 253402300799999999)
+    else:
+        missing(at + "ts_utc", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 1)
+    else:
+        missing(at + "schema_version", out)
+    if "manifest_fingerprint" in f:
+        v = f["manifest_fingerprint"]
+        explain_text(v, at + "manifest_fingerprint", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "manifest_fingerprint", out)
+    if "tenant" in f:
+        v = f["tenant"]
+        explain_text(v, at + "tenant", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "parameter_hash" in f:
+        v = f["parameter_hash"]
+        explain_text(v, at + "parameter_hash", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "parameter_hash", out)
+    if "scenario_id" in f:
+        v = f["scenario_id"]
+        explain_text(v, at + "scenario_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "scenario_id", out)
+    if "run_id" in f:
+        v = f["run_id"]
+        explain_text(v, at + "run_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "run_id", out)
+    if "seed" in f:
+        v = f["seed"]
+        if v is not None:
+            explain_number(v, at + "seed", out, -9223372036854775808, 9223372036854775807)
+    if "emitted_at_utc" in f:
+        v = f["emitted_at_utc"]
+        if v is not None:
+            explain_number(v, at + "emitted_at_utc", out, 0, 253402300799999999)
+    if "producer" in f:
+        v = f["producer"]
+        explain_text(v, at + "producer", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "producer", out)
+    if "parent_event_id" in f:
+        v = f["parent_event_id"]
+        if v is not None:
+            explain_text(v, at + "parent_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "traceparent" in f:
+        v = f["traceparent"]
+        if v is not None:
+            explain_text(v, at + "traceparent", out, pattern=_F_traceparent, doc='W3C trace context, version 00 layout.', enum=None, low=0, high=None)
+    if "payload" in f:
+        v = f["payload"]
+        _explain_posture_v1_PostureInForcePayload(v, at + "payload" + ".", out)
     else:
         missing(at + "payload", out)
     return out
@@ -2258,6 +4378,157 @@ def explain_run_ready_v1(f: dict[str, Any]) -> list[Violation]:
         missing(at + "payload", out)
     return out
 
+_Mfast_service_signal_v1 = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})"
+).fullmatch
+
+
+def fast_service_signal_v1(f: dict[str, Any]) -> bool:
+    f_event_type = f["event_type"]
+    f_ts_utc = f["ts_utc"]
+    f_schema_version = f["schema_version"]
+    f_seed = f["seed"]
+    f_emitted_at_utc = f["emitted_at_utc"]
+    f_parent_event_id = f["parent_event_id"]
+    f_traceparent = f["traceparent"]
+    f_payload = f["payload"]
+    f_payload_shard = f_payload["shard"]
+    f_payload_status = f_payload["status"]
+    f_payload_values = f_payload["values"]
+    f_payload_window_start = f_payload["window_start"]
+    f_payload_window_end = f_payload["window_end"]
+    return (
+        len(f) == 15
+        and f_event_type == 'service_signal'
+        and type(f_ts_utc) is int
+        and 0 <= f_ts_utc <= 253402300799999999
+        and type(f_schema_version) is int
+        and f_schema_version == 1
+        and (f_seed is None or type(f_seed) is int and -9223372036854775808 <= f_seed <= 9223372036854775807)
+        and (f_emitted_at_utc is None or type(f_emitted_at_utc) is int and 0 <= f_emitted_at_utc <= 253402300799999999)
+        and len(f_payload) == 6
+        and type(f_payload_shard) is int
+        and 0 <= f_payload_shard <= 2147483647
+        and f_payload_status in {"ok", "degraded"}
+        and type(f_payload_values) is dict
+        and (not f_payload_values or all([type(key) is str and type(item) is int and -9223372036854775808 <= item <= 9223372036854775807 for key, item in f_payload_values.items()]))
+        and type(f_payload_window_start) is int
+        and 0 <= f_payload_window_start <= 253402300799999999
+        and type(f_payload_window_end) is int
+        and 0 <= f_payload_window_end <= 253402300799999999
+        and _Mfast_service_signal_v1("\n".join((f["event_id"], f["manifest_fingerprint"], f["tenant"], f["parameter_hash"], f["scenario_id"], f["run_id"], f["producer"], "0" if f_parent_event_id is None else f_parent_event_id, "00-00000000000000000000000000000000-0000000000000000-00" if f_traceparent is None else f_traceparent, f_payload["service"]))) is not None
+    )
+
+
+def _explain_service_signal_v1_ServiceSignalPayload(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("service", "shard", "status", "values", "window_start", "window_end",), out):
+        return
+    if "service" in f:
+        v = f["service"]
+        explain_text(v, at + "service", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "service", out)
+    if "shard" in f:
+        v = f["shard"]
+        explain_number(v, at + "shard", out, 0, 2147483647)
+    else:
+        missing(at + "shard", out)
+    if "status" in f:
+        v = f["status"]
+        explain_text(v, at + "status", out, pattern=None, doc="", enum=('ok', 'degraded'), low=0, high=None)
+    else:
+        missing(at + "status", out)
+    if "values" in f:
+        v = f["values"]
+        explain_map(v, at + "values", out, lambda item, where: explain_number(item, where, out, -9223372036854775808, 9223372036854775807))
+    if "window_start" in f:
+        v = f["window_start"]
+        explain_number(v, at + "window_start", out, 0, 253402300799999999)
+    else:
+        missing(at + "window_start", out)
+    if "window_end" in f:
+        v = f["window_end"]
+        explain_number(v, at + "window_end", out, 0, 253402300799999999)
+    else:
+        missing(at + "window_end", out)
+
+
+def explain_service_signal_v1(f: dict[str, Any]) -> list[Violation]:
+    out: list[Violation] = []
+    at = ""
+    if not explain_record(f, at, ("event_id", "event_type", "ts_utc", "schema_version", "manifest_fingerprint", "tenant", "parameter_hash", "scenario_id", "run_id", "seed", "emitted_at_utc", "producer", "parent_event_id", "traceparent", "payload",), out):
+        return out
+    if "event_id" in f:
+        v = f["event_id"]
+        explain_text(v, at + "event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "event_id", out)
+    if "event_type" in f:
+        v = f["event_type"]
+        explain_text(v, at + "event_type", out, pattern=None, doc="", enum=('service_signal',), low=0, high=None)
+    else:
+        missing(at + "event_type", out)
+    if "ts_utc" in f:
+        v = f["ts_utc"]
+        explain_number(v, at + "ts_utc", out, 0, 253402300799999999)
+    else:
+        missing(at + "ts_utc", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 1)
+    else:
+        missing(at + "schema_version", out)
+    if "manifest_fingerprint" in f:
+        v = f["manifest_fingerprint"]
+        explain_text(v, at + "manifest_fingerprint", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "manifest_fingerprint", out)
+    if "tenant" in f:
+        v = f["tenant"]
+        explain_text(v, at + "tenant", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "parameter_hash" in f:
+        v = f["parameter_hash"]
+        explain_text(v, at + "parameter_hash", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "parameter_hash", out)
+    if "scenario_id" in f:
+        v = f["scenario_id"]
+        explain_text(v, at + "scenario_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "scenario_id", out)
+    if "run_id" in f:
+        v = f["run_id"]
+        explain_text(v, at + "run_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "run_id", out)
+    if "seed" in f:
+        v = f["seed"]
+        if v is not None:
+            explain_number(v, at + "seed", out, -9223372036854775808, 9223372036854775807)
+    if "emitted_at_utc" in f:
+        v = f["emitted_at_utc"]
+        if v is not None:
+            explain_number(v, at + "emitted_at_utc", out, 0, 253402300799999999)
+    if "producer" in f:
+        v = f["producer"]
+        explain_text(v, at + "producer", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "producer", out)
+    if "parent_event_id" in f:
+        v = f["parent_event_id"]
+        if v is not None:
+            explain_text(v, at + "parent_event_id", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    if "traceparent" in f:
+        v = f["traceparent"]
+        if v is not None:
+            explain_text(v, at + "traceparent", out, pattern=_F_traceparent, doc='W3C trace context, version 00 layout.', enum=None, low=0, high=None)
+    if "payload" in f:
+        v = f["payload"]
+        _explain_service_signal_v1_ServiceSignalPayload(v, at + "payload" + ".", out)
+    else:
+        missing(at + "payload", out)
+    return out
+
 _M_fast_uncompared_replay_v1_PolicyDecision = re.compile(
     "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})"
 ).fullmatch
@@ -2631,31 +4902,55 @@ def explain_uncompared_replay_v1(f: dict[str, Any]) -> list[Violation]:
     return out
 
 FAST: dict[tuple[str, int], Callable[[dict[str, Any]], bool]] = {
+    ("action_intent", 1): fast_action_intent_v1,
+    ("action_outcome", 1): fast_action_outcome_v1,
+    ("audit_checkpoint", 1): fast_audit_checkpoint_v1,
     ("basis_record", 1): fast_basis_record_v1,
+    ("bundle_activated", 1): fast_bundle_activated_v1,
+    ("decision", 1): fast_decision_v1,
+    ("decision_segment", 1): fast_decision_segment_v1,
+    ("feature_snapshot", 1): fast_feature_snapshot_v1,
     ("flow_report", 1): fast_flow_report_v1,
     ("flow_tally", 1): fast_flow_tally_v1,
     ("gate_policy", 1): fast_gate_policy_v1,
     ("governance_action", 1): fast_governance_action_v1,
+    ("graph_context", 1): fast_graph_context_v1,
+    ("label", 1): fast_label_v1,
+    ("list_changed", 1): fast_list_changed_v1,
     ("payment", 1): fast_payment_v1,
+    ("posture", 1): fast_posture_v1,
     ("quarantine_record", 1): fast_quarantine_record_v1,
     ("receipt", 1): fast_receipt_v1,
     ("run_closed", 1): fast_run_closed_v1,
     ("run_evidence", 1): fast_run_evidence_v1,
     ("run_ready", 1): fast_run_ready_v1,
+    ("service_signal", 1): fast_service_signal_v1,
     ("uncompared_replay", 1): fast_uncompared_replay_v1,
 }
 
 EXPLAIN: dict[tuple[str, int], Callable[[dict[str, Any]], list[Violation]]] = {
+    ("action_intent", 1): explain_action_intent_v1,
+    ("action_outcome", 1): explain_action_outcome_v1,
+    ("audit_checkpoint", 1): explain_audit_checkpoint_v1,
     ("basis_record", 1): explain_basis_record_v1,
+    ("bundle_activated", 1): explain_bundle_activated_v1,
+    ("decision", 1): explain_decision_v1,
+    ("decision_segment", 1): explain_decision_segment_v1,
+    ("feature_snapshot", 1): explain_feature_snapshot_v1,
     ("flow_report", 1): explain_flow_report_v1,
     ("flow_tally", 1): explain_flow_tally_v1,
     ("gate_policy", 1): explain_gate_policy_v1,
     ("governance_action", 1): explain_governance_action_v1,
+    ("graph_context", 1): explain_graph_context_v1,
+    ("label", 1): explain_label_v1,
+    ("list_changed", 1): explain_list_changed_v1,
     ("payment", 1): explain_payment_v1,
+    ("posture", 1): explain_posture_v1,
     ("quarantine_record", 1): explain_quarantine_record_v1,
     ("receipt", 1): explain_receipt_v1,
     ("run_closed", 1): explain_run_closed_v1,
     ("run_evidence", 1): explain_run_evidence_v1,
     ("run_ready", 1): explain_run_ready_v1,
+    ("service_signal", 1): explain_service_signal_v1,
     ("uncompared_replay", 1): explain_uncompared_replay_v1,
 }

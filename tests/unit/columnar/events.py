@@ -151,6 +151,14 @@ def field_kinds(contract: Contract) -> dict[str, str]:
     return walk(contract.schema, "")
 
 
-READABLE: Final = [("payment", 1), ("run_closed", 1)]
+READABLE: Final = [
+    ("action_intent", 1),
+    ("audit_checkpoint", 1),
+    ("decision_segment", 1),
+    ("label", 1),
+    ("list_changed", 1),
+    ("payment", 1),
+    ("run_closed", 1),
+]
 """Contracts whose events are read by columns today."""
 OTHERS: Final = sorted(set(CONTRACTS) - set(READABLE))

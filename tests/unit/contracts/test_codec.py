@@ -64,7 +64,7 @@ def test_roundtrip_and_agreement_with_fastavro(key: tuple[str, int], data: st.Da
 def maps_in(fields: dict[str, Any]) -> list[dict[str, Any]]:
     found = [fields[name] for name in ("environment",) if name in fields]
     payload = fields.get("payload", {})
-    found += [payload[name] for name in ("currencies",) if name in payload]
+    found += [payload[name] for name in ("currencies", "values") if name in payload]
     return [*found, payload["fingerprint"]["inputs"]] if "fingerprint" in payload else found
 
 

@@ -35,11 +35,13 @@ EMITS = {
     "backfill": {backfill.LANE},
     "operator": {operator_desk.LANE},
 }
+CHAINABLE = {"flow_meter", "entity_graph", "online_features", "degrade_ladder", "decision_fabric"}
 CHAINED = {
-    ("ingestion_gate", "basis.flow_meter"),
-    ("ingestion_gate", "state.flow_meter.tally"),
+    ("ingestion_gate", name)
+    for name, topic in TOPICS.items()
+    if topic.owner in CHAINABLE and topic.cls in {"basis", "state"}
 }
-"""What the gate's process writes and reads for a flow meter that is chained behind it."""
+"""What the gate's process writes and reads for stages that are chained behind it."""
 PRINCIPALS_OF = {
     "flow_meter": {"flow_meter"},
     "ingest_edge": {"edge"},
