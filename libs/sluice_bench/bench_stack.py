@@ -21,6 +21,8 @@ RECEIPTS = "audit.receipt"
 _SETTLE_SECONDS = 1.5
 """A new topic's leaders become known to everyone."""
 _JOIN_SECONDS = 10.0
+_LOOK_SECONDS = 0.2
+_STILL_GROWING_SECONDS = 120.0
 Tell = Callable[[str], None]
 
 
@@ -59,6 +61,18 @@ class BenchStack:
     def ends(self, topic: str) -> Starts:
         """Committed ends of a topic's partitions now."""
         return committed_ends(self.admin, topic)
+
+    def settle(self, topic: str) -> None:
+        """Wait until a topic does not grow any more. Raises RuntimeError when it does for two minutes."""
+        deadline = time.monotonic() + _STILL_GROWING_SECONDS
+        seen, since = self.ends(topic), time.monotonic()
+        while time.monotonic() - since < _SETTLE_SECONDS:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{topic} still grows after {_STILL_GROWING_SECONDS:.0f} s")
+            time.sleep(_LOOK_SECONDS)
+            now = self.ends(topic)
+            if now != seen:
+                seen, since = now, time.monotonic()
 
     def load(self, records: int) -> Loaded:
         """Put payments on the lane in a generator process and wait until they stand there."""
