@@ -1,8 +1,8 @@
 """A PlaceIndex on disk: a small table in memory, sorted files behind it, merged eight at a time.
 
-Memory does not grow with the number of rows (a table of at most 65,536 rows, about 12 MiB, and a merge's
-piece). A manifest names the files and how far the log was read; what is not in it is removed at the start.
-The folder may be deleted at any time the gate is down: it is built again from the log.
+Memory does not grow with the number of rows (a table of some 65,536 rows, 1.5 MiB, and a merge's piece). A
+manifest names the files and how far the log was read; what is not in it is removed at the start. The folder
+may be deleted at any time the gate is down: it is built again from the log.
 """
 
 import os
@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from services.ingestion_gate.place_file import PlaceFile, in_order, merge, rows_of, write_rows
+from services.ingestion_gate.place_file import PlaceFile, PlaceTable, in_order, merge, write_rows
 from services.ingestion_gate.receipt_index import Positions
 
 MANIFEST: Final = "manifest.json"
-FORMAT: Final = "sluice.place_index.v1"
+FORMAT: Final = "sluice.place_index.v2"
 _SUFFIX: Final = ".places"
 
 
@@ -24,9 +24,7 @@ class _View(NamedTuple):
     """What look-ups see; replaced as one."""
 
     files: tuple[PlaceFile, ...]
-    table: dict[bytes, int | list[int]]
-    keys: list[bytes]
-    places: list[int]
+    table: PlaceTable
 
 
 class DiskPlaces:
@@ -41,7 +39,7 @@ class DiskPlaces:
         self._number = 0
         self._merging: Generator[None, None, None] | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        self._view = _View(self._load(), {}, [], [])
+        self._view = _View(self._load(), PlaceTable(table_rows))
         self._remove_strangers()
 
     @property
@@ -52,33 +50,22 @@ class DiskPlaces:
     @property
     def rows(self) -> int:
         """Places held."""
-        return sum(file.rows for file in self._view.files) + len(self._view.places)
+        return sum(file.rows for file in self._view.files) + self._view.table.count
 
-    def add(self, keys: Sequence[bytes], places: Sequence[int]) -> None:
+    def add(self, keys: bytes, places: Sequence[int]) -> None:
         """Take places in; found at once."""
-        table = self._view.table
-        self._view.keys.extend(keys)
-        self._view.places.extend(places)
-        for key, place in zip(keys, places, strict=True):
-            known = table.setdefault(key, place)
-            if known is place:
-                continue
-            if isinstance(known, list):
-                known.append(place)
-            else:
-                table[key] = [known, place]
+        if places:
+            self._view.table.add(keys, places)
 
     def find(self, key: bytes) -> list[int]:
         """Every place of a key, in ascending order."""
         view = self._view
         found = {place for file in view.files for place in file.find(key)}
-        newest = view.table.get(key, ())
-        found.update((newest,) if isinstance(newest, int) else newest)
-        return sorted(found)
+        return sorted(found.union(view.table.find(key)))
 
     def tend(self, positions: Positions) -> None:
         """Seal a full table, then do one piece of a merge."""
-        if len(self._view.places) >= self._table_rows:
+        if self._view.table.count >= self._table_rows:
             self.seal(positions)
         if self._merging is None:
             self._merging = self._next_merge()
@@ -91,12 +78,12 @@ class DiskPlaces:
     def seal(self, positions: Positions) -> None:
         """Write the table as a file, then the manifest that names it."""
         view = self._view
-        if view.places:
+        if view.table.count:
             path = self._new_path()
-            write_rows(path, in_order(rows_of(b"".join(view.keys), view.places)))
-            file = PlaceFile(path, len(view.places), 0)
+            write_rows(path, in_order(view.table.rows()))
+            file = PlaceFile(path, view.table.count, 0)
             self._write_manifest((*view.files, file), positions)
-            self._view = _View((*view.files, file), {}, [], [])
+            self._view = _View((*view.files, file), PlaceTable(self._table_rows))
         elif positions != self._positions:
             self._write_manifest(view.files, positions)
         self._positions = dict(positions)
@@ -105,7 +92,7 @@ class DiskPlaces:
         """Forget everything."""
         self._merging = None
         self._write_manifest((), {})
-        self._view, self._positions = _View((), {}, [], []), {}
+        self._view, self._positions = _View((), PlaceTable(self._table_rows)), {}
         self._remove_strangers()
 
     def _next_merge(self) -> Generator[None, None, None] | None:

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 ROW: Final = np.dtype([("high", ">u8"), ("low", ">u8"), ("place", "<u8")])
+_NATIVE: Final = np.dtype([("high", "<u8"), ("low", "<u8"), ("place", "<u8")])
+"""The same bytes as numbers that compare for equality without being turned."""
 ROW_BYTES: Final = ROW.itemsize
 _KEY_BYTES: Final = 16
 _ORDER_BYTES: Final = 8
@@ -36,6 +38,40 @@ def in_order(rows: PlaceRows) -> PlaceRows:
     """
     ordered: PlaceRows = rows[np.argsort(rows["high"].astype(np.uint64), kind="stable")]
     return ordered
+
+
+class PlaceTable:
+    """The newest rows, in the order in which they came. One thread adds, any thread looks up meanwhile."""
+
+    __slots__ = ("_rows", "_words", "count")
+
+    def __init__(self, capacity: int) -> None:
+        self._rows: PlaceRows = np.empty(capacity, ROW)
+        self._words = self._rows.view(_NATIVE)
+        self.count = 0
+
+    def add(self, keys: bytes, places: Sequence[int]) -> None:
+        """Take rows in; a table that is full grows to twice its size."""
+        fresh, start = rows_of(keys, places), self.count
+        if start + len(fresh) > len(self._rows):
+            larger: PlaceRows = np.empty(max(2 * len(self._rows), start + len(fresh)), ROW)
+            larger[:start] = self._rows[:start]
+            self._rows, self._words = larger, larger.view(_NATIVE)
+        self._rows[start : start + len(fresh)] = fresh
+        self.count = start + len(fresh)
+
+    def find(self, key: bytes) -> list[int]:
+        """Places of a key."""
+        words = self._words[: self.count]
+        high, low = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
+        near = np.flatnonzero(words["high"] == high)
+        rows = words[near]
+        found: list[int] = rows["place"][rows["low"] == low].tolist()
+        return found
+
+    def rows(self) -> PlaceRows:
+        """Every row so far."""
+        return self._rows[: self.count]
 
 
 class PlaceFile:

@@ -13,7 +13,7 @@ from typing import Final, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from services.ingestion_gate.governance_ledger import GovernanceLedger
-from services.ingestion_gate.receipt_index import TOPICS, PlaceIndex, key_of, own_key_in, place_base
+from services.ingestion_gate.receipt_index import TOPICS, PlaceIndex, keys_of, own_id_in, place_base
 from services.ingestion_gate.receipts import RECEIPT_TOPIC
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config
@@ -145,7 +145,7 @@ class ReceiptFollower:
 
     def take(self, messages: Sequence[KafkaMessage]) -> None:
         """Index the records. Raises KafkaException for an error that the consumer reports."""
-        keys: list[bytes] = []
+        identities: list[bytes] = []
         places: list[int] = []
         bases = {place: place_base(*place) for place in self._next}
         for message in messages:
@@ -162,15 +162,11 @@ class ReceiptFollower:
             if at[0] == GOVERNANCE_TOPIC:
                 self._ledger.take(value, place)
                 continue
-            own = own_key_in(value)
-            if own is not None:
-                keys.append(own)
-                places.append(place)
-            subject = message.key() if at[0] == RECEIPT_TOPIC else None
-            if subject is not None:
-                keys.append(key_of(subject))
-                places.append(place)
-        self._index.add(keys, places)
+            for identity in (own_id_in(value), message.key() if at[0] == RECEIPT_TOPIC else None):
+                if identity is not None:
+                    identities.append(identity)
+                    places.append(place)
+        self._index.add(keys_of(identities), places)
         with self._moved:
             self._moved.notify_all()
 

@@ -13,7 +13,7 @@ from sluice_kit.stage import Coordinate
 KEY_BYTES: Final = 16
 TOPICS: Final = ("audit.receipt", "audit.quarantine", "audit.governance")
 """Topics that are followed; the position in this tuple is the topic's code in a place."""
-_OWN_ID_CHARS: Final = 64
+_DIGEST_CHARS: Final = 64
 _OFFSET_BITS: Final = 40
 _PARTITION_BITS: Final = 16
 _OFFSET_MASK: Final = (1 << _OFFSET_BITS) - 1
@@ -24,28 +24,36 @@ Positions = Mapping[tuple[str, int], int]
 
 
 def key_of(identity: bytes) -> bytes:
-    """The index key of an id that somebody else chose: blake2b, 16 bytes."""
+    """The index key of an id: a digest in hex is one already (its first half), of any other id blake2b's."""
+    return keys_of([identity])
+
+
+def keys_of(identities: Sequence[bytes]) -> bytes:
+    """The keys of ids, joined. Digests are turned all at once: nearly all ids are some."""
+    digests = all(map(_DIGEST_CHARS.__eq__, map(len, identities)))
+    keys = _from_hex(b"".join([identity[: 2 * KEY_BYTES] for identity in identities])) if digests else None
+    if keys is not None and len(keys) == KEY_BYTES * len(identities):
+        return keys
+    return b"".join(map(_key_of_any, identities))
+
+
+def _key_of_any(identity: bytes) -> bytes:
+    key = _from_hex(identity[: 2 * KEY_BYTES]) if len(identity) == _DIGEST_CHARS else None
+    if key is not None and len(key) == KEY_BYTES:
+        return key
     return hashlib.blake2b(identity, digest_size=KEY_BYTES).digest()
 
 
-def own_key_in(value: bytes) -> bytes | None:
-    """The index key of the gate's own event in ``value``: its id is the first field of the bytes."""
-    if value[5:7] != b"\x80\x01":  # a text of 64 characters
-        return None
+def _from_hex(text: bytes) -> bytes | None:
     try:
-        return bytes.fromhex(value[7:39].decode())
+        return bytes.fromhex(text.decode())
     except ValueError:
         return None
 
 
-def own_key_of(identity: bytes) -> bytes | None:
-    """The index key of an id that the gate made (64 hex characters, a digest already): its first half."""
-    if len(identity) != _OWN_ID_CHARS:
-        return None
-    try:
-        return bytes.fromhex(identity[: 2 * KEY_BYTES].decode())
-    except ValueError:
-        return None
+def own_id_in(value: bytes) -> bytes | None:
+    """The id of the gate's own event in ``value``: a digest, and the first field of the bytes."""
+    return value[7:71] if value[5:7] == b"\x80\x01" else None  # a text of 64 characters
 
 
 def place_base(topic: str, partition: int) -> int:
@@ -72,8 +80,8 @@ class PlaceIndex(Protocol):
         """Places held."""
         ...
 
-    def add(self, keys: Sequence[bytes], places: Sequence[int]) -> None:
-        """Take places in; found at once."""
+    def add(self, keys: bytes, places: Sequence[int]) -> None:
+        """Take places in, with their keys joined; found at once."""
         ...
 
     def find(self, key: bytes) -> list[int]:
@@ -110,9 +118,10 @@ class MemoryPlaces:
         """Places held."""
         return sum(map(len, self._places.values()))
 
-    def add(self, keys: Sequence[bytes], places: Sequence[int]) -> None:
+    def add(self, keys: bytes, places: Sequence[int]) -> None:
         """Take places in."""
-        for key, place in zip(keys, places, strict=True):
+        for number, place in enumerate(places):
+            key = keys[KEY_BYTES * number : KEY_BYTES * (number + 1)]
             self._places.setdefault(key, []).append(place)
 
     def find(self, key: bytes) -> list[int]:

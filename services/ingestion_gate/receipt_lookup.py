@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from services.ingestion_gate.receipt_index import PlaceIndex, coordinate_of, key_of, own_key_of
+from services.ingestion_gate.receipt_index import PlaceIndex, coordinate_of, key_of
 from services.ingestion_gate.receipts import QUARANTINE_TOPIC, RECEIPT_TOPIC
 from services.ingestion_gate.record_fetcher import RecordFetcher
 from sluice_contracts import Decoded, decode
@@ -46,12 +46,8 @@ class ReceiptLookup:
         return None
 
     def _places(self, identity: str, topic: str) -> list[int]:
-        wanted = identity.encode()
-        own = own_key_of(wanted)
-        places = set(self._index.find(key_of(wanted)))
-        if own is not None:
-            places.update(self._index.find(own))
-        return sorted(place for place in places if coordinate_of(place).topic == topic)
+        places = self._index.find(key_of(identity.encode()))
+        return [place for place in places if coordinate_of(place).topic == topic]
 
     def _fetched(self, places: Sequence[int]) -> list[tuple[Coordinate, dict[str, Any]]]:
         decoded = [(coordinate, decode(value)) for coordinate, value in self._fetcher.fetch(places)]

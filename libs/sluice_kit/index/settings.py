@@ -1,4 +1,4 @@
-"""The knobs of an index; the defaults keep a process with 20 million dedupe keys within 350 MiB."""
+"""The knobs of an index; the defaults keep a process with 20 million dedupe keys within 400 MiB."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class IndexSettings:
     """
 
     unique: bool = True
-    memtable_rows: int = 32_768
-    max_frozen: int = 4
-    fan_in: int = 4
+    memtable_rows: int = 131_072
+    max_frozen: int = 2
+    fan_in: int = 8
     max_segment_rows: int = 8_000_000
     merge_chunk_rows: int = 32_768
     merge_rest: float = 1.0

@@ -12,9 +12,16 @@ from services.ingestion_gate.receipt_index import (
     PlaceIndex,
     coordinate_of,
     key_of,
+    keys_of,
     place_base,
 )
 from sluice_kit.stage import Coordinate
+
+IDS = st.one_of(
+    st.binary(min_size=32, max_size=32).map(lambda digest: digest.hex().encode()),
+    st.binary(max_size=70),
+    st.text(alphabet=" 0aF", min_size=64, max_size=64).map(str.encode),
+)
 
 Open = Callable[[], PlaceIndex]
 AT = {("audit.receipt", 0): 7}
@@ -33,13 +40,26 @@ def test_a_place_names_its_coordinate() -> None:
     )
 
 
+@given(st.lists(IDS, max_size=8))
+def test_keys_of_many_ids_are_those_of_each(ids: list[bytes]) -> None:
+    assert keys_of(ids) == b"".join(map(key_of, ids))
+    assert {len(key_of(one)) for one in ids} <= {16}
+
+
+def test_the_key_of_a_digest_is_its_first_half_and_no_other_id_looks_like_it() -> None:
+    digest = "0123456789abcdef" * 4
+    assert key_of(digest.encode()).hex() == digest[:32]
+    assert key_of(b" " + digest[1:].encode()) != key_of(digest.encode())
+    assert key_of(digest[:32].encode()) != key_of(digest.encode())
+
+
 def test_every_place_of_a_key_is_found_through_seals_and_merges(index: PlaceIndex) -> None:
     rng = random.Random(1)
     wanted: dict[bytes, list[int]] = {}
     for number in range(3_000):
         key = key_of(str(rng.randrange(800)).encode())
         wanted.setdefault(key, []).append(number)
-        index.add([key], [number])
+        index.add(key, [number])
         if number % 10 == 0:
             index.tend({("audit.receipt", 0): number + 1})
     assert index.rows == 3_000
@@ -50,13 +70,13 @@ def test_every_place_of_a_key_is_found_through_seals_and_merges(index: PlaceInde
 def test_one_key_may_have_more_places_than_a_table(index: PlaceIndex) -> None:
     key = key_of(b"sent again and again")
     for number in range(400):
-        index.add([key], [number])
+        index.add(key, [number])
         index.tend({})
     assert index.find(key) == list(range(400))
 
 
 def test_clear_forgets_rows_and_positions(index: PlaceIndex) -> None:
-    index.add([key_of(b"a")], [1])
+    index.add(key_of(b"a"), [1])
     index.seal(AT)
     assert index.positions == AT
     index.clear()
@@ -71,8 +91,8 @@ def test_disk_and_memory_agree(
     disk = DiskPlaces(tmp_path_factory.mktemp("places"), table_rows=8, fan_in=2, piece_rows=5)
     memory = MemoryPlaces()
     for key, place, tend in steps:
-        disk.add([key_of(bytes([key]))], [place])
-        memory.add([key_of(bytes([key]))], [place])
+        disk.add(key_of(bytes([key])), [place])
+        memory.add(key_of(bytes([key])), [place])
         if tend:
             disk.tend({})
     for key in range(41):
@@ -83,7 +103,7 @@ class TestRestart:
     def fill(self, folder: Path, rows: int = 500) -> DiskPlaces:
         index = DiskPlaces(folder, table_rows=50, fan_in=3, piece_rows=16)
         for number in range(rows):
-            index.add([key_of(str(number).encode())], [number])
+            index.add(key_of(str(number).encode()), [number])
             index.tend({("audit.receipt", 0): number + 1})
         index.seal({("audit.receipt", 0): rows})
         return index
@@ -98,7 +118,7 @@ class TestRestart:
 
     def test_what_was_not_sealed_is_not_and_the_position_says_so(self, tmp_path: Path) -> None:
         index = self.fill(tmp_path)
-        index.add([key_of(b"late")], [9_999])
+        index.add(key_of(b"late"), [9_999])
         again = DiskPlaces(tmp_path)
         assert again.find(key_of(b"late")) == []
         assert again.positions == {("audit.receipt", 0): 500}
@@ -106,7 +126,7 @@ class TestRestart:
     def test_an_unfinished_merge_leaves_nothing(self, tmp_path: Path) -> None:
         index = DiskPlaces(tmp_path, table_rows=50, fan_in=3, piece_rows=16)
         for number in range(150):
-            index.add([key_of(str(number).encode())], [number])
+            index.add(key_of(str(number).encode()), [number])
             if number % 50 == 49:
                 index.seal({("audit.receipt", 0): number + 1})
         index.tend({})  # one piece of the merge
