@@ -7,8 +7,7 @@ from services.ingestion_gate.receipts import RECEIPT_TOPIC
 from services.ingestion_gate.screening import Prepared, prepare
 from services.ingestion_gate.state import GateState
 from sluice_contracts import TOPICS, Decoded, decode
-from sluice_kit.stage import Coordinate, Record
-from sluice_kit.stage.spec import BusReading
+from sluice_kit.stage import BusReading, Coordinate, Record
 
 READY_LANE = "ingress.scenario_runner"
 CONTROL = "control.run"
