@@ -131,7 +131,8 @@ class Fleet:
         log.parent.mkdir(parents=True, exist_ok=True)
         begin = log_size(log)
         wiring = load_wiring(self._wiring_file)
-        endpoint_file(wiring.state_dir, name).unlink(missing_ok=True)
+        for served in (name, *member.chained):
+            endpoint_file(wiring.state_dir, served).unlink(missing_ok=True)
         wiring_argument = str(self._wiring_file)
         command = [sys.executable, "-m", f"services.{name}", "--wiring", wiring_argument, "--http-port", "0"]
         record = spawn(

@@ -1,21 +1,20 @@
 """The flow meter as the kit sees it."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from services.flow_meter.core import SERVICE, TRAFFIC, event_time, step
+from sluice_kit.artifacts import ArtifactStore
 from sluice_kit.stage import (
     Batch,
     ChainSpec,
     Coordinate,
     Record,
     StepResult,
-    code_revision,
     event_time_order,
 )
 from sluice_kit.stage.keyed_state import KeyedOverlay, KeyedState
-
-CODE_PACKAGES: Final = ("services.flow_meter", "sluice_kit.stage", "sluice_contracts")
+from sluice_kit.stage.process import Member, StageArguments
+from sluice_kit.telemetry import Health
 
 
 class FlowMeterStage:
@@ -23,9 +22,15 @@ class FlowMeterStage:
 
     name = SERVICE
     inputs: Sequence[str] = (TRAFFIC,)
+    code: Sequence[str] = ("services.flow_meter", "sluice_kit.stage", "sluice_contracts")
+    revision: Sequence[str] = ()
 
     def __init__(self) -> None:
         self.state = KeyedState(SERVICE)
+
+    def order(self, records: Sequence[Record]) -> list[Record]:
+        """Partitions merged by `ts_utc`, run by run."""
+        return event_time_order(records, frozenset(), event_time)
 
     def step(self, overlay: KeyedOverlay, batch: Batch) -> StepResult:
         """The pure step."""
@@ -36,16 +41,12 @@ class FlowMeterStage:
         return [b""] * len(coordinates)
 
 
-def make_stage() -> FlowMeterStage:
-    """A fresh stage: what a topology that chains it asks for."""
-    return FlowMeterStage()
-
-
-def by_event_time(records: Sequence[Record]) -> list[Record]:
-    """Partitions merged by `ts_utc`, run by run."""
-    return event_time_order(records, frozenset(), event_time)
+def make_member(given: StageArguments, store: ArtifactStore, health: Health) -> Member:
+    """What a process needs of the flow meter, alone or chained."""
+    del given, store, health
+    return Member(FlowMeterStage())
 
 
 def flow_meter_chain() -> ChainSpec:
     """The flow meter as a process of its own."""
-    return ChainSpec((FlowMeterStage(),), by_event_time, code_revision(CODE_PACKAGES))
+    return ChainSpec((FlowMeterStage(),))

@@ -5,17 +5,26 @@ from operator import itemgetter
 from typing import Any
 
 from services.ingestion_gate.evidence import bundle_evidence
-from services.ingestion_gate.model import Admission, Candidate, Known, Refusal, Run, RunStatus
+from services.ingestion_gate.model import (
+    CONTROL_RUN_NO,
+    TRAFFIC,
+    Admission,
+    Candidate,
+    Known,
+    Refusal,
+    Run,
+    RunStatus,
+)
 from services.ingestion_gate.overlay import GateOverlay
-from services.ingestion_gate.policy import MICROSECONDS, GatePolicy, PartitionProfile
+from services.ingestion_gate.policy import MICROSECONDS, GatePolicy, PartitionProfile, contract_profile
 from services.ingestion_gate.reasons import Reason
 from services.ingestion_gate.receipts import ReceiptWriter, fact_output
+from sluice_contracts import TOPICS
 from sluice_contracts.wire import MAX_LONG, MIN_LONG
 from sluice_kit.stage import Record, StepResult, TrailingOutput
 
 BACKFILL_LANE = "ingress.backfill"
 WORLD_STREAM_LANE = "ingress.world_stream_producer"
-DEFAULT_PROFILE = PartitionProfile(profile="event", path="event_id")
 
 KeyOf = Callable[[Mapping[str, Any]], str]
 
@@ -45,6 +54,19 @@ class Desk:
     def know(self, keys: Sequence[bytes]) -> None:
         """Look the keys of a batch up at once."""
         self.known.update(zip(keys, self.overlay.view.keys.lookup(keys), strict=True))
+
+    def ordinary(self, candidate: Candidate) -> None:
+        """Admit what steers nothing here: traffic within its run, control and audit events by themselves.
+
+        What such events say of a run may come after its end. Those of the standing run are held near the
+        gate's time, as its traffic is, so that the keys of what comes every second do not pile up.
+        """
+        fields = candidate.fields
+        run = self.overlay.run((fields["tenant"], fields["run_id"]))
+        if TOPICS[candidate.contract.topic or ""].cls == TRAFFIC or (run is not None and run.standing):
+            self.traffic(candidate)
+        else:
+            self.admit(candidate, CONTROL_RUN_NO)
 
     def traffic(self, candidate: Candidate) -> None:
         """Admit one event of a run, or say why not."""
@@ -143,8 +165,8 @@ class Desk:
         return self.known[key]
 
     def profile_of(self, event_type: str) -> PartitionProfile:
-        """How the policy makes the record key of an event type."""
-        return self._policy.partition_profiles.get(event_type, DEFAULT_PROFILE)
+        """How the record key of an event type is made: as the policy says, else as its topic's contract."""
+        return self._policy.partition_profiles.get(event_type) or contract_profile(event_type)
 
     def _key_of(self, event_type: str) -> tuple[str, KeyOf]:
         made = self._keys.get(event_type)

@@ -1,15 +1,21 @@
 """Records that steer the gate: READY and its evidence, closing, policy, release of what was quarantined."""
 
 from services.ingestion_gate.admission import Desk, original_record
-from services.ingestion_gate.model import Candidate, HeldReady, Origin, Refusal, Run, RunStatus
+from services.ingestion_gate.model import (
+    CONTROL_RUN_NO,
+    Candidate,
+    HeldReady,
+    Origin,
+    Refusal,
+    Run,
+    RunStatus,
+)
 from services.ingestion_gate.policy import MICROSECONDS, GatePolicy, PolicyProblem
 from services.ingestion_gate.reasons import Reason
 from services.ingestion_gate.screening import Screen
 from sluice_contracts import LANES
 
 RELEASE = "quarantine_release"
-CONTROL_RUN_NO = 0xFFFF_FFFF
-"""Run number of control events in the dedupe index: they never expire."""
 
 
 def run_ready(desk: Desk, candidate: Candidate) -> None:
@@ -119,7 +125,7 @@ def governance(desk: Desk, screen: Screen, candidate: Candidate) -> None:
     elif found.contract.event_type == "run_ready":
         run_ready(desk, found)
     else:
-        desk.traffic(found)
+        desk.ordinary(found)
 
 
 def expire_held(desk: Desk, screen: Screen) -> None:

@@ -78,10 +78,8 @@ def _take(desk: Desk, screen: Screen, candidate: Candidate) -> Screen | None:
             return control.gate_policy(desk, candidate)
         case "governance_action":
             control.governance(desk, screen, candidate)
-        case "flow_report":
-            desk.admit(candidate, control.CONTROL_RUN_NO)
         case _:
-            desk.traffic(candidate)
+            desk.ordinary(candidate)
     return None
 
 

@@ -12,6 +12,13 @@ RunKey = tuple[str, str]
 """(tenant, run_id): the first part of every key, so that two worlds never share anything."""
 
 
+TRAFFIC = "traffic"
+"""Class of the topics whose events belong to a run."""
+
+CONTROL_RUN_NO = 0xFFFF_FFFF
+"""Run number of control and audit events in the dedupe index: they never expire."""
+
+
 class RunStatus(StrEnum):
     """A run never goes back: OPEN, then CLOSED."""
 

@@ -6,6 +6,8 @@ from typing import Annotated, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sluice_contracts import TOPICS, topic_for
+
 MICROSECONDS = 1_000_000
 DAY_SECONDS = 86_400
 
@@ -48,7 +50,8 @@ class GatePolicy(_Part):
 
     revision: Annotated[str, Field(min_length=1, max_length=64)]
     limits: Limits = Limits()
-    partition_profiles: dict[str, PartitionProfile]
+    partition_profiles: dict[str, PartitionProfile] = {}
+    """Event types that it does not name have the key of their topic's contract."""
     tenants: dict[str, TenantPolicy]
     publishers: dict[str, PublisherPolicy] = {}
 
@@ -71,23 +74,17 @@ class GatePolicy(_Part):
         return hashlib.sha256(self.canonical()).hexdigest()
 
 
+def contract_profile(event_type: str) -> PartitionProfile:
+    """The key of an event type by its topic's contract; that of `payload.customer_id` is called customer."""
+    path = TOPICS[topic_for(event_type) or ""].partition_key
+    return PartitionProfile(profile=path.rsplit(".", 1)[-1].removesuffix("_id"), path=path)
+
+
 class PolicyProblem(str):
     """Why a policy cannot be used."""
 
     __slots__ = ()
 
 
-BUILT_IN = GatePolicy(
-    revision="built-in",
-    partition_profiles={
-        "payment": PartitionProfile(profile="customer", path="payload.customer_id"),
-        "run_ready": PartitionProfile(profile="run", path="run_id"),
-        "run_closed": PartitionProfile(profile="run", path="run_id"),
-        "run_evidence": PartitionProfile(profile="run", path="run_id"),
-        "flow_report": PartitionProfile(profile="run", path="run_id"),
-        "gate_policy": PartitionProfile(profile="event", path="event_id"),
-        "governance_action": PartitionProfile(profile="event", path="event_id"),
-    },
-    tenants={"default": TenantPolicy(standing_run="standing")},
-)
+BUILT_IN = GatePolicy(revision="built-in", tenants={"default": TenantPolicy(standing_run="standing")})
 """In force until a policy event arrives, so that a fresh stack starts without one."""

@@ -1,19 +1,25 @@
 """The gate's state from the Event Bus: every fact is there, under its key, at its coordinates."""
 
-from services.ingestion_gate.model import Admission, HeldReady, Run, RunKey, RunStatus
+from services.ingestion_gate.model import (
+    CONTROL_RUN_NO,
+    TRAFFIC,
+    Admission,
+    HeldReady,
+    Run,
+    RunKey,
+    RunStatus,
+)
 from services.ingestion_gate.overlay import GateView
 from services.ingestion_gate.policy import BUILT_IN, GatePolicy, PolicyProblem
 from services.ingestion_gate.receipts import RECEIPT_TOPIC
 from services.ingestion_gate.screening import Prepared, prepare
 from services.ingestion_gate.state import GateState
 from sluice_contracts import TOPICS, Decoded, decode
-from sluice_kit.stage import Coordinate, Record
-from sluice_kit.stage.spec import BusReading
+from sluice_kit.stage import BusReading, Coordinate, Record
 
 READY_LANE = "ingress.scenario_runner"
 CONTROL = "control.run"
 POLICY = "control.policy"
-CONTROL_RUN_NO = 0xFFFF_FFFF
 CHUNK = 50_000
 NOT_ADMITTED = frozenset({RECEIPT_TOPIC, "audit.quarantine"})
 """The gate's own records: they have no key, no receipt."""
@@ -92,7 +98,7 @@ def _keys(state: GateState, bus: BusReading, runs: dict[RunKey, Run], policy: Ga
 
 
 def _run_no(found: Prepared, runs: dict[RunKey, Run], policy: GatePolicy) -> int:
-    if TOPICS[found.decoded.contract.topic or ""].cls != "traffic":
+    if TOPICS[found.decoded.contract.topic or ""].cls != TRAFFIC:
         return CONTROL_RUN_NO
     fields = found.decoded.fields
     key = (fields["tenant"], fields["run_id"])

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
+from services.ingestion_gate.model import TRAFFIC
 from services.ingestion_gate.screening import EDGE_LANE, KEY_BYTES, Prepared, dedupe_prefix, prepare
 from sluice_contracts import TOPICS, DecodeFailure
 from sluice_kit.columnar import EventColumns, EventContext, read_columns
 from sluice_kit.stage import Record
-
-TRAFFIC = "traffic"
 
 
 class Row(NamedTuple):

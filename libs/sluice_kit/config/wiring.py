@@ -9,6 +9,9 @@ from pydantic_settings import SettingsConfigDict
 from sluice_kit.config.file_settings import FileSettings, SettingsFileError, load_settings
 from sluice_kit.config.secrets import SecretSource
 
+POLICY_DIR = Path(__file__).parents[3] / "deploy" / "policy"
+"""The policy files that come with the code, in a checkout as in an image."""
+
 
 class WiringError(SettingsFileError):
     """The wiring file is missing or wrong; the message names the file and each wrong key."""
@@ -94,6 +97,8 @@ class Wiring(FileSettings):
     oracle: OracleWiring
     secrets: SecretWiring = SecretWiring()
     state_dir: Path
+    policy_dir: Path = Field(default_factory=lambda: POLICY_DIR)
+    """Folder of the policy files; none named: those that come with the code."""
     http: HttpWiring = HttpWiring()
     telemetry: TelemetryWiring = TelemetryWiring()
 

@@ -5,6 +5,7 @@ from sluice_kit.stage.chain import ChainLoopError, MemberRun, run_chain
 from sluice_kit.stage.code_rev import code_revision
 from sluice_kit.stage.errors import (
     ChainNotDrainedError,
+    ChainOutputError,
     FencedError,
     PoisonLimitError,
     ReplayDivergenceError,
@@ -14,6 +15,7 @@ from sluice_kit.stage.errors import (
 from sluice_kit.stage.model import (
     ArtifactPut,
     Batch,
+    BusReading,
     Coordinate,
     FrozenState,
     InputRange,
@@ -30,8 +32,10 @@ from sluice_kit.stage.spec import ChainSpec, StageSettings
 __all__ = [
     "ArtifactPut",
     "Batch",
+    "BusReading",
     "ChainLoopError",
     "ChainNotDrainedError",
+    "ChainOutputError",
     "ChainSpec",
     "Coordinate",
     "FencedError",

@@ -1,9 +1,9 @@
-"""The order of records inside a batch is a rule, not an accident."""
+"""How records come to a step: prepared, and in an order that is a rule, not an accident."""
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 
-from sluice_kit.stage.model import Record
+from sluice_kit.stage.model import Prepare, Preparing, Record, Stage
 
 OFFSET = itemgetter(Record._fields.index("offset"))
 
@@ -36,3 +36,27 @@ def event_time_order(
     control.sort(key=lambda r: (r.topic, r.partition, r.offset))
     data.sort(key=lambda r: (*event_time(r), r.topic, r.partition, r.offset))
     return control + data
+
+
+def arranged(stage: Stage, records: Sequence[Record]) -> list[Record]:
+    """The records as `stage` is fed with them: prepared where it prepares, then in its order."""
+    if isinstance(stage, Preparing):
+        records = with_prepared(stage.prepare, records)
+    return stage.order(records)
+
+
+def with_prepared(prepare: Prepare, records: Sequence[Record]) -> list[Record]:
+    """The records with what `prepare` makes of them.
+
+    A record that cannot be prepared is left to the step, whose failures are counted and isolated.
+    """
+    try:
+        prepared = prepare(records)
+    except Exception:  # noqa: BLE001 - the step will raise it again, where poison is handled
+        if len(records) == 1:
+            return list(records)
+        return [done for record in records for done in with_prepared(prepare, [record])]
+    return [
+        Record(topic, partition, offset, key, value, headers, made)
+        for (topic, partition, offset, key, value, headers, _), made in zip(records, prepared, strict=True)
+    ]

@@ -1,8 +1,8 @@
 """Stepping one batch through a chain of stages: pure but for `place`, which hands out coordinates.
 
-A chain has one head, which reads from the broker. What the head states as facts feeds the members that
-consume those topics, in memory; what a member would write to its ingress lane goes through the head's
-step again, in the same transaction. A single stage is a chain of one.
+A chain has one head, which reads from the broker. The facts of the head and of earlier members feed the
+members that consume those topics, in memory; what a member would write to a lane that the head reads goes
+through the head's step again, in the same transaction. A single stage is a chain of one.
 """
 
 from collections import Counter
@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sluice_contracts.topics import EVENT_BUS_CLASSES
+from sluice_kit.stage.batching import arranged
 from sluice_kit.stage.digest import outputs_digest
+from sluice_kit.stage.errors import ChainOutputError
 from sluice_kit.stage.model import (
     ArtifactPut,
     Batch,
@@ -19,18 +22,15 @@ from sluice_kit.stage.model import (
     Output,
     Record,
     Stage,
+    StepResult,
     TrailingOutput,
 )
 
-LANE_PREFIX = "ingress."
 MAX_PASSES = 8
+BUS_PREFIXES = tuple(f"{cls}." for cls in EVENT_BUS_CLASSES)
 
 Place = Callable[[int, Sequence[Output]], list[Coordinate]]
 """`place(member_index, facts)` writes facts and returns where they stand, in order."""
-
-
-Facts = tuple[list[Output], list[Coordinate]]
-"""What one step stated, and where it stands."""
 
 
 class ChainLoopError(RuntimeError):
@@ -70,26 +70,13 @@ class MemberRun:
             for out, at in zip(self.written, where, strict=True)
         ]
 
-
-def step_member(run: MemberRun, index: int, batch: Batch, place: Place) -> Facts:
-    """Step one member and place its facts; returns them with their coordinates."""
-    result = run.stage.step(run.overlay, batch)
-    coordinates = place(index, result.facts) if result.facts else []
-    run.events += len(batch.records)
-    run.quarantined += result.quarantined
-    run.facts += result.facts
-    run.coordinates += coordinates
-    run.trailing += result.trailing
-    run.written += result.trailing
-    run.artifacts += result.artifacts
-    return result.facts, coordinates
-
-
-def as_records(facts: Facts, topics: Sequence[str]) -> list[Record]:
-    """The facts on `topics` as the input of a chained member."""
-    return [
-        Record(*where, out.key, out.value) for out, where in zip(*facts, strict=True) if out.topic in topics
-    ]
+    def take(self, result: StepResult, coordinates: Sequence[Coordinate]) -> None:
+        """Add what one step put out; a chained head, and what it feeds, step more than once a batch."""
+        self.facts += result.facts
+        self.coordinates += coordinates
+        self.trailing += result.trailing
+        self.artifacts += result.artifacts
+        self.quarantined += result.quarantined
 
 
 def run_chain(
@@ -98,31 +85,81 @@ def run_chain(
     inputs: Sequence[InputRange],
     place: Place,
 ) -> list[MemberRun]:
-    """Step `batch` through the chain. The first member is the head and owns `inputs`."""
+    """Step `batch` through the chain. The first member is the head and owns `inputs`.
+
+    Each pass goes through the members in their order. The first steps all of them, so that they see time
+    pass; the later ones, which bring back what members had for the head, only those that are fed.
+    Raises ChainOutputError, ChainLoopError.
+    """
     runs = [MemberRun(stage, stage.state.overlay()) for stage in members]
     head = runs[0]
     head.inputs = list(inputs)
-    facts = step_member(head, 0, batch, place)
     for chain_pass in range(MAX_PASSES):
-        chained: list[Record] = []
+        stated, handed = _step(runs, 0, batch, place)
         for index, run in enumerate(runs[1:], start=1):
-            fed = as_records(facts, run.stage.inputs)
+            fed = [record for record in stated if record.topic in run.stage.inputs]
             run.inputs = merge_ranges(run.inputs, ranges_of(fed))
-            before = len(run.written)
-            if fed or chain_pass == 0:  # once a batch, so that members see time pass
-                step_member(run, index, Batch(batch.now, fed, batch.environment), place)
-            fresh, run.written = run.written[before:], run.written[:before]
-            for out in fresh:
-                if out.topic.startswith(LANE_PREFIX):
-                    chained.append(Record(out.topic, -1, -1, out.key, out.value))
-                else:
-                    run.written.append(out)
-        if not chained:
+            if fed or chain_pass == 0:
+                fed_batch = Batch(batch.now, arranged(run.stage, fed), batch.environment)
+                facts, for_head = _step(runs, index, fed_batch, place)
+                stated += facts
+                handed += for_head
+        if not handed:
             return runs
-        facts = step_member(head, 0, Batch(batch.now, chained, batch.environment), place)
+        batch = Batch(batch.now, head.stage.order(handed), batch.environment)
     raise ChainLoopError(
         f"{[stage.name for stage in members]} still feed one another after {MAX_PASSES} passes"
     )
+
+
+def _step(
+    runs: Sequence[MemberRun], index: int, batch: Batch, place: Place
+) -> tuple[list[Record], list[Record]]:
+    """Step one member and place its facts. Returns what later members are fed with, and what the head is."""
+    run = runs[index]
+    try:
+        result = run.stage.step(run.overlay, batch)
+    except Exception as error:
+        error.add_note(f"raised by the step of {run.stage.name}")
+        raise
+    if len(runs) > 1:
+        _check_outputs([other.stage for other in runs], index, result)
+    coordinates = place(index, result.facts) if result.facts else []
+    run.events += len(batch.records)
+    run.facts += result.facts
+    run.coordinates += coordinates
+    run.trailing += result.trailing
+    run.artifacts += result.artifacts
+    run.quarantined += result.quarantined
+    lanes = runs[0].stage.inputs if index else ()
+    run.written += [out for out in result.trailing if out.topic not in lanes]
+    if len(runs) == 1:
+        return [], []
+    stated = zip(result.facts, coordinates, strict=True)
+    return (
+        [Record(*where, fact.key, fact.value) for fact, where in stated],
+        [Record(out.topic, -1, -1, out.key, out.value) for out in result.trailing if out.topic in lanes],
+    )
+
+
+def _check_outputs(members: Sequence[Stage], index: int, result: StepResult) -> None:
+    """Hold one step's outputs against the rules of a chain. Raises ChainOutputError naming rule and topic."""
+    name = members[index].name
+    facts = {fact.topic for fact in result.facts}
+    trailing = {out.topic for out in result.trailing}
+    for topic in sorted(facts | trailing) if index else ():
+        if topic.startswith(BUS_PREFIXES):
+            raise ChainOutputError(
+                f"{name} addresses {topic}: only the head of a chain ({members[0].name}) writes the event "
+                f"bus; put a trailing output on the lane ingress.{name} instead"
+            )
+    for position, other in enumerate(members):
+        missed = (trailing if position else set()) | (facts if position <= index else set())
+        for topic in sorted(missed & set(other.inputs)):
+            raise ChainOutputError(
+                f"{name} puts out {topic}, but {other.name}, which reads it, would not be fed with it: "
+                "in a chain only facts are fed, and only to members behind the one that states them"
+            )
 
 
 def ranges_of(records: Sequence[Record]) -> list[InputRange]:

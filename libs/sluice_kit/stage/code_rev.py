@@ -2,13 +2,14 @@
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
-def code_revision(names: Sequence[str]) -> str:
+def code_revision(names: Iterable[str], revisions: Sequence[str] = ()) -> str:
     """sha256 (first 16 hex digits) over name and bytes of modules, and of every file of packages.
 
+    `revisions` are texts that go into it in their order: fingerprints of policy data.
     Raises ModuleNotFoundError for a name that is not there.
     """
     digest = hashlib.sha256()
@@ -21,4 +22,6 @@ def code_revision(names: Sequence[str]) -> str:
         for path in files:
             digest.update(f"{name}/{path.relative_to(origin.parent).as_posix()}\0".encode())
             digest.update(path.read_bytes())
+    for text in revisions:
+        digest.update(f"revision\0{text}\0".encode())
     return digest.hexdigest()[:16]

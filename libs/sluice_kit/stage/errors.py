@@ -37,6 +37,10 @@ class ChainNotDrainedError(StageError):
     exit_code = 74
 
 
+class ChainOutputError(StageError):
+    """A member put out what it cannot in this chain: a bug of the stage or of the chain's order."""
+
+
 class TransactionUnknownError(StageError):
     """The outcome of a commit is not known; the runner re-reads the basis log to learn it."""
 

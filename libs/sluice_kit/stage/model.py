@@ -6,10 +6,10 @@ coordinates, the basis log, checkpoints and restart by replay.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
 class Coordinate(NamedTuple):
@@ -138,8 +138,21 @@ class StageState(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class BusReading:
+    """What a rebuild may look at.
+
+    `read` gives the committed records of topics, first to last; `positions` (next offset by partition) and
+    `now` (microseconds UTC) are the end of the stage's own history, which the state has to fit.
+    """
+
+    read: Callable[[Sequence[str]], Iterator[list[Record]]]
+    positions: Mapping[tuple[str, int], int]
+    now: int
+
+
 class Stage(Protocol):
-    """One stage of a chain."""
+    """One stage of a chain. What only some stages can do are the protocols `Preparing` to `Rebuilding`."""
 
     @property
     def name(self) -> str:
@@ -152,8 +165,22 @@ class Stage(Protocol):
         ...
 
     @property
+    def code(self) -> Sequence[str]:
+        """Packages and modules that decide about its outputs."""
+        ...
+
+    @property
+    def revision(self) -> Sequence[str]:
+        """Fingerprints of the policy data that it runs on; nothing that arrives in batches."""
+        ...
+
+    @property
     def state(self) -> StageState:
         """Its committed state."""
+        ...
+
+    def order(self, records: Sequence[Record]) -> list[Record]:
+        """The records of a batch in the order in which they are stepped, however they come; pure."""
         ...
 
     def step(self, overlay: Any, batch: Batch) -> StepResult:
@@ -162,4 +189,35 @@ class Stage(Protocol):
 
     def tails(self, coordinates: Sequence[Coordinate]) -> list[bytes]:
         """The last bytes of trailing outputs that end in `coordinates` (only a stage that has any)."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A stage with work on records that needs no state: decoding, checking, hashing.
+
+    The head's is done ahead, in another thread; `order` and `step` find it under `prepared`.
+    """
+
+    def prepare(self, records: Sequence[Record]) -> Sequence[Any]:
+        """For each record what it is to find under `prepared`; how records are grouped does not matter."""
+        ...
+
+
+@runtime_checkable
+class ReadingHeaders(Protocol):
+    """A stage that looks at the headers of some topics."""
+
+    @property
+    def with_headers(self) -> frozenset[str]:
+        """Those topics."""
+        ...
+
+
+@runtime_checkable
+class Rebuilding(Protocol):
+    """A stage whose state can be made anew from the Event Bus: the gate, which admitted what stands there."""
+
+    def rebuild(self, bus: BusReading) -> None:
+        """Replace the state. Used when neither checkpoint nor inputs are left, and not in a chain."""
         ...

@@ -77,9 +77,10 @@ class StageObserver:
     def _count(self, runs: Sequence[MemberRun], records: Sequence[Record]) -> None:
         """Events by topic: counted by a whole batch, at the speed of C.
 
-        In a chain members read the head's facts, and the head what they have for their lanes; both in memory.
+        In a chain members read the facts of those before them, and the head what they have for their lanes;
+        both in memory.
         """
-        stated = by_topic(runs[0].facts)
+        stated: Counter[str] = Counter()
         read = by_topic(records)
         for run, metrics in zip(runs, self._metrics, strict=True):
             written = by_topic(run.written)
@@ -87,7 +88,9 @@ class StageObserver:
                 read += by_topic(run.trailing) - written
                 for topic in stated.keys() & set(run.stage.inputs):
                     metrics.consumed(topic).inc(stated[topic])
-            for topic, count in (written + by_topic(run.facts)).items():
+            facts = by_topic(run.facts)
+            stated += facts
+            for topic, count in (written + facts).items():
                 metrics.produced(topic).inc(count)
         for topic, count in read.items():
             self._metrics[0].consumed(topic).inc(count)

@@ -223,7 +223,7 @@ def _replay(place: ShardPlace, members: list[MemberHistory], partitions: dict[st
             accept_code_change=place.settings.accept_code_change,
         )
     except ReplayInputGoneError:
-        if place.spec.rebuild is None or len(members) > 1:
+        if place.spec.rebuild is None:
             raise
         bus = place.consumer("rebuild", tells_ends=True)
         try:

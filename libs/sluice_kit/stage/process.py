@@ -1,4 +1,4 @@
-"""A stage as a process: arguments, logs, metrics, health, HTTP beside the loop, exit codes."""
+"""A stage, or a chain of them, as a process: arguments, logs, metrics, health, HTTP, exit codes."""
 
 import argparse
 import threading
@@ -43,28 +43,43 @@ class StageArguments:
     http_port: int
     settings: StageSettings
     chained: tuple[str, ...] = ()
+    serves: bool = True
+    """False where only the stage is wanted, as for a replay: no REST, no threads, no secrets of theirs."""
+
+
+AfterCommit = Callable[[Sequence[MemberRun]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class StageApp:
-    """What a service contributes: its chain, its REST routers, hooks, and threads that run beside it."""
+class Member:
+    """What a service brings into a process, as its head or chained: its stage and what runs beside it.
 
-    spec: ChainSpec
+    `after_commit` hooks are given the one run of their own stage, wherever it stands in a chain.
+    """
+
+    stage: Stage
     routers: Sequence[APIRouter] = ()
-    after_commit: Sequence[Callable[[Sequence[MemberRun]], None]] = ()
+    after_commit: Sequence[AfterCommit] = ()
     background: Sequence[Callable[[threading.Event], None]] = ()
     traced: TracedEvents | None = None
 
 
-def load_chained(names: Sequence[str]) -> list[Stage]:
-    """The stages that a topology chains behind a service, by convention `services.<name>.stage.make_stage`.
+MakeMember = Callable[[StageArguments, ArtifactStore, Health], Member]
+
+
+def member_of(service: str) -> MakeMember:
+    """How a service makes its member, by convention `services.<name>.stage.make_member`.
 
     Services never import each other; which of them share a process is deployment data, resolved here.
+    Raises StageError naming a service that is no stage.
     """
-    return [import_module(f"services.{name}.stage").make_stage() for name in names]
-
-
-BuildStage = Callable[[StageArguments, ArtifactStore, Health], StageApp]
+    try:
+        make: MakeMember = import_module(f"services.{service}.stage").make_member
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise StageError(
+            f"{service} cannot be chained: services.{service}.stage.make_member: {error}"
+        ) from error
+    return make
 
 
 def parse_arguments(service: str, arguments: Sequence[str] | None = None) -> StageArguments:
@@ -96,28 +111,42 @@ def parse_arguments(service: str, arguments: Sequence[str] | None = None) -> Sta
     return StageArguments(wiring, given.shard, port, settings, chained)
 
 
-def run_stage(service: str, build: BuildStage, arguments: Sequence[str] | None = None) -> int:
-    """Run a stage until SIGTERM; returns the process's exit code (0: drained)."""
+def run_stage(service: str, make_member: MakeMember, arguments: Sequence[str] | None = None) -> int:
+    """Run a stage, and what is chained behind it, until SIGTERM; returns the exit code (0: drained)."""
     given = parse_arguments(service, arguments)
     wiring = given.wiring
     configure_logging(service, shard=str(given.shard), level=wiring.telemetry.log_level)
     health = Health(service)
-    families = MetricFamilies()
     store = open_artifacts(wiring, on_sensitive=partial(_flag_sensitive, health))
-    app = build(given, store, health)
-    metrics = [families.service(stage.name, str(given.shard)) for stage in app.spec.members]
-    sink = sink_from(wiring.telemetry.otlp_endpoint)
-    sampler = EventSampler(wiring.telemetry.trace_ratio)
-    tracings = [
-        StageTracing(stage.name, str(given.shard), sink=sink, sampler=sampler) for stage in app.spec.members
-    ]
-    observer = StageObserver(metrics, health, app.after_commit, BatchTracer(tracings, app.traced))
-    runner = StageRunner(app.spec, wiring, store, observer, shard=given.shard, settings=given.settings)
+    try:
+        makers = [make_member, *(member_of(name) for name in given.chained)]
+        members = [make(given, store, health) for make in makers]
+        _run_members(given, members, store, health)
+    except StageError as error:
+        log.error(  # noqa: TRY400 - a named end, its message says all
+            "stage.stopped", reason=type(error).__name__, error=str(error), exit_code=error.exit_code
+        )
+        return error.exit_code
+    return 0
+
+
+def _run_members(
+    given: StageArguments, members: Sequence[Member], store: ArtifactStore, health: Health
+) -> None:
+    """Run the chain with the members' REST and threads beside it, until drained. Raises StageError."""
+    wiring = given.wiring
+    spec = ChainSpec([member.stage for member in members])
+    names = [stage.name for stage in spec.members]
+    families = MetricFamilies()
+    metrics = [families.service(name, str(given.shard)) for name in names]
+    observer = StageObserver(metrics, health, _hooks(members), _tracer(given, members))
+    runner = StageRunner(spec, wiring, store, observer, shard=given.shard, settings=given.settings)
 
     def work(stop: threading.Event) -> None:
         threads = [
-            threading.Thread(target=task, args=(stop,), daemon=True, name=f"{service}-background")
-            for task in app.background
+            threading.Thread(target=task, args=(stop,), daemon=True, name=f"{member.stage.name}-background")
+            for member in members
+            for task in member.background
         ]
         for thread in threads:
             thread.start()
@@ -129,21 +158,34 @@ def run_stage(service: str, build: BuildStage, arguments: Sequence[str] | None =
             for thread in threads:
                 thread.join(5)
 
+    routers = [router for member in members for router in member.routers]
     http = build_app(
-        service, health, metrics[0], app.routers, environment=wiring.environment, region=wiring.region
+        names[0], health, metrics[0], routers, environment=wiring.environment, region=wiring.region
     )
 
     def bound(port: int) -> None:
-        write_endpoint(wiring.state_dir, service, wiring.http.host, port)
+        for name in names:
+            write_endpoint(wiring.state_dir, name, wiring.http.host, port)
 
-    try:
-        run_beside(http, work, health=health, host=wiring.http.host, port=given.http_port, on_bound=bound)
-    except StageError as error:
-        log.error(  # noqa: TRY400 - a named end, its message says all
-            "stage.stopped", reason=type(error).__name__, error=str(error), exit_code=error.exit_code
-        )
-        return error.exit_code
-    return 0
+    run_beside(http, work, health=health, host=wiring.http.host, port=given.http_port, on_bound=bound)
+
+
+def _hooks(members: Sequence[Member]) -> list[AfterCommit]:
+    """The members' hooks, each given its own member's run."""
+
+    def own(position: int, hook: AfterCommit) -> AfterCommit:
+        return lambda runs: hook(runs[position : position + 1])
+
+    return [own(at, hook) for at, member in enumerate(members) for hook in member.after_commit]
+
+
+def _tracer(given: StageArguments, members: Sequence[Member]) -> BatchTracer:
+    telemetry = given.wiring.telemetry
+    sink, sampler = sink_from(telemetry.otlp_endpoint), EventSampler(telemetry.trace_ratio)
+    tracings = [
+        StageTracing(member.stage.name, str(given.shard), sink=sink, sampler=sampler) for member in members
+    ]
+    return BatchTracer(tracings, [member.traced for member in members])
 
 
 def _flag_sensitive(health: Health, report: SensitiveReport) -> None:

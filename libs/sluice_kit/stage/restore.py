@@ -9,12 +9,13 @@ import structlog
 from sluice_kit.artifacts import ArtifactError, Locator
 from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.stage.basis import BasisLog, BasisRecord, offsets_by_partition
+from sluice_kit.stage.batching import arranged
 from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
 from sluice_kit.stage.checkpoint import Checkpointer
 from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.stage.errors import ChainNotDrainedError, ReplayDivergenceError
 from sluice_kit.stage.model import Batch, Coordinate, Output, Record, Stage
-from sluice_kit.stage.source import Positions, with_prepared
+from sluice_kit.stage.source import Positions
 from sluice_kit.stage.spec import ChainSpec
 from sluice_kit.stage.uncompared import Uncompared
 
@@ -128,9 +129,7 @@ class LoggedPlaces:
 
 def logged_batch(spec: ChainSpec, record: BasisRecord, inputs: Sequence[Record]) -> Batch:
     """The batch as it was stepped: same order, same `now`, same environment, same poison."""
-    records = spec.order(inputs)
-    if spec.prepare is not None:
-        records = with_prepared(spec.prepare, records)
+    records = arranged(spec.head, inputs)
     poison: dict[int, str] = {}
     if record.poison:
         errors = {(topic, partition, offset): error for topic, partition, offset, error in record.poison}

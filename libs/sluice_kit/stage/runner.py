@@ -115,7 +115,7 @@ class StageRunner:
         started = time.monotonic()
         ranges = shard.reader.ranges(records)
         now = max(shard.members[0].now, self._clock())
-        batch = Batch(now, self.spec.order(records), {EVIDENCE: "object"})
+        batch = Batch(now, self.spec.head.order(records), {EVIDENCE: "object"})
         runs, batch, step_seconds = self._commit(batch, ranges)
         for run, member in zip(runs, shard.members, strict=True):
             member.batch_no += 1
@@ -218,9 +218,8 @@ class StageRunner:
         """The same batch with the records on which the head raises marked. Raises when there are none."""
         poison = self._poison.isolate(self.spec.head, batch)
         if poison == batch.poison:
-            raise StageError(
-                f"{self.spec.head.name}: step failed: {type(error).__name__}: {error}"
-            ) from error
+            cause = "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+            raise StageError(f"{self.spec.name or self.spec.head.name}: step failed: {cause}") from error
         log.error("stage.poison", records=len(poison), error=str(error))
         return replace(batch, poison=poison)
 

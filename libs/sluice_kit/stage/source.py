@@ -10,6 +10,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from sluice_kit.kafka.messages import KafkaMessage
+from sluice_kit.stage.batching import with_prepared
 from sluice_kit.stage.errors import ReplayInputGoneError, StageError
 from sluice_kit.stage.model import InputRange, Prepare, Record
 
@@ -227,23 +228,6 @@ class ReadAhead:
             self._changed.notify_all()
             while len(self._waiting) >= self._limit and not self._stopped:
                 self._changed.wait(0.5)
-
-
-def with_prepared(prepare: Prepare, records: Sequence[Record]) -> list[Record]:
-    """The records with what `prepare` makes of them.
-
-    A record that cannot be prepared is left to the step, whose failures are counted and isolated.
-    """
-    try:
-        prepared = prepare(records)
-    except Exception:  # noqa: BLE001 - the step will raise it again, where poison is handled
-        if len(records) == 1:
-            return list(records)
-        return [done for record in records for done in with_prepared(prepare, [record])]
-    return [
-        Record(topic, partition, offset, key, value, headers, made)
-        for (topic, partition, offset, key, value, headers, _), made in zip(records, prepared, strict=True)
-    ]
 
 
 class RangeReader:

@@ -1,41 +1,19 @@
-"""What a process runs: which stages, chained in which order, and how their input is ordered and tuned."""
+"""What a process runs: which stages, chained in which order, and how they are tuned."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from sluice_kit.stage.model import Prepare, Record, Stage
+from sluice_kit.stage.code_rev import code_revision
+from sluice_kit.stage.model import BusReading, Prepare, Preparing, ReadingHeaders, Rebuilding, Stage
 from sluice_kit.stage.poison import PoisonLimits
 
 
-@dataclass(frozen=True, slots=True)
-class BusReading:
-    """What a rebuild may look at.
-
-    `read` gives the committed records of topics, first to last; `positions` (next offset by partition) and
-    `now` (microseconds UTC) are the end of the stage's own history, which the state has to fit.
-    """
-
-    read: Callable[[Sequence[str]], Iterator[list[Record]]]
-    positions: Mapping[tuple[str, int], int]
-    now: int
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ChainSpec:
-    """A chain of stages. The first member is the head: it alone reads from the broker.
-
-    `order` is the rule for records inside a batch; `with_headers` are the topics whose headers matter.
-    """
+    """A chain of stages. The first member is the head: it alone reads from the broker."""
 
     members: Sequence[Stage]
-    order: Callable[[Sequence[Record]], list[Record]]
-    code_rev: str
-    with_headers: frozenset[str] = frozenset()
-    prepare: Prepare | None = None
-    """Decoding, checking, hashing: done ahead, in another thread."""
-    rebuild: Callable[[BusReading], None] | None = None
-    """Makes the head's state anew from the Event Bus when neither checkpoint nor inputs are left; only the
-    gate can, since what it admitted is what the bus holds."""
 
     @property
     def head(self) -> Stage:
@@ -45,7 +23,35 @@ class ChainSpec:
     @property
     def name(self) -> str | None:
         """`gate+flow_meter` for a chain, None for a stage of its own."""
-        return "+".join(stage.name for stage in self.members) if len(self.members) > 1 else None
+        return CHAIN_SIGN.join(stage.name for stage in self.members) if len(self.members) > 1 else None
+
+    @cached_property
+    def code_rev(self) -> str:
+        """The revision of what decides about outputs: the members' code and their policy data."""
+        return code_revision(
+            {name for stage in self.members for name in stage.code},
+            [text for stage in self.members for text in stage.revision],
+        )
+
+    @property
+    def with_headers(self) -> frozenset[str]:
+        """Topics whose headers the head looks at."""
+        return self.head.with_headers if isinstance(self.head, ReadingHeaders) else frozenset()
+
+    @property
+    def prepare(self) -> Prepare | None:
+        """The head's work ahead of the step, where it has any."""
+        return self.head.prepare if isinstance(self.head, Preparing) else None
+
+    @property
+    def rebuild(self) -> Callable[[BusReading], None] | None:
+        """How the state of a head that runs alone is made anew from the Event Bus, where it can be."""
+        alone = len(self.members) == 1
+        return self.head.rebuild if alone and isinstance(self.head, Rebuilding) else None
+
+
+CHAIN_SIGN = "+"
+"""Joins the names of a chain's members in the basis log."""
 
 
 @dataclass(frozen=True, slots=True)

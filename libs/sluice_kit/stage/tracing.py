@@ -13,7 +13,7 @@ TracedEvents = Callable[[MemberRun, EventSampler], Iterable[tuple[str, str | Non
 class BatchTracer:
     """Feeds committed batches to OpenTelemetry; costs nothing when spans go nowhere."""
 
-    def __init__(self, tracings: Sequence[StageTracing], traced: TracedEvents | None) -> None:
+    def __init__(self, tracings: Sequence[StageTracing], traced: Sequence[TracedEvents | None]) -> None:
         self._tracings = tracings
         self._traced = traced
 
@@ -21,10 +21,10 @@ class BatchTracer:
         """Record the spans of one committed batch that took `seconds`."""
         end = time.time_ns()
         start = end - int(seconds * 1e9)
-        for run, tracing in zip(runs, self._tracings, strict=True):
+        for run, tracing, traced in zip(runs, self._tracings, self._traced, strict=True):
             if not tracing.enabled or not run.events:
                 continue
             tracing.finished_batch(start, end, {"sluice.events": run.events, "sluice.facts": len(run.facts)})
-            if self._traced is not None:
-                for event_id, traceparent in self._traced(run, tracing.sampler):
+            if traced is not None:
+                for event_id, traceparent in traced(run, tracing.sampler):
                     tracing.event(event_id, traceparent, start_ns=start, end_ns=end)

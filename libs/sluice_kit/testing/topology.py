@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from sluice_contracts import TOPICS, Decoded, decode
 from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.stage.basis import BasisRecord, coordinate_runs
+from sluice_kit.stage.batching import arranged
 from sluice_kit.stage.chain import MemberRun, ranges_of, run_chain
 from sluice_kit.stage.model import ArtifactPut, Batch, Coordinate, Output, Record
-from sluice_kit.stage.source import with_prepared
 from sluice_kit.stage.spec import ChainSpec
 
 
@@ -74,10 +74,7 @@ class TopologyDriver:
         self, records: Sequence[Record], poison: Mapping[int, str] | None = None
     ) -> list[MemberRun]:
         """Step given records as one batch, and commit it."""
-        ordered = self.spec.order(records)
-        if self.spec.prepare is not None:
-            ordered = with_prepared(self.spec.prepare, ordered)
-        batch = Batch(self.now, ordered, self.environment, poison or {})
+        batch = Batch(self.now, arranged(self.spec.head, records), self.environment, poison or {})
         runs = run_chain(self.spec.members, batch, ranges_of(records), self._place)
         self.batch_no += 1
         for run in runs:

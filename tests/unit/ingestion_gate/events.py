@@ -129,7 +129,7 @@ def policy_event(event_id: str = "policy-1", **changes: Any) -> Fields:
 
 
 def release(original: bytes, lane: str) -> Fields:
-    payload = {
+    payload: Fields = {
         "action_id": "a1",
         "subject": "e1",
         "actor": {"type": "human", "id": "ops", "roles": [], "on_behalf_of": None},

@@ -1,6 +1,6 @@
 """The express desk decides as the desk that looks at every event by itself: same facts, same receipts."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pytest
@@ -11,9 +11,10 @@ from services.ingestion_gate import rows
 from services.ingestion_gate.memory_keys import MemoryKeys
 from services.ingestion_gate.policy import BUILT_IN, PartitionProfile
 from services.ingestion_gate.rows import Row
-from services.ingestion_gate.screening import prepare
+from services.ingestion_gate.screening import Prepared, prepare
 from services.ingestion_gate.stage import GateStage, gate_chain
 from services.ingestion_gate.state import GateState
+from sluice_contracts import DecodeFailure
 from sluice_kit.stage import Record
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import (
@@ -36,11 +37,16 @@ Timed = tuple[list[tuple[str, int, bytes]], int]
 """A batch, and how many microseconds after the one before it comes."""
 
 
+class OneByOneStage(GateStage):
+    """A gate that prepares every record by itself."""
+
+    def prepare(self, records: Sequence[Record]) -> list[Row | Prepared | DecodeFailure]:
+        return [prepare(record) for record in records]
+
+
 def driver(*, express: bool) -> TopologyDriver:
-    spec = gate_chain(GateStage(GateState(MemoryKeys())))
-    if not express:
-        spec = replace(spec, prepare=lambda records: [prepare(record) for record in records])
-    return TopologyDriver(spec, now=NOW)
+    stage = GateStage if express else OneByOneStage
+    return TopologyDriver(gate_chain(stage(GateState(MemoryKeys()))), now=NOW)
 
 
 def event_of(draw: st.DrawFn) -> Fields:

@@ -6,8 +6,7 @@ from services.ingestion_gate.memory_keys import MemoryKeys
 from services.ingestion_gate.rebuild import READY_LANE, rebuild
 from services.ingestion_gate.stage import GateStage, gate_chain
 from services.ingestion_gate.state import GateState
-from sluice_kit.stage import Record
-from sluice_kit.stage.spec import BusReading
+from sluice_kit.stage import BusReading, Record
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import (
     PARTNER,

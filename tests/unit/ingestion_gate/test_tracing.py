@@ -20,7 +20,7 @@ def test_spans_of_a_batch_and_of_its_sampled_events(gate: TopologyDriver) -> Non
     half = EventSampler(0.5)
     tracing = StageTracing("ingestion_gate", sink=sink, sampler=half)
 
-    BatchTracer([tracing], traced_events).committed(runs, 0.01)
+    BatchTracer([tracing], [traced_events]).committed(runs, 0.01)
 
     spans = exporter.get_finished_spans()
     batches = [span for span in spans if span.name.endswith(" batch")]
@@ -42,5 +42,5 @@ def test_without_a_sink_nothing_is_looked_at(gate: TopologyDriver) -> None:
         looked.append(run)
         return []
 
-    BatchTracer([tracing], traced).committed(gate.step(), 0.01)
+    BatchTracer([tracing], [traced]).committed(gate.step(), 0.01)
     assert looked == []

@@ -8,7 +8,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.flow_meter.core import LANE, TALLY, TRAFFIC
-from services.flow_meter.stage import make_stage
+from services.flow_meter.stage import FlowMeterStage
 from services.ingestion_gate.memory_keys import MemoryKeys
 from services.ingestion_gate.stage import GateStage, gate_chain
 from services.ingestion_gate.state import GateState
@@ -35,7 +35,7 @@ class Observed:
     """A chain in a driver, and the metrics of an observer that sees its batches as a runner shows them."""
 
     def __init__(self, *, chained: bool) -> None:
-        stages = [make_stage()] if chained else []
+        stages = [FlowMeterStage()] if chained else []
         self.driver = TopologyDriver(gate_chain(GateStage(GateState(MemoryKeys())), *stages), now=NOW)
         self.families = MetricFamilies()
         names = [stage.name for stage in self.driver.spec.members]

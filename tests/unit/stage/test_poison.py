@@ -17,9 +17,14 @@ class Fragile:
 
     name = "fragile"
     inputs: Sequence[str] = ("t",)
+    code: Sequence[str] = ()
+    revision: Sequence[str] = ()
 
     def __init__(self) -> None:
         self.state = KeyedState("fragile")
+
+    def order(self, records: Sequence[Record]) -> list[Record]:
+        return list(records)
 
     def step(self, overlay: KeyedOverlay, batch: Batch) -> StepResult:
         for index, record in enumerate(batch.records):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.flow_meter.core import LANE, TALLY, TRAFFIC
-from services.flow_meter.stage import flow_meter_chain, make_stage
+from services.flow_meter.stage import FlowMeterStage, flow_meter_chain
 from services.ingestion_gate.memory_keys import MemoryKeys
 from services.ingestion_gate.stage import GateStage, gate_chain
 from services.ingestion_gate.state import GateState
@@ -43,7 +43,7 @@ def open_run(driver: TopologyDriver) -> None:
 
 
 def chained(batches: Sequence[Sequence[Sent]]) -> TopologyDriver:
-    driver = TopologyDriver(gate_chain(gate(), make_stage()), now=NOW)
+    driver = TopologyDriver(gate_chain(gate(), FlowMeterStage()), now=NOW)
     open_run(driver)
     for batch in batches:
         send(driver, batch)
