@@ -81,6 +81,7 @@ BUILT_IN = GatePolicy(
     revision="built-in",
     partition_profiles={
         "payment": PartitionProfile(profile="customer", path="payload.customer_id"),
+        "label": PartitionProfile(profile="customer", path="payload.customer_id"),
         "run_ready": PartitionProfile(profile="run", path="run_id"),
         "run_closed": PartitionProfile(profile="run", path="run_id"),
         "run_evidence": PartitionProfile(profile="run", path="run_id"),
