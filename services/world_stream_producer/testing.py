@@ -155,7 +155,12 @@ def seal_payments(
         engine=Engine(name="plain-payments", version="1"),
         scenario_id="plain",
         seed=seed,
-        parameters={"rows": rows, "step_micros": step_micros, "outputs": list(outputs)},
+        parameters={
+            "rows": rows,
+            "step_micros": step_micros,
+            "outputs": list(outputs),
+            "label_every": label_every,
+        },
         outputs=tuple(drafts),
     ).save(folder)
     world = seal_world(folder, oracle, _SEALED_AT)
