@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from services.world_stream_producer.backfill import LANE as BACKFILL_LANE
 from services.world_stream_producer.settings import LANE as STREAM_LANE
 from sluice_checker.memory import peak_memory_mib
-from sluice_cli.demo_steps import PAYMENTS
+from sluice_cli.demo_steps import LABELS, PAYMENTS
 from sluice_cli.demo_story import Story
 from sluice_cli.demo_traffic import OutsideTraffic
 from sluice_cli.demo_world import SealedWorld
@@ -35,24 +35,29 @@ class Outcome:
 
     def problems(self) -> list[str]:
         """Every check that failed, in words."""
-        report, outside, payments = self.report, self.outside, self.world.payments
+        report, outside, world = self.report, self.outside, self.world
         found = [f"{item['fault']} at {item['where']}: {item['detail']}" for item in report["problems"]]
         settled = report["admitted"] + report["duplicates"] + report["quarantined"]
         topics = report["topics"]
         told = self.backfilled + outside.duplicates + 1  # the retried POST
-        facts = payments + outside.admitted + 1  # the POST
+        facts = world.payments + outside.admitted + 1  # the POST
+        sent, labels = world.events, topics.get(LABELS, 0)
         checks = [
             (settled == report["lane_records"], f"{report['lane_records']} lane records, {settled} settled"),
-            (topics.get(STREAM_LANE) == payments, f"{topics.get(STREAM_LANE)} rows streamed of {payments}"),
-            (topics.get(BACKFILL_LANE) == payments, f"{topics.get(BACKFILL_LANE)} rows of {payments} again"),
+            (topics.get(STREAM_LANE) == sent, f"{topics.get(STREAM_LANE)} rows streamed of {sent}"),
+            (topics.get(BACKFILL_LANE) == sent, f"{topics.get(BACKFILL_LANE)} rows of {sent} again"),
             (topics.get(PAYMENTS) == facts, f"{topics.get(PAYMENTS)} payments on the bus, not {facts}"),
+            (labels == world.labels, f"{labels} labels on the bus, not {world.labels}"),
             (report["duplicates"] == told, f"{report['duplicates']} duplicates, {told} were sent"),
             (
                 report["quarantined"] == outside.quarantined,
                 f"{report['quarantined']} quarantined, {outside.quarantined} were to be",
             ),
             (self._one_receipt, "the retried POST did not get the first receipt"),
-            (self.after.records >= payments, f"{self.after.records} payments replayed of {payments}"),
+            (
+                self.after.records >= world.payments,
+                f"{self.after.records} payments replayed of {world.payments}",
+            ),
             (self.identical, f"replay gave {self.after.digest}, before {self.before.digest}"),
         ]
         return found + [problem for right, problem in checks if not right]
@@ -99,6 +104,7 @@ def show_summary(
     memory = answer["peak_memory_mib"]
     rows = [
         ("payments in the world", f"{answer['world']['payments']:,}"),
+        ("labels, a week behind", f"{answer['world']['labels']:,}"),
         ("records on the lanes", f"{answer['sent']:,}"),
         ("admitted exactly once", f"{answer['admitted']:,}"),
         ("duplicates, told as such", f"{answer['duplicates']:,}"),

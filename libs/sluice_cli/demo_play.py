@@ -41,7 +41,7 @@ def play(steps: DemoSteps, story: Story, source: WorldSource, *, chaos: bool) ->
     story.chapter("6. The independent checker reads every topic back")
     at = time.monotonic()
     with story.bars() as bars:
-        everything = world.payments + again + outside.sent + len(posts)
+        everything = world.events + again + outside.sent + len(posts)
         report = steps.check(everything, lambda done, total: bars.show("records read", done, total))
         story.done(f"{report['records_read']:,} records read", at)
         after = steps.replay(lambda done, total: bars.show("replay of the same offsets", done, total), before)
@@ -73,7 +73,8 @@ def _make_world(steps: DemoSteps, story: Story, source: WorldSource) -> SealedWo
     at = time.monotonic()
     with story.bars() as bars:
         world = sealed_world(source, steps.wiring, lambda done, total: bars.show("payments", done, total))
-    story.done(f"{world.payments:,} payments, sealed and verified", at)
+    told = f" and {world.labels:,} labels that tell of fraud later" if world.labels else ""
+    story.done(f"{world.payments:,} payments{told}, sealed and verified", at)
     if rejected := world.facts.get("rejected"):
         story.note(f"{rejected:,} rows of the file were rejected: {steps.deployment.home}/rejects.ndjson")
     story.note(world.uri)
@@ -94,12 +95,12 @@ def _stream(steps: DemoSteps, story: Story, world: SealedWorld, *, chaos: bool) 
         while True:
             rows, _, state = steps.streamed(run_id)
             settled = settled_rows.count()
-            bars.show("on the lane", rows, world.payments)
-            bars.show("settled by the gate (receipts)", settled, world.payments)
+            bars.show("on the lane", rows, world.events)
+            bars.show("settled by the gate (receipts)", settled, world.events)
             if state in {"FAILED", "REFUSED"}:
                 raise DemoError(f"the stream of {run_id} is {state}: see `sluice stream status`")
-            through = state == "COMPLETED" and settled >= world.payments
-            if chaos and not killed and (through or settled > KILL_AT * world.payments):
+            through = state == "COMPLETED" and settled >= world.events
+            if chaos and not killed and (through or settled > KILL_AT * world.events):
                 killed = True
                 steps.deployment.fleet.kill("ingestion_gate")
                 where = "at the end of a short stream" if through else "with the stream running"
@@ -109,5 +110,5 @@ def _stream(steps: DemoSteps, story: Story, world: SealedWorld, *, chaos: bool) 
                 break
             patience.see((rows, settled, state))
             time.sleep(LOOK_SECONDS)
-    story.done(f"{rows:,} payments streamed and settled", at)
+    story.done(f"{rows:,} events streamed and settled", at)
     return run_id, killed

@@ -32,6 +32,7 @@ __all__ = ["DemoError", "DemoSteps"]
 
 POLICY = Path(__file__).parents[2] / "deploy" / "policy" / "ingestion_gate.yaml"
 PAYMENTS = "traffic.payment"
+LABELS = "traffic.label"
 POLL_SECONDS = 10.0
 Progress = Callable[[int, int], None]
 """Called with how many are done and how many there are (about, where a log still grows)."""

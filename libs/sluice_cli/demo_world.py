@@ -106,11 +106,17 @@ class FileWorld:
 
 @dataclass(frozen=True, slots=True)
 class SealedWorld:
-    """A world that may be played: its address, how many payments it streams, and facts for the answer."""
+    """A world that may be played: its address, what it streams, and facts for the answer."""
 
     uri: str
     payments: int
+    labels: int
     facts: dict[str, Any]
+
+    @property
+    def events(self) -> int:
+        """Everything that it streams."""
+        return self.payments + self.labels
 
 
 def sealed_world(source: WorldSource, wiring: Wiring, progress: Progress) -> SealedWorld:
@@ -135,6 +141,12 @@ def sealed_world(source: WorldSource, wiring: Wiring, progress: Progress) -> Sea
     ]
     if failed:
         raise DemoError(f"nobody may read this world, its gates say FAIL: {'; '.join(failed)}")
-    streamed = [output for output in about["outputs"] if output["role"] == Role.BUSINESS_TRAFFIC.value]
-    payments = sum(output["rows"] for output in streamed)
-    return SealedWorld(world.uri, payments, {"uri": world.uri, "payments": payments, **facts})
+    payments, labels = (_streamed(about, event_type) for event_type in ("payment", "label"))
+    told = {"uri": world.uri, "payments": payments, "labels": labels}
+    return SealedWorld(world.uri, payments, labels, told | facts)
+
+
+def _streamed(about: dict[str, Any], event_type: str) -> int:
+    """Rows of an event type that a world streams."""
+    outputs = [output for output in about["outputs"] if output["role"] == Role.BUSINESS_TRAFFIC.value]
+    return sum(output["rows"] for output in outputs if output["event_type"] == event_type)

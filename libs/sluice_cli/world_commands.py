@@ -74,6 +74,9 @@ def generate(  # noqa: PLR0917 - typer makes options of parameters
     terminals: Annotated[int | None, typer.Option(help="Terminals, web shops included.")] = None,
     days: Annotated[int | None, typer.Option(help="Days of traffic.")] = None,
     start: Annotated[str | None, typer.Option(help="First day, YYYY-MM-DD.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Whose label is streamed, a week later: none, fraud or all.")
+    ] = None,
     parameters: Annotated[
         Path | None, typer.Option(help="YAML file with the engine's parameters; options win over it.")
     ] = None,
@@ -87,6 +90,7 @@ def generate(  # noqa: PLR0917 - typer makes options of parameters
         given = _parameters(parameters) if parameters else {}
         options = {
             "events": events, "customers": customers, "terminals": terminals, "days": days, "start": start,
+            "label_traffic": labels,
         }  # fmt: skip
         given |= {name: value for name, value in options.items() if value is not None}
         spec = EngineSpec(scenario, seed, given)

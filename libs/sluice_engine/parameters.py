@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sluice_oracle.columns import LabelTraffic
+
 Share = Annotated[float, Field(ge=0, le=0.2)]
 
 
@@ -37,6 +39,7 @@ class WorldParameters(BaseModel):
     start: date = date(2026, 1, 1)
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "EUR"
     label_delay_days: Annotated[int, Field(ge=0, le=365)] = 7
+    label_traffic: LabelTraffic = "fraud"
     fraud: FraudShares = FraudShares()
 
     @model_validator(mode="after")

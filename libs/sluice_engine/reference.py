@@ -17,12 +17,26 @@ from sluice_engine.genuine import events_per_day, genuine_day
 from sluice_engine.interface import EngineSpec, ParametersError, Progress
 from sluice_engine.parameters import DAY_MICROS, WorldParameters
 from sluice_engine.population import Customers, Terminals, make_customers, make_terminals
-from sluice_engine.tables import Names, card_table, customer_table, label_table, payment_table, terminal_table
-from sluice_oracle.columns import LABEL_SCHEMA, PAYMENT_SCHEMA, OutputWriter
+from sluice_engine.tables import (
+    Names,
+    card_table,
+    customer_table,
+    label_event_table,
+    label_table,
+    payment_table,
+    terminal_table,
+)
+from sluice_oracle.columns import (
+    LABEL_EVENT_SCHEMA,
+    LABEL_EVENTS,
+    LABEL_SCHEMA,
+    PAYMENT_SCHEMA,
+    OutputWriter,
+)
 from sluice_oracle.draft import DraftOutput, WorldDraft
 from sluice_oracle.manifest import Engine, Role
 
-ENGINE_VERSION = "1.0.0"
+ENGINE_VERSION = "1.1.0"
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -60,9 +74,7 @@ class ReferenceEngine:
             "cards": _context(folder, "cards", card_table(customers, names), "card_id"),
             "terminals": _context(folder, "terminals", terminal_table(terminals, names), "terminal_id"),
         }
-        files["payments"], files["labels"] = _traffic(
-            folder, parameters, spec.seed, (customers, terminals, names), progress
-        )
+        files |= _traffic(folder, parameters, spec.seed, (customers, terminals, names), progress)
         draft = self._draft(spec, parameters, files)
         draft.save(folder)
         return draft
@@ -70,8 +82,9 @@ class ReferenceEngine:
     def _draft(
         self, spec: EngineSpec, parameters: WorldParameters, files: dict[str, list[str]]
     ) -> WorldDraft:
-        def output(output_id: str, role: Role, key: str, references: dict[str, str]) -> DraftOutput:
-            event_type = "payment" if role is Role.BUSINESS_TRAFFIC else None
+        def output(
+            output_id: str, role: Role, key: str, references: dict[str, str], event_type: str | None = None
+        ) -> DraftOutput:
             return DraftOutput(
                 output_id=output_id,
                 role=role,
@@ -82,18 +95,22 @@ class ReferenceEngine:
             )
 
         to_context = {"customer_id": "customers", "card_id": "cards", "terminal_id": "terminals"}
+        outputs = [
+            output("payments", Role.BUSINESS_TRAFFIC, "row_key", to_context, "payment"),
+            output("customers", Role.CONTEXT, "customer_id", {}),
+            output("cards", Role.CONTEXT, "card_id", {"customer_id": "customers"}),
+            output("terminals", Role.CONTEXT, "terminal_id", {}),
+            output("labels", Role.TRUTH, "row_key", {"row_key": "payments"}),
+        ]
+        if LABEL_EVENTS in files:
+            references = to_context | {"payment_id": "payments"}
+            outputs.append(output(LABEL_EVENTS, Role.BUSINESS_TRAFFIC, "row_key", references, "label"))
         return WorldDraft(
             engine=Engine(name=self.name, version=self.version),
             scenario_id=spec.scenario_id,
             seed=spec.seed,
             parameters=parameters.model_dump(mode="json"),
-            outputs=(
-                output("payments", Role.BUSINESS_TRAFFIC, "row_key", to_context),
-                output("customers", Role.CONTEXT, "customer_id", {}),
-                output("cards", Role.CONTEXT, "card_id", {"customer_id": "customers"}),
-                output("terminals", Role.CONTEXT, "terminal_id", {}),
-                output("labels", Role.TRUTH, "row_key", {"row_key": "payments"}),
-            ),
+            outputs=tuple(outputs),
             corridors={"labels": _corridor(parameters)},
         )
 
@@ -118,18 +135,24 @@ def _traffic(
     seed: int,
     population: tuple[Customers, Terminals, Names],
     progress: Progress,
-) -> tuple[list[str], list[str]]:
+) -> dict[str, list[str]]:
+    """Payments, the truth about them and labels as traffic; the files of each output that has rows."""
     _, terminals, names = population
     with ExitStack() as stack:
         payments = stack.enter_context(OutputWriter(folder, "payments", PAYMENT_SCHEMA, "row_key"))
         labels = stack.enter_context(OutputWriter(folder, "labels", LABEL_SCHEMA, "row_key"))
+        told = stack.enter_context(
+            OutputWriter(folder, LABEL_EVENTS, LABEL_EVENT_SCHEMA, "row_key", empty_file=False)
+        )
         done = 0
         for events in _days(parameters, seed, population):
             payments.write(payment_table(done, events, names, terminals))
             labels.write(label_table(done, events, names, parameters))
+            told.write(label_event_table(done, events, names, terminals, parameters))
             done += len(events)
             progress(done, parameters.events)
-    return payments.names, labels.names
+    written = {"payments": payments.names, "labels": labels.names}
+    return written | ({LABEL_EVENTS: told.names} if told.names else {})
 
 
 def _days(

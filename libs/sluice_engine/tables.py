@@ -11,7 +11,14 @@ from sluice_engine.events import GENUINE, SCENARIOS, Events
 from sluice_engine.fraud import ATTACKER_DEVICES
 from sluice_engine.parameters import DAY_MICROS, WorldParameters
 from sluice_engine.population import Customers, Terminals
-from sluice_oracle.columns import LABEL_SCHEMA, PAYMENT_SCHEMA, TIMESTAMP
+from sluice_oracle.columns import (
+    LABEL_EVENT_SCHEMA,
+    LABEL_SCHEMA,
+    LABEL_SOURCE,
+    PAYMENT_SCHEMA,
+    TIMESTAMP,
+    label_event_keys,
+)
 
 _KEY_DIGITS = 12
 _ID_DIGITS = 8
@@ -51,6 +58,8 @@ class Names:
         self.channels = pa.array(places.CHANNELS)
         self.countries = pa.array(places.COUNTRIES)
         self.scenarios = pa.array(SCENARIOS)
+        self.labels = pa.array(["LEGIT", "FRAUD"])
+        self.sources = pa.array([LABEL_SOURCE])
         self.currency = pa.array([parameters.currency])
 
 
@@ -106,6 +115,36 @@ def label_table(first_key: int, events: Events, names: Names, parameters: WorldP
         pa.array(observed).cast(TIMESTAMP),
     ]
     return pa.table(columns, names=LABEL_SCHEMA.names)
+
+
+def label_event_table(
+    first_key: int, events: Events, names: Names, terminals: Terminals, parameters: WorldParameters
+) -> pa.Table:
+    """LABEL_EVENT_SCHEMA rows of those of the same events whose label travels, in their order."""
+    labelled = np.flatnonzero(events.scenario != GENUINE)
+    if parameters.label_traffic != "fraud":
+        labelled = np.arange(len(events) if parameters.label_traffic == "all" else 0)
+    chosen = events.take(labelled)
+    payments = padded_ids("P", first_key + labelled, _KEY_DIGITS)
+    keys = label_event_keys(payments)
+    observed = pa.array(chosen.ts + parameters.label_delay_days * DAY_MICROS).cast(TIMESTAMP)
+    columns = {
+        "ts_utc": observed,
+        "row_key": keys,
+        "label_id": keys,
+        "payment_id": payments,
+        "customer_id": _looked_up(names.customers, chosen.customer),
+        "terminal_id": _looked_up(names.terminals, chosen.terminal),
+        "account_id": _looked_up(names.accounts, chosen.customer),
+        "card_id": _looked_up(names.cards, chosen.card),
+        "merchant_id": _looked_up(names.merchants, terminals.merchant[chosen.terminal]),
+        "device_id": _looked_up(names.devices, np.maximum(chosen.device, 0), chosen.device >= 0),
+        "label": _looked_up(names.labels, (chosen.scenario != GENUINE).astype(np.int64)),
+        "effective_time": pa.array(chosen.ts).cast(TIMESTAMP),
+        "observed_time": observed,
+        "source": _looked_up(names.sources, np.zeros(len(chosen), np.int64)),
+    }
+    return pa.table([columns[name] for name in LABEL_EVENT_SCHEMA.names], names=LABEL_EVENT_SCHEMA.names)
 
 
 def customer_table(customers: Customers, names: Names) -> pa.Table:

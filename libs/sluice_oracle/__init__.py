@@ -1,6 +1,6 @@
 """The Oracle Store: sealed worlds, written once, referenced by locator, verified when they are read."""
 
-from sluice_oracle.columns import LABEL_SCHEMA, PAYMENT_SCHEMA, OutputWriter
+from sluice_oracle.columns import LABEL_EVENT_SCHEMA, LABEL_SCHEMA, PAYMENT_SCHEMA, OutputWriter
 from sluice_oracle.describing import describe
 from sluice_oracle.draft import DraftError, DraftOutput, WorldDraft, load_draft
 from sluice_oracle.manifest import (
@@ -21,6 +21,7 @@ from sluice_oracle.verifying import BadFile, VerifyReport, verify_world
 from sluice_oracle.world import World, WorldError, WorldNotSealed, gate_problems, load_world, read_marker
 
 __all__ = [
+    "LABEL_EVENT_SCHEMA",
     "LABEL_SCHEMA",
     "PAYMENT_SCHEMA",
     "BadFile",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 ROW_GROUP_ROWS = 65_536
@@ -49,10 +50,50 @@ LABEL_SCHEMA = pa.schema(
 )
 """truth: what was true of the payment with this row key, since when, and when it became known."""
 
+LABEL_EVENT_SCHEMA = pa.schema(
+    [
+        pa.field("ts_utc", TIMESTAMP, nullable=False),
+        pa.field("row_key", pa.string(), nullable=False),
+        pa.field("label_id", pa.string(), nullable=False),
+        pa.field("payment_id", pa.string(), nullable=False),
+        pa.field("customer_id", pa.string(), nullable=False),
+        pa.field("terminal_id", pa.string(), nullable=False),
+        pa.field("account_id", pa.string()),
+        pa.field("card_id", pa.string()),
+        pa.field("merchant_id", pa.string()),
+        pa.field("device_id", pa.string()),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("effective_time", TIMESTAMP, nullable=False),
+        pa.field("observed_time", TIMESTAMP, nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+    ]
+)
+"""business_traffic of event type `label`: observed time, row key, then the payload fields of the contract.
+
+It lacks `subject_event_id`: that id depends on the run, and a world belongs to none.
+"""
+
+TRAFFIC_SCHEMAS = {"payment": PAYMENT_SCHEMA, "label": LABEL_EVENT_SCHEMA}
+"""The pinned columns of business_traffic by event type."""
+
+LABEL_EVENTS = "label_events"
+"""Where engine and importer put labels that travel; `labels` is the truth about every payment."""
+
+LabelTraffic = Literal["none", "fraud", "all"]
+"""Which payments have a label that travels: none, those that are fraud, or all."""
+
+LABEL_SOURCE = "world_truth"
+"""Who says so, in labels that a world brings."""
+
+
+def label_event_keys(payment_keys: pa.Array) -> pa.Array:
+    """Row keys and ids of the labels of these payments: in the same order, and each payment has its own."""
+    return pc.binary_join_element_wise(pa.scalar("L"), payment_keys, "")
+
 
 def dictionary_columns(schema: pa.Schema, key: str) -> list[str]:
     """The text columns with few distinct values; the key columns of `key` have as many as rows."""
-    plain = {key, "row_key", "payment_id"}
+    plain = {key, "row_key", "payment_id", "label_id"}
     return [field.name for field in schema if pa.types.is_string(field.type) and field.name not in plain]
 
 
@@ -61,10 +102,13 @@ class OutputWriter:
 
     Bytes depend on the rows, these options and the pyarrow version (which engines put into theirs), not on
     how the rows arrive: they are cut into row groups of `ROW_GROUP_ROWS` here. A context manager; `names`
-    holds the files after it.
+    holds the files after it: without rows one empty file, or none if not `empty_file`.
     """
 
-    def __init__(self, folder: Path, output_id: str, schema: pa.Schema, primary_key: str) -> None:
+    def __init__(
+        self, folder: Path, output_id: str, schema: pa.Schema, primary_key: str, *, empty_file: bool = True
+    ) -> None:
+        self._empty_file = empty_file
         self._folder = folder
         self._output_id = output_id
         self._schema = schema
@@ -82,7 +126,7 @@ class OutputWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._flush(self._pending_rows)
-            if not self.names:
+            if not self.names and self._empty_file:
                 self._open()
         self._close()
 

@@ -8,7 +8,7 @@ use, so nobody can change the bytes in between.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,9 +22,13 @@ MEMORY_LIMIT = 128 * 1024 * 1024
 
 
 def iter_batches(
-    world: World, output_id: str, start_row: int = 0, batch_rows: int = ROW_GROUP_ROWS
+    world: World,
+    output_id: str,
+    start_row: int = 0,
+    batch_rows: int = ROW_GROUP_ROWS,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Rows `start_row`.. of an output, in order, at most `batch_rows` a batch.
+    """Rows `start_row`.. of an output, in order, at most `batch_rows` a batch; of all columns or of some.
 
     Files before `start_row` are not read, row groups before it not decoded. Raises KeyError (unknown output),
     ValueError (start_row beyond the rows), DigestMismatch, ArtifactMissing.
@@ -37,17 +41,19 @@ def iter_batches(
         if skip >= file.rows:
             skip -= file.rows
             continue
-        yield from _file_batches(world, world.locator(output, file), skip, batch_rows)
+        yield from _file_batches(world, world.locator(output, file), skip, batch_rows, columns)
         skip = 0
 
 
-def _file_batches(world: World, locator: Locator, skip: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
+def _file_batches(
+    world: World, locator: Locator, skip: int, batch_rows: int, columns: Sequence[str] | None
+) -> Iterator[pa.RecordBatch]:
     with _verified_copy(world, locator) as source, pq.ParquetFile(source) as parquet:
         metadata = parquet.metadata
         groups = list(range(metadata.num_row_groups))
         while groups and skip >= metadata.row_group(groups[0]).num_rows:
             skip -= metadata.row_group(groups.pop(0)).num_rows
-        for batch in parquet.iter_batches(batch_size=batch_rows, row_groups=groups):
+        for batch in parquet.iter_batches(batch_size=batch_rows, row_groups=groups, columns=columns):
             if skip >= batch.num_rows:
                 skip -= batch.num_rows
                 continue

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sluice_oracle.columns import LABEL_SCHEMA, PAYMENT_SCHEMA, ROW_GROUP_ROWS, dictionary_columns
+from sluice_oracle.columns import LABEL_SCHEMA, ROW_GROUP_ROWS, TRAFFIC_SCHEMAS, dictionary_columns
 from sluice_oracle.draft import DraftOutput
 from sluice_oracle.keys import KeySet, hash_keys
 from sluice_oracle.manifest import Role
-from sluice_oracle.payment_rules import broken_rules
+from sluice_oracle.traffic_rules import TRAFFIC_RULES, broken_rules
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ def scan_output(folder: Path, output: DraftOutput, targets: dict[str, KeySet]) -
             _take_keys(facts, batch.column(output.primary_key))
             if output.role is Role.BUSINESS_TRAFFIC:
                 last = _take_times(facts, file, batch, last)
-                for broken in broken_rules(batch):
+                for broken in broken_rules(batch, TRAFFIC_RULES[output.event_type or ""]):
                     facts.broken[broken.reason] += len(broken.rows)
             if "is_fraud" in batch.schema.names:
                 facts.fraud_rows += pc.sum(batch.column("is_fraud")).as_py() or 0
@@ -85,9 +85,9 @@ def _schema_problem(output: DraftOutput, schema: pa.Schema) -> str:
     """Traffic and labels have pinned columns; everything else needs its primary key and references."""
     pinned = None
     if output.role is Role.BUSINESS_TRAFFIC:
-        if output.event_type != "payment":
+        pinned = TRAFFIC_SCHEMAS.get(output.event_type or "")
+        if pinned is None:
             return f"no pinned columns for event type {output.event_type!r}"
-        pinned = PAYMENT_SCHEMA
     elif output.role is Role.TRUTH:
         pinned = LABEL_SCHEMA
     wanted = list(pinned) if pinned is not None else [pa.field(output.primary_key, pa.string())]

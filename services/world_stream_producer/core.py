@@ -11,6 +11,7 @@ from sluice_kit.telemetry import TraceParent, parse_traceparent, traceparent_for
 STREAMED_ROLE: Final = "business_traffic"
 PUSH: Final = "push"
 PULL: Final = "pull"
+LABEL: Final = "label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,10 @@ class StreamedOutput:
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
-    """Everything that decides which bytes a run streams, and in which order. Row numbers count from 0."""
+    """Everything that decides which bytes a run streams, and in which order. Row numbers count from 0.
+
+    Of rows of one time, those of an earlier output go first: labels, then the others as READY lists them.
+    """
 
     tenant: str
     run_id: str
@@ -123,6 +127,7 @@ def _plan(
         if refusal is not None:
             return refusal
         outputs.append(_streamed(output))
+    outputs.sort(key=lambda output: output.event_type != LABEL)  # what was learnt is known to a payment
     plan = StreamPlan(
         tenant=ready["tenant"],
         run_id=ready["run_id"],

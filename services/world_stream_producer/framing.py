@@ -24,6 +24,11 @@ class Framed:
     times: Times
 
 
+def row_times(batch: pa.RecordBatch) -> Times:
+    """The rows' domain times in micros."""
+    return np.asarray(batch.column(TIME_COLUMN).cast(pa.int64()).to_numpy(zero_copy_only=False), np.int64)
+
+
 class OutputFramer:
     """Frames the rows of one output of one run.
 
@@ -61,8 +66,7 @@ class OutputFramer:
         columns[TIME_COLUMN] = batch.column(TIME_COLUMN)
         columns["event_id"] = self._ids.for_keys(batch.column(KEY_COLUMN))
         messages = encoder.encode(columns)
-        times = batch.column(TIME_COLUMN).cast(pa.int64()).to_numpy(zero_copy_only=False)
-        return Framed(message_values(messages), np.asarray(times, np.int64))
+        return Framed(message_values(messages), row_times(batch))
 
     def _encoder(self, names: tuple[str, ...]) -> ColumnarEncoder:
         """An optional payload field that the world does not have is null in every event."""

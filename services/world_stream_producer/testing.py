@@ -14,6 +14,7 @@ from services.world_stream_producer.core import STREAMED_ROLE
 from sluice_contracts import derived_id, encode
 from sluice_kit.artifacts import ArtifactStore, Locator, SealConflict, canonical_json
 from sluice_oracle import (
+    LABEL_EVENT_SCHEMA,
     PAYMENT_SCHEMA,
     DraftOutput,
     Engine,
@@ -27,6 +28,8 @@ from sluice_oracle import (
 START_MICROS: Final = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 _SEALED_AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _CHUNK_ROWS: Final = 262_144
+LABEL_DELAY_ROWS: Final = 100
+"""A label is as late as its payment's row that many rows later, so that it ties with a payment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,24 @@ def payments(
     )
 
 
+def labels_of(rows: pa.Table, every: int, delay_micros: int) -> pa.Table:
+    """A FRAUD label for each `every`-th of some payments, learnt `delay_micros` after it."""
+    chosen = rows.take(pa.array(np.arange(0, rows.num_rows, every)))
+    keys = pc.binary_join_element_wise(pa.scalar("L"), chosen["row_key"], "")
+    observed = pc.add(chosen["ts_utc"].cast(pa.int64()), delay_micros).cast(pa.timestamp("us", tz="UTC"))
+    made = {
+        "ts_utc": observed,
+        "row_key": keys,
+        "label_id": keys,
+        "label": pa.repeat("FRAUD", chosen.num_rows),
+        "effective_time": chosen["ts_utc"],
+        "observed_time": observed,
+        "source": pa.repeat("world_truth", chosen.num_rows),
+    }
+    columns = {name: made[name] if name in made else chosen[name] for name in LABEL_EVENT_SCHEMA.names}
+    return pa.table(columns, schema=LABEL_EVENT_SCHEMA)
+
+
 def _ids(prefix: str, numbers: pa.Array, width: int) -> pa.Array:
     digits = pc.utf8_lpad(numbers.cast(pa.string()), width, "0")
     return pc.binary_join_element_wise(pa.scalar(prefix), digits, "")
@@ -108,36 +129,54 @@ def seal_payments(
     seed: int = 1,
     step_micros: int = 1_000_000,
     outputs: Sequence[str] = ("payments",),
+    label_every: int = 0,
 ) -> World:
-    """Write and seal a world with `rows` payments in each of `outputs`."""
+    """Write and seal a world with `rows` payments in each of `outputs`.
+
+    With `label_every`, each n-th payment of each output has a label, in the output `<output>_told`.
+    """
     drafts = []
     for output_id in outputs:
-        with OutputWriter(folder, output_id, PAYMENT_SCHEMA, "payment_id") as writer:
+        told = f"{output_id}_told"
+        with (
+            OutputWriter(folder, output_id, PAYMENT_SCHEMA, "payment_id") as writer,
+            OutputWriter(folder, told, LABEL_EVENT_SCHEMA, "row_key", empty_file=False) as labels,
+        ):
             for first in range(0, rows, _CHUNK_ROWS):
                 count = min(_CHUNK_ROWS, rows - first)
-                writer.write(
-                    payments(count, first=first, seed=seed, step_micros=step_micros, prefix=output_id[0])
-                )
-        drafts.append(
-            DraftOutput(
-                output_id=output_id,
-                role=Role.BUSINESS_TRAFFIC,
-                event_type="payment",
-                primary_key="payment_id",
-                files=tuple(writer.names),
-            )
-        )
+                made = payments(count, first=first, seed=seed, step_micros=step_micros, prefix=output_id[0])
+                writer.write(made)
+                if label_every:
+                    labels.write(labels_of(made, label_every, LABEL_DELAY_ROWS * step_micros))
+        drafts.append(_streamed(output_id, "payment", "payment_id", writer))
+        if labels.names:
+            drafts.append(_streamed(told, "label", "row_key", labels))
     WorldDraft(
         engine=Engine(name="plain-payments", version="1"),
         scenario_id="plain",
         seed=seed,
-        parameters={"rows": rows, "step_micros": step_micros, "outputs": list(outputs)},
+        parameters={
+            "rows": rows,
+            "step_micros": step_micros,
+            "outputs": list(outputs),
+            "label_every": label_every,
+        },
         outputs=tuple(drafts),
     ).save(folder)
     world = seal_world(folder, oracle, _SEALED_AT)
     if isinstance(world, SealConflict):
         raise RuntimeError(str(world))  # noqa: TRY004 - a conflict, not a type
     return world
+
+
+def _streamed(output_id: str, event_type: str, primary_key: str, writer: OutputWriter) -> DraftOutput:
+    return DraftOutput(
+        output_id=output_id,
+        role=Role.BUSINESS_TRAFFIC,
+        event_type=event_type,
+        primary_key=primary_key,
+        files=tuple(writer.names),
+    )
 
 
 def ready_world(

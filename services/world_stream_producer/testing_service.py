@@ -166,14 +166,14 @@ class RunMaker:
         self._wiring, self._folder, self._step = wiring, folder, step_micros
         self._made: list[str] = []
 
-    def __call__(self, rows: int, *, mode: str = "push") -> ReadyWorld:
-        """Make a run of `rows` payments, `step_micros` apart."""
+    def __call__(self, rows: int, *, mode: str = "push", label_every: int = 0) -> ReadyWorld:
+        """Make a run of `rows` payments, `step_micros` apart; with labels as `seal_payments` makes them."""
         run_id = f"run-{uuid.uuid4().hex[:12]}"
         draft = self._folder / f"draft-{run_id}"
         draft.mkdir()
         oracle, artifacts = open_oracle(self._wiring), open_artifacts(self._wiring)
         seed = uuid.uuid4().int % 2**31
-        world = seal_payments(draft, oracle, rows, seed=seed, step_micros=self._step)
+        world = seal_payments(draft, oracle, rows, seed=seed, step_micros=self._step, label_every=label_every)
         self._made.append(run_id)
         return ready_world(world, artifacts, run_id=run_id, mode=mode)
 

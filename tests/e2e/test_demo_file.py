@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,13 +22,19 @@ OUTSIDE = {"admitted": 9, "duplicates": 4, "quarantined": 5}
 """What the demo's own outside publishers add, the HTTP client included."""
 
 
-def assert_every_row_is_counted(answer: dict[str, Any], rows: int) -> None:
-    topics = answer["topics"]
-    assert answer["world"]["payments"] == rows
-    assert (topics["ingress.world_stream_producer"], topics["ingress.backfill"]) == (rows, rows)
+def frauds(source: Path) -> int:
+    """Payments of a handbook file that are fraud: each has a label."""
+    return int(pc.sum(pq.read_table(source, columns=["TX_FRAUD"])["TX_FRAUD"]).as_py())
+
+
+def assert_every_row_is_counted(answer: dict[str, Any], rows: int, labels: int = 0) -> None:
+    topics, events = answer["topics"], rows + labels
+    assert (answer["world"]["payments"], answer["world"]["labels"]) == (rows, labels)
+    assert (topics["ingress.world_stream_producer"], topics["ingress.backfill"]) == (events, events)
+    assert topics.get("traffic.label", 0) == labels
     assert topics["traffic.payment"] == rows + OUTSIDE["admitted"]
     assert (answer["missing"], answer["quarantined"]) == (0, OUTSIDE["quarantined"])
-    assert answer["duplicates"] == rows + OUTSIDE["duplicates"]
+    assert answer["duplicates"] == events + OUTSIDE["duplicates"]
     assert answer["sent"] == answer["admitted"] + answer["duplicates"] + answer["quarantined"]
     assert answer["receipts"] == answer["sent"]
     assert answer["replay"]["identical"] is True
@@ -39,7 +46,7 @@ def test_a_parquet_file_goes_all_the_way(tmp_path: Path) -> None:
     write_handbook_rows(source, ROWS)
     options = ["--file", str(source), "--mapping", str(HANDBOOK_MAPPING)]
     answer = last_line(run_demo(*options, "--home", str(tmp_path / "home"), "--json"))
-    assert_every_row_is_counted(answer, ROWS)
+    assert_every_row_is_counted(answer, ROWS, labels=frauds(source))
     assert answer["gate_killed"] is True
     assert (answer["world"]["file"], answer["world"]["rejected"]) == (source.name, 0)
 
@@ -63,5 +70,5 @@ def test_every_payment_of_the_handbook_goes_all_the_way(tmp_path: Path) -> None:
     source = Path(str(HANDBOOK))
     options = ["--file", str(source), "--mapping", str(HANDBOOK_MAPPING)]
     answer = last_line(run_demo(*options, "--home", str(tmp_path / "home"), "--json", seconds=3500))
-    assert_every_row_is_counted(answer, pq.read_metadata(source).num_rows)
+    assert_every_row_is_counted(answer, pq.read_metadata(source).num_rows, labels=frauds(source))
     assert answer["gate_killed"] is True

@@ -34,7 +34,7 @@ def test_every_payment_of_the_handbook_is_in_the_sealed_world(tmp_path: Path) ->
     assert isinstance(world, World)
     assert {gate.verdict for gate in world.manifest.gates} == {"PASS"}
     report = verify_world(world)
-    assert (report.ok, report.files) == (True, 6)
+    assert (report.ok, report.files) == (True, 8)
 
     source = pq.read_table(SOURCE, columns=["TX_AMOUNT", "TX_FRAUD"])
     cents = pc.round(pc.multiply(source["TX_AMOUNT"], 100.0)).cast("int64")
@@ -47,3 +47,4 @@ def test_every_payment_of_the_handbook_is_in_the_sealed_world(tmp_path: Path) ->
     assert (rows, total, zeros) == (1_303_778, pc.sum(cents).as_py(), 32)
     fraud = sum(pc.sum(batch["is_fraud"]).as_py() for batch in iter_batches(world, "labels"))
     assert fraud == pc.sum(source["TX_FRAUD"]).as_py()
+    assert world.manifest.output("label_events").rows == fraud

@@ -193,7 +193,7 @@ def test_a_closed_run_is_not_streamed_any_further(
 def test_a_pull_run_is_left_to_backfill_which_gives_the_ids_of_a_push(
     wiring: Wiring, make_run: RunMaker, service: ServiceProcess
 ) -> None:
-    pull, push = make_run(3_000, mode="pull"), make_run(3_000)
+    pull, push = make_run(2_500, mode="pull", label_every=5), make_run(2_500, label_every=5)
     publish_control(wiring, pull.ready_message(), push.ready_message())
     assert service.wait_for(pull.run_id, "SKIPPED")["reason"] == "traffic_delivery_mode is pull"
     service.run_to_the_end(push.run_id)

@@ -50,7 +50,7 @@ def make_run(wiring: Wiring, tmp_path: Path) -> Iterator[RunMaker]:
 def test_after_kill_9_the_stream_goes_on_with_no_gap(
     wiring: Wiring, make_run: RunMaker, start: Start
 ) -> None:
-    run = make_run(60_000)
+    run = make_run(60_000, label_every=20)
     publish_control(wiring, run.ready_message())
     for stop_at in (1_000, 5_000):
         service = start("speed: 2\n")

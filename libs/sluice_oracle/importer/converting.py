@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice_oracle.columns import LABEL_SCHEMA, PAYMENT_SCHEMA, TIMESTAMP
+from sluice_oracle.importer.labelling import label_events, labelled_rows
 from sluice_oracle.importer.mapping import LabelSpec, Mapping
 from sluice_oracle.importer.sources import SourceBatch
 from sluice_oracle.importer.values import Converted, mapped_text, minor_units, truth_values, utc_times
-from sluice_oracle.payment_rules import broken_rules
+from sluice_oracle.traffic_rules import LABEL_RULES, PAYMENT_RULES, broken_rules
 
 LABEL_COLUMNS = [name for name in LABEL_SCHEMA.names if name != "row_key"]
 _DAY_MICROS = 86_400_000_000
@@ -63,11 +64,12 @@ def convert(batch: SourceBatch, mapping: Mapping) -> ConvertedBatch:
     for field in PAYMENT_SCHEMA:
         work.arrays.setdefault(field.name, pa.nulls(work.count, field.type))
     payments = pa.RecordBatch.from_arrays([work.arrays[name] for name in names], names)
-    for broken in broken_rules(payments):
+    for broken in broken_rules(payments, PAYMENT_RULES):
         work.reject(broken.rows, broken.column, broken.rule)
     if mapping.labels is not None:
         _take_labels(work, mapping.labels)
         names = [*names, *LABEL_COLUMNS]
+        _check_label_events(work, mapping.labels)
     good = np.ones(work.count, np.bool_)
     good[list(work.found)] = False
     rows = pa.RecordBatch.from_arrays([work.arrays[name] for name in names], names).filter(pa.array(good))
@@ -115,6 +117,18 @@ def _take_labels(work: _Conversion, labels: LabelSpec) -> None:
         work.reject(np.array([row for row in missing if row not in work.found], np.int64), name, "required")
 
 
+def _check_label_events(work: _Conversion, labels: LabelSpec) -> None:
+    """A good payment whose label could not travel is rejected: its key is too long, its time out of range."""
+    good = np.ones(work.count, np.bool_)
+    good[list(work.found)] = False
+    numbers = np.flatnonzero(good)
+    rows = pa.RecordBatch.from_pydict(work.arrays).take(pa.array(numbers))
+    numbers = numbers[labelled_rows(rows, labels.traffic)]
+    for broken in broken_rules(label_events(rows, labels.traffic), LABEL_RULES):
+        if broken.column not in {"ts_utc", "row_key"}:  # said of observed_time and label_id already
+            work.reject(numbers[broken.rows], broken.column, broken.rule)
+
+
 def _bad_rows(batch: SourceBatch, mapping: Mapping, work: _Conversion) -> tuple[BadRow, ...]:
     return tuple(
         BadRow(
@@ -130,7 +144,7 @@ def _bad_rows(batch: SourceBatch, mapping: Mapping, work: _Conversion) -> tuple[
 
 def _sources(mapping: Mapping, column: str) -> list[str]:
     """The input columns behind a field."""
-    if column == "row_key":
+    if column in {"row_key", "label_id"}:
         return mapping.primary_key.source_columns()
     if column in {"ts_utc", "amount_minor"}:
         return [getattr(mapping, column).column]

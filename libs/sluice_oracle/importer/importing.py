@@ -12,9 +12,16 @@ import numpy as np
 import pyarrow as pa
 
 from sluice_kit.artifacts import Digest
-from sluice_oracle.columns import LABEL_SCHEMA, PAYMENT_SCHEMA, OutputWriter
+from sluice_oracle.columns import (
+    LABEL_EVENT_SCHEMA,
+    LABEL_EVENTS,
+    LABEL_SCHEMA,
+    PAYMENT_SCHEMA,
+    OutputWriter,
+)
 from sluice_oracle.draft import DraftOutput, WorldDraft
 from sluice_oracle.importer.converting import BadRow, ConvertedBatch, Reason, convert
+from sluice_oracle.importer.labelling import label_events
 from sluice_oracle.importer.mapping import Mapping
 from sluice_oracle.importer.ordering import ExternalSort, OutOfOrder, TimeOrdered
 from sluice_oracle.importer.rejects import RejectsFile
@@ -23,7 +30,7 @@ from sluice_oracle.keys import SeenKeys
 from sluice_oracle.manifest import Engine, Role
 
 IMPORTER_NAME = "sluice-import"
-IMPORTER_VERSION = f"1.0.0-pyarrow{pa.__version__}"
+IMPORTER_VERSION = f"1.1.0-pyarrow{pa.__version__}"
 REJECTS_NAME = "rejects.ndjson"
 
 Progress = cabc.Callable[[int, int | None], None]
@@ -72,7 +79,8 @@ def import_world(
     than the share `max_rejects` (0..1) of them refuses the import, as does an input out of time order
     without `sort`; of a refused import only that file stays.
 
-    Memory is a few batches plus 8 bytes a row (keys already seen), with `sort` also a million rows.
+    Memory is a few batches plus 8 bytes a row (keys already seen), a million rows more with `sort`, and with
+    labels whose observed time is mapped.
     Raises SourceError (unreadable file, missing columns), FileExistsError (folder in use).
     """
     source = open_source(path, mapping)
@@ -88,7 +96,7 @@ def import_world(
         except OutOfOrder as error:
             problem = str(error)
     if problem:
-        for output_id in ("payments", "labels"):
+        for output_id in ("payments", "labels", LABEL_EVENTS):
             shutil.rmtree(folder / output_id, ignore_errors=True)
         return work.refused(problem)
     draft = _draft(source, mapping, files, work)
@@ -97,7 +105,7 @@ def import_world(
 
 
 class _Import:
-    """The state of one import: counts and keys seen."""
+    """The state of one import: counts, keys seen, labels that wait for their order."""
 
     def __init__(self, source: Source, mapping: Mapping, rejects: RejectsFile, max_rejects: float) -> None:
         self.source = source
@@ -107,15 +115,23 @@ class _Import:
         self.read = 0
         self.written = 0
         self._keys = SeenKeys()
+        # a constant delay keeps the payments' order; times of their own need not
+        own_times = mapping.labels is not None and mapping.labels.observed_time is not None
+        self._label_order = ExternalSort() if own_times else TimeOrdered("label")
 
     def write(
         self, folder: Path, ordering: TimeOrdered | ExternalSort, progress: Progress
     ) -> dict[str, list[str]]:
         """Read, convert, order and write everything; the files of each output."""
         with ExitStack() as stack:
+            stack.callback(ordering.close)
+            stack.callback(self._label_order.close)
             writers = {"payments": OutputWriter(folder, "payments", PAYMENT_SCHEMA, "row_key")}
             if self.mapping.labels is not None:
                 writers["labels"] = OutputWriter(folder, "labels", LABEL_SCHEMA, "row_key")
+                writers[LABEL_EVENTS] = OutputWriter(
+                    folder, LABEL_EVENTS, LABEL_EVENT_SCHEMA, "row_key", empty_file=False
+                )
             for writer in writers.values():
                 stack.enter_context(writer)
             for rows, numbers in self._good_rows():
@@ -125,7 +141,9 @@ class _Import:
             for ordered in ordering.finish():
                 self._put(ordered, writers)
                 progress(self.read, self.source.rows)
-        return {output_id: writer.names for output_id, writer in writers.items()}
+            for labels in self._label_order.finish():
+                writers[LABEL_EVENTS].write(labels)
+        return {output_id: writer.names for output_id, writer in writers.items() if writer.names}
 
     def _good_rows(self) -> cabc.Iterator[tuple[pa.Table, np.ndarray[tuple[int], np.dtype[np.int64]]]]:
         for batch in self.source.batches(self.mapping):
@@ -144,9 +162,16 @@ class _Import:
 
     def _put(self, rows: pa.Table, writers: dict[str, OutputWriter]) -> None:
         writers["payments"].write(rows.select(PAYMENT_SCHEMA.names))
-        if "labels" in writers:
+        if self.mapping.labels is not None:
             writers["labels"].write(rows.select(LABEL_SCHEMA.names))
+            for batch in rows.to_batches():
+                self._put_labels(label_events(batch, self.mapping.labels.traffic), writers[LABEL_EVENTS])
         self.written += rows.num_rows
+
+    def _put_labels(self, labels: pa.RecordBatch, writer: OutputWriter) -> None:
+        numbers = np.arange(labels.num_rows)
+        for ordered in self._label_order.add(pa.Table.from_batches([labels]), numbers):
+            writer.write(ordered)
 
     def problem(self) -> str:
         """Why the import may not become a world; '' when it may."""
@@ -193,6 +218,18 @@ def _draft(source: Source, mapping: Mapping, files: dict[str, list[str]], work: 
                 primary_key="row_key",
                 files=tuple(files["labels"]),
                 references={"row_key": "payments"},
+            )
+        )
+    if LABEL_EVENTS in files:
+        same_key = mapping.columns["payment_id"] == mapping.primary_key
+        outputs.append(
+            DraftOutput(
+                output_id=LABEL_EVENTS,
+                role=Role.BUSINESS_TRAFFIC,
+                event_type="label",
+                primary_key="row_key",
+                files=tuple(files[LABEL_EVENTS]),
+                references={"payment_id": "payments"} if same_key else {},
             )
         )
     return WorldDraft(

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from sluice_oracle.columns import PAYMENT_SCHEMA
-from sluice_oracle.payment_rules import REQUIRED
+from sluice_oracle.columns import PAYMENT_SCHEMA, LabelTraffic
+from sluice_oracle.traffic_rules import PAYMENT_RULES
 
 _PLACEHOLDER = re.compile(r"\{([^{}:]+)(?::0(\d{1,2}))?\}")
 
@@ -97,13 +97,17 @@ class TimeSpec(_Strict):
 
 
 class LabelSpec(_Strict):
-    """Truth columns. Without `observed_time` a label becomes known `delay_days` after the payment."""
+    """Truth columns. Without `observed_time` a label becomes known `delay_days` after the payment.
+
+    `traffic` says whose label travels too, as an event at its observed time: none, fraud or all.
+    """
 
     is_fraud: TextSpec
     scenario: TextSpec | None = None
     effective_time: TimeSpec | None = None
     observed_time: TimeSpec | None = None
     delay_days: Annotated[int, Field(ge=0, le=3650)] = 7
+    traffic: LabelTraffic = "fraud"
 
 
 class CsvSpec(_Strict):
@@ -134,7 +138,7 @@ class Mapping(_Strict):
         unknown = sorted(set(self.columns) - set(known))
         if unknown:
             raise ValueError(f"columns: {unknown} are not text fields of a payment; these are {known}")
-        absent = [name for name in REQUIRED if name not in own and name not in self.columns]
+        absent = [name for name in PAYMENT_RULES.required if name not in own and name not in self.columns]
         if absent:
             raise ValueError(f"columns: {absent} are required by the payment contract")
         return self

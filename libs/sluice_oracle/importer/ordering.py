@@ -58,6 +58,9 @@ class TimeOrdered:
         if self._held is not None:
             yield self._held.sort_by(_KEYS)
 
+    def close(self) -> None:
+        """Nothing is held outside of memory."""
+
 
 class ExternalSort:
     """Takes rows in any order: sorts runs of `run_rows` in memory, spills them, merges them at the end."""
@@ -80,13 +83,16 @@ class ExternalSort:
 
     def finish(self) -> Iterator[pa.Table]:
         """Yield all rows in order."""
-        with self._folder:
-            if not self._runs:
-                if self._pending:
-                    yield pa.concat_tables(self._pending).sort_by(_KEYS)
-                return
-            self._spill()
-            yield from _merged([_batches(run) for run in self._runs])
+        if not self._runs:
+            if self._pending:
+                yield pa.concat_tables(self._pending).sort_by(_KEYS)
+            return
+        self._spill()
+        yield from _merged([_batches(run) for run in self._runs])
+
+    def close(self) -> None:
+        """Remove what was spilled."""
+        self._folder.cleanup()
 
     def _spill(self) -> None:
         if not self._pending_rows:

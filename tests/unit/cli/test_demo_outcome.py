@@ -11,29 +11,32 @@ from sluice_cli.demo_world import SealedWorld
 from sluice_kit.replay import ReplayReport
 
 PAYMENTS = 100
+LABELS = 7
+EVENTS = PAYMENTS + LABELS
 REPLAYED = ReplayReport(ranges=(), partitions=(), digest="a" * 64, records=PAYMENTS + 9, seconds=0.1)
 REPORT: dict[str, Any] = {
-    "lane_records": 219,
-    "admitted": 110,
-    "duplicates": 104,
+    "lane_records": 233,
+    "admitted": 117,
+    "duplicates": 111,
     "quarantined": 5,
     "missing": 0,
-    "receipts": 219,
+    "receipts": 233,
     "topics": {
-        "ingress.world_stream_producer": PAYMENTS,
-        "ingress.backfill": PAYMENTS,
+        "ingress.world_stream_producer": EVENTS,
+        "ingress.backfill": EVENTS,
         "traffic.payment": PAYMENTS + 9,
+        "traffic.label": LABELS,
     },
     "problems": [],
     "peak_memory_mib": 120,
 }
 RIGHT = Outcome(
-    world=SealedWorld("oracle://worlds/x", PAYMENTS, {"payments": PAYMENTS}),
+    world=SealedWorld("oracle://worlds/x", PAYMENTS, LABELS, {"payments": PAYMENTS}),
     run_id="run-1",
     gate_killed=True,
     outside=OutsideTraffic(sent=16, admitted=8, duplicates=3, quarantined=5, example_id="demo-1"),
     posts=({"receipt": {"receipt_id": "r1"}}, {"receipt": {"receipt_id": "r1"}}),
-    backfilled=PAYMENTS,
+    backfilled=EVENTS,
     report=REPORT,
     before=REPLAYED,
     after=REPLAYED,
@@ -57,13 +60,14 @@ def test_a_right_outcome_has_no_problems() -> None:
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
-        (reported(lane_records=220), "220 lane records, 219 settled"),
-        (reported(duplicates=103, admitted=111), "103 duplicates, 104 were sent"),
-        (reported(quarantined=6, admitted=109), "6 quarantined, 5 were to be"),
+        (reported(lane_records=234), "234 lane records, 233 settled"),
+        (reported(duplicates=110, admitted=118), "110 duplicates, 111 were sent"),
+        (reported(quarantined=6, admitted=116), "6 quarantined, 5 were to be"),
         (reported(problems=[{"fault": "FACT_TWICE", "where": "x@1", "detail": "d"}]), "FACT_TWICE at x@1: d"),
-        (counted("ingress.world_stream_producer", 99), "99 rows streamed of 100"),
-        (counted("ingress.backfill", 99), "99 rows of 100 again"),
+        (counted("ingress.world_stream_producer", 99), "99 rows streamed of 107"),
+        (counted("ingress.backfill", 99), "99 rows of 107 again"),
         (counted("traffic.payment", 108), "108 payments on the bus, not 109"),
+        (counted("traffic.label", 6), "6 labels on the bus, not 7"),
         (replace(RIGHT, posts=({"receipt": {"receipt_id": "r1"}}, {})), "did not get the first receipt"),
         (replace(RIGHT, posts=({}, {})), "did not get the first receipt"),
         (replace(RIGHT, after=replace(REPLAYED, digest="b" * 64)), f"replay gave {'b' * 64}"),

@@ -98,6 +98,34 @@ def test_labels_become_known_a_week_later(world: Path) -> None:
     assert labels["effective_time"].equals(table(world, "payments")["ts_utc"])
 
 
+def test_the_labels_of_fraud_travel_when_they_become_known(world: Path, joined: pa.Table) -> None:
+    told, fraud = table(world, "label_events"), joined.filter(joined["is_fraud"])
+    assert set(told["label"].to_pylist()) == {"FRAUD"}
+    assert told["payment_id"].equals(fraud["payment_id"])
+    assert told["effective_time"].cast(pa.int64()).equals(fraud["us"])
+    assert told["ts_utc"].equals(told["observed_time"])
+    assert told["ts_utc"].cast(pa.int64()).equals(pc.add(fraud["us"], 7 * DAY))
+    for name in ("customer_id", "terminal_id", "account_id", "card_id", "merchant_id", "device_id"):
+        assert told[name].equals(fraud[name]), name
+    assert told["row_key"].to_pylist() == [f"L{key}" for key in fraud["row_key"].to_pylist()]
+    end = WorldParameters(**PARAMETERS).end_micros
+    after = pc.sum(pc.greater_equal(told["ts_utc"].cast(pa.int64()), end)).as_py()
+    assert 0 < after < told.num_rows, "what is learnt after the last payment is told too"
+
+
+def test_all_labels_travel_or_none_if_the_parameters_say_so(tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"events": 2_000, "label_traffic": "all", "label_delay_days": 2}
+    folder = generate(tmp_path / "all", **sizes)
+    told, labels = table(folder, "label_events"), table(folder, "labels")
+    assert told.num_rows == 2_000
+    assert told["observed_time"].equals(labels["observed_time"])
+    assert pc.equal(told["label"], "FRAUD").equals(labels["is_fraud"])
+    assert isinstance(seal_world(folder, open_store(tmp_path / "o", "oracle"), datetime.now(UTC)), World)
+    none = generate(tmp_path / "none", events=2_000, label_traffic="none")
+    assert "label_events" not in {output.output_id for output in load_draft(none).outputs}
+    assert not (none / "label_events").exists()
+
+
 def test_card_testing_is_a_burst_of_small_web_payments_and_a_large_one(joined: pa.Table) -> None:
     rows = joined.filter(pc.equal(joined["scenario"], "card_testing"))
     assert pc.unique(rows["channel"]).to_pylist() == ["ecom"]

@@ -63,6 +63,25 @@ def payment(event_id: str, *, amount: int = 1_234, customer: str = "C1", **chang
     return envelope("payment", event_id, payload, **changes)
 
 
+def label(event_id: str, *, customer: str = "C1", **changes: Any) -> Fields:
+    payload = {
+        "label_id": event_id,
+        "payment_id": f"P-{event_id}",
+        "subject_event_id": None,
+        "customer_id": customer,
+        "terminal_id": "T1",
+        "account_id": None,
+        "card_id": None,
+        "merchant_id": None,
+        "device_id": None,
+        "label": "FRAUD",
+        "effective_time": NOW - 604_800_000_000,
+        "observed_time": NOW,
+        "source": "world_truth",
+    }
+    return envelope("label", event_id, payload, **changes)
+
+
 def standing_payment(event_id: str, **changes: Any) -> Fields:
     pins = {
         "manifest_fingerprint": ZERO,

@@ -15,6 +15,7 @@ from tests.unit.ingestion_gate.events import (
     WSP,
     Receipts,
     framed,
+    label,
     of,
     only,
     open_run,
@@ -45,6 +46,23 @@ def test_an_event_of_an_open_run_is_admitted_with_its_bytes_untouched(
     assert receipt["payload_hash"] == payload_hash(payment("e1", customer="C7")).hex()
     assert (receipt["partition_key"], receipt["partition_profile"]) == ("C7", "customer")
     assert receipt["admitted_at"] == NOW
+
+
+def test_a_label_is_traffic_on_a_topic_of_its_own_beside_its_customers_payments(
+    gate: TopologyDriver, receipts: Receipts
+) -> None:
+    open_run(gate)
+    sent = [framed(label("l1", customer="C7")), framed(payment("e1", customer="C7")), framed(label("l1"))]
+    for value in sent:
+        gate.pipe(WSP, value)
+    gate.step()
+
+    (fact,) = gate.read("traffic.label")
+    (paid,) = gate.read("traffic.payment")
+    assert (fact.value, fact.key, fact.partition) == (sent[0], b"C7", paid.partition)
+    first, altered = of(receipts, "l1")
+    assert (first["decision"], first["eb_topic"], first["partition_key"]) == ("ADMIT", "traffic.label", "C7")
+    assert (altered["decision"], altered["reason_codes"]) == ("QUARANTINE", ["PAYLOAD_HASH_MISMATCH"])
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["in one batch", "in two batches"])
