@@ -136,7 +136,7 @@ def test_a_label_is_a_valid_event_of_what_its_payment_says(
         assert (payload["label"], payload["subject_event_id"]) == ("FRAUD", None)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(start=st.integers(0, 1_600), batch_rows=st.sampled_from([7, 64, 1_000, 8_192]))
 def test_from_any_row_on_the_rest_is_the_same(
     labelled: StreamPlan,
