@@ -103,6 +103,7 @@ def fill(plain: dict[str, Any], sizes: tuple[int, ...]) -> list[dict[str, Any]]:
     checkpointer.start(state.freeze(), point)
     locator = checkpointer.finished(wait_seconds=_SEAL_SECONDS)
     assert locator is not None, checkpointer.problem
+    checkpointer.publish()
     config = transactional_producer_config(wiring, NAME, transactional_id=last.transactional_id)
     producer = Producer(config)
     producer.init_transactions(30)

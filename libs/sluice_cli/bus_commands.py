@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from sluice_cli.bus_output import lag_table, reported, show_plan, show_report
 from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
 from sluice_cli.progress import counting
+from sluice_cli.verify_command import verify
 from sluice_contracts import TOPICS
 from sluice_kit.artifacts import open_artifacts
 from sluice_kit.config import Wiring, load_wiring
@@ -49,6 +50,7 @@ from sluice_kit.replay.scratch_topic import ScratchTopicSink, plan_copy
 from sluice_kit.replay.topic_listing import list_topics
 
 topics_app = typer.Typer(help="Topics, access and retention from the contracts.", no_args_is_help=True)
+replay_app = typer.Typer(help="Read offset ranges of the Event Bus back, or prove that a stage replays.")
 
 Principal = Annotated[
     str, typer.Option("--principal", help="Who asks the broker; needs a secret kafka_<principal>.")
@@ -139,7 +141,9 @@ def topics_apply(
     show_plan(changes, as_json=as_json, applied=True)
 
 
+@replay_app.callback(invoke_without_command=True)
 def replay(  # noqa: PLR0917 - typer makes options of parameters
+    context: typer.Context,
     topic: Annotated[list[str] | None, typer.Option("--topic", help="Topic; alone: all it holds.")] = None,
     partition: Annotated[list[int] | None, typer.Option("--partition", help="One for each --topic.")] = None,
     start: Annotated[
@@ -175,6 +179,8 @@ def replay(  # noqa: PLR0917 - typer makes options of parameters
     Order holds within a partition. Offsets of transaction markers are gaps, not losses. A time window only
     selects: the report names the offset ranges that were read, and those replay alike for ever.
     """
+    if context.invoked_subcommand is not None:
+        return
     with reported():
         settings = load_wiring(wiring)
         consumer = Consumer(replay_consumer_config(settings, principal))
@@ -198,6 +204,9 @@ def replay(  # noqa: PLR0917 - typer makes options of parameters
     if identical is False:
         typer.echo(f"DIGEST_DIFFERS: expected {expect}, read {report.digest}", err=True)
         raise typer.Exit(1)
+
+
+replay_app.command("verify")(verify)
 
 
 def lag(wiring: WiringFile = DEFAULT_WIRING, principal: Principal = ADMIN, as_json: AsJson = False) -> None:

@@ -15,6 +15,7 @@ from sluice_kit.config import SecretMissing, WiringError
 from sluice_kit.kafka import admin as kafka_admin
 from sluice_kit.replay import ReplayError, ReplayReport
 from sluice_kit.replay.lag import ReaderLag
+from sluice_kit.stage import StageError
 
 
 def lag_table(found: Sequence[ReaderLag]) -> Table:
@@ -74,6 +75,9 @@ def reported() -> Iterator[None]:
         yield
     except ReplayError as error:
         typer.echo(f"{error.code}: {error}", err=True)
+        raise typer.Exit(2) from error
+    except StageError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise typer.Exit(2) from error
     except KafkaException as error:
         typer.echo(f"BROKER: {error.args[0].str()}", err=True)

@@ -20,7 +20,11 @@ LAZY: dict[str, tuple[str, str, str]] = {
     "quarantine": ("receipt_commands", "quarantine_app", "List, show, release and discard refused records."),
     "policy": ("policy_commands", "policy_app", "Read, check and put in force the gate's policy."),
     "topics": ("bus_commands", "topics_app", "Topics, access and retention from the contracts."),
-    "replay": ("bus_commands", "replay", "Read offset ranges of the Event Bus back, with a digest."),
+    "replay": (
+        "bus_commands",
+        "replay_app",
+        "Read offset ranges of the bus back, or prove that a stage replays.",
+    ),
     "lag": ("bus_commands", "lag", "How far every reader of the bus is behind."),
     "contracts": ("contracts_commands", "contracts_app", "Check, publish, compare and document contracts."),
     "check": ("check_command", "check", "Read lanes and bus back and count: nothing lost, nothing twice."),

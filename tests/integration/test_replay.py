@@ -65,7 +65,7 @@ def consumer(wiring: Wiring) -> Iterator[Consumer]:
 @pytest.fixture
 def sluice(wiring_file: Path) -> Callable[..., Result]:
     app = typer.Typer()
-    app.command("replay")(bus_commands.replay)
+    app.add_typer(bus_commands.replay_app, name="replay")
     app.command("lag")(bus_commands.lag)
     app.add_typer(bus_commands.topics_app, name="topics")
 

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,10 @@ class CheckpointPoint:
     positions: dict[tuple[str, int], int]
 
 
+Kept = tuple[Locator, CheckpointManifest]
+"""A checkpoint: where its manifest is, and what that says."""
+
+
 @dataclass(slots=True)
 class _Sealing:
     thread: threading.Thread
@@ -62,10 +67,11 @@ class _Sealing:
 
 
 class Checkpointer:
-    """Seals one member's snapshots in a background thread and keeps the last two.
+    """Seals one member's snapshots in a background thread and keeps the last two that were published.
 
-    A failure (a full disk, a store that is away) leaves the last checkpoint in place and is reported by
-    `problem`; the stage goes on and tries again at its next interval.
+    In a chain a checkpoint counts once every member has sealed its own: they are published together, so
+    that a start finds them at one batch. A failure (a full disk, a store that is away) leaves the last
+    checkpoint in place and is reported by `problem`; the stage goes on and tries again at its next interval.
     """
 
     def __init__(
@@ -78,14 +84,21 @@ class Checkpointer:
         self._code_rev = code_rev
         self._prefix = f"{CHECKPOINT_PREFIX}/{service}/{shard}"
         self._sealed: dict[str, Locator] = {}
-        self._kept: list[tuple[Locator, CheckpointManifest]] = []
+        self._kept: list[Kept] = []
+        self._ready: Kept | None = None
+        self._given_up: list[Kept] = []
         self._sealing: _Sealing | None = None
         self.problem: str | None = None
         self.sealed_at = time.monotonic()
 
     @property
+    def ready(self) -> bool:
+        """Whether a snapshot was sealed that is not published yet."""
+        return self._ready is not None
+
+    @property
     def latest(self) -> Locator | None:
-        """The newest complete checkpoint."""
+        """The newest published checkpoint."""
         return self._kept[-1][0] if self._kept else None
 
     @property
@@ -109,9 +122,15 @@ class Checkpointer:
         state.load(paths)
 
     def start(self, frozen: FrozenState, point: CheckpointPoint) -> None:
-        """Begin sealing; does nothing when the previous one is still under way."""
+        """Begin sealing; does nothing when the previous one is still under way.
+
+        One that was sealed and not published until now never will be.
+        """
         if self._sealing is not None:
             return
+        if self._ready is not None:
+            self._given_up.append(self._ready)
+            self._ready = None
 
         def work() -> None:
             try:
@@ -141,6 +160,16 @@ class Checkpointer:
         self.sealed_at = time.monotonic()
         return sealing.result
 
+    def publish(self) -> None:
+        """From here on the sealed snapshot is the newest checkpoint; what only older ones name is removed."""
+        if self._ready is None:
+            return
+        self._kept.append(self._ready)
+        self._ready = None
+        gone, self._kept, self._given_up = [*self._given_up, *self._kept[:-2]], self._kept[-2:], []
+        needed = {file.locator.uri for _, manifest in self._kept for file in manifest.files}
+        threading.Thread(target=self._prune, args=(gone, needed), daemon=True).start()
+
     @property
     def busy(self) -> bool:
         """Whether a sealing is under way."""
@@ -161,9 +190,8 @@ class Checkpointer:
             files=files,
         )
         locator = self._store.put_content(self._prefix, manifest.model_dump_json().encode(), ".json")
-        self._kept.append((locator, manifest))
         self._sealed = {file.name: file.locator for file in files}
-        self._prune()
+        self._ready = (locator, manifest)
         return locator
 
     def _seal_file(self, path: Path) -> Locator:
@@ -175,12 +203,8 @@ class Checkpointer:
             raise StageError(f"checkpoint file {path.name} was sealed before with other bytes: {outcome}")
         return outcome
 
-    def _prune(self) -> None:
-        """Keep two checkpoints; remove what only older ones name."""
-        if len(self._kept) <= 2:
-            return
-        gone, self._kept = self._kept[:-2], self._kept[-2:]
-        needed = {file.locator.uri for _, manifest in self._kept for file in manifest.files}
+    def _prune(self, gone: Sequence[Kept], needed: Collection[str]) -> None:
+        """Remove checkpoints, and those of their files that are not needed any more."""
         for locator, manifest in gone:
             for file in manifest.files:
                 if file.locator.uri not in needed:

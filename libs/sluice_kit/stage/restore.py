@@ -66,12 +66,12 @@ def load_history(member: MemberHistory) -> None:
         return
     _, member.last = found
     for locator in member.basis.checkpoints():
-        if _load_checkpoint(member, locator):
+        if load_checkpoint(member, locator):
             break
     member.pending = list(batches_after(member.basis.since(member.basis_next), member.batch_no))
 
 
-def _load_checkpoint(member: MemberHistory, locator: Locator) -> bool:
+def load_checkpoint(member: MemberHistory, locator: Locator) -> bool:
     """Load one checkpoint; False when it cannot be read, and the one before it is to be tried."""
     try:
         manifest = member.checkpointer.read(locator)
@@ -173,6 +173,42 @@ def check_members_agree(members: Sequence[MemberHistory]) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One logged batch, stepped again: what was logged of it and what each member did, member by member."""
+
+    records: Sequence[BasisRecord]
+    batch: Batch
+    runs: Sequence[MemberRun]
+
+
+def step_pending(
+    spec: ChainSpec,
+    members: Sequence[MemberHistory],
+    read_inputs: Callable[[BasisRecord], list[Record]],
+    places: LoggedPlaces,
+) -> Iterator[Replayed]:
+    """Step every pending batch with outputs discarded; state and positions follow once the caller has looked.
+
+    Raises ChainNotDrainedError when the members do not have the same batches pending.
+    """
+    check_members_agree(members)
+    pending = [member.pending for member in members]
+    for logged in zip(*pending, strict=True):
+        records = [item for _, item in logged]
+        places.batch(records)
+        batch = logged_batch(spec, records[0], read_inputs(records[0]))
+        runs = run_chain(spec.members, batch, records[0].inputs, places)
+        yield Replayed(records, batch, runs)
+        for run, member, (offset, item) in zip(runs, members, logged, strict=True):
+            member.stage.state.apply(run.overlay, run.coordinates, item.batch_no)
+            member.batch_no, member.now, member.basis_next = item.batch_no, item.now, offset + 1
+            member.positions = positions_after(member.positions, item.inputs)
+            member.events_since_checkpoint += item.events
+    for member in members:
+        member.pending = []
+
+
 def replay_pending(
     spec: ChainSpec,
     members: Sequence[MemberHistory],
@@ -181,31 +217,18 @@ def replay_pending(
     *,
     accept_code_change: bool,
 ) -> RestoreReport:
-    """Step every pending batch with outputs discarded and bring state and positions up to the log's end."""
+    """Bring state and positions up to the log's end, each batch held against its record."""
     started = time.monotonic()
-    check_members_agree(members)
-    head = members[0]
-    events = 0
+    batches = events = 0
     taken: dict[tuple[str, str], Uncompared] = {}
     with quiet_collector() as tidy:
-        for position, (_, record) in enumerate(head.pending):
-            logged = [member.pending[position] for member in members]
-            records = [item for _, item in logged]
-            places.batch(records)
-            batch = logged_batch(spec, record, read_inputs(record))
-            runs = run_chain(spec.members, batch, record.inputs, places)
-            for run, member, (offset, item) in zip(runs, members, logged, strict=True):
-                if not compare(run, item, spec.code_rev, accept_code_change=accept_code_change):
-                    _take_uncompared(taken, item)
-                member.stage.state.apply(run.overlay, run.coordinates, item.batch_no)
-                member.batch_no, member.now, member.basis_next = item.batch_no, item.now, offset + 1
-                member.positions = positions_after(member.positions, item.inputs)
-                member.events_since_checkpoint += item.events
-            events += record.events
-            tidy(record.events)
-    batches = len(head.pending)
-    for member in members:
-        member.pending = []
+        for replayed in step_pending(spec, members, read_inputs, places):
+            for run, record in zip(replayed.runs, replayed.records, strict=True):
+                if not compare(run, record, spec.code_rev, accept_code_change=accept_code_change):
+                    _take_uncompared(taken, record)
+            batches += 1
+            events += replayed.records[0].events
+            tidy(replayed.records[0].events)
     report = RestoreReport(batches, events, tuple(taken.values()), time.monotonic() - started)
     if report.uncompared:
         log.warning("replay.uncompared", batches=report.uncompared, code_rev=spec.code_rev)

@@ -39,7 +39,7 @@ class ChainCheckpoints:
         uris = [locator.uri for locator in sealed if locator is not None]
         if uris:
             log.info("checkpoint.sealed", uris=uris)
-            self._tell_sizes()
+            self._publish()
         due = now >= self._due or self._events >= self._settings.checkpoint_events
         if due and not any(member.checkpointer.busy for member in self._members):
             self.start()
@@ -51,6 +51,13 @@ class ChainCheckpoints:
         for member in self._members:
             point = CheckpointPoint(member.batch_no, member.now, member.basis_next, dict(member.positions))
             member.checkpointer.start(member.stage.state.freeze(), point)
+
+    def _publish(self) -> None:
+        """Only a whole chain's snapshots make a checkpoint: a start needs all members at one batch."""
+        if all(member.checkpointer.ready for member in self._members):
+            for member in self._members:
+                member.checkpointer.publish()
+            self._tell_sizes()
 
     def _tell_sizes(self) -> None:
         self._observer.state_bytes([member.checkpointer.state_bytes for member in self._members])
@@ -64,3 +71,4 @@ class ChainCheckpoints:
             member.checkpointer.finished(wait_seconds=DRAIN_SECONDS)
             if member.checkpointer.problem is not None:
                 log.error("drain.without_checkpoint", problem=member.checkpointer.problem)
+        self._publish()

@@ -6,8 +6,16 @@ from typing import Any
 import pytest
 
 from sluice_kit.artifacts import ArtifactStore, DigestMismatch, Locator, StoreUnavailable, open_store
-from sluice_kit.stage.checkpoint import Checkpointer, CheckpointPoint
+from sluice_kit.stage.basis import BasisLog
+from sluice_kit.stage.checkpoint import Checkpointer, CheckpointManifest, CheckpointPoint
 from sluice_kit.stage.keyed_state import KeyedState
+from sluice_kit.stage.model import Stage
+from sluice_kit.stage.observer import StageObserver
+from sluice_kit.stage.restore import MemberHistory
+from sluice_kit.stage.sealing import ChainCheckpoints
+from sluice_kit.stage.spec import StageSettings
+from sluice_kit.telemetry import Health, MetricFamilies
+from sluice_kit.testing.waiting import until
 
 
 @pytest.fixture
@@ -28,7 +36,9 @@ def commit(state: KeyedState, batch_no: int, **values: Any) -> None:
 
 def seal(keeper: Checkpointer, state: KeyedState, batch_no: int) -> Locator | None:
     keeper.start(state.freeze(), CheckpointPoint(batch_no, 5, batch_no + 1, {("t", 0): batch_no}))
-    return keeper.finished(wait_seconds=30)
+    locator = keeper.finished(wait_seconds=30)
+    keeper.publish()
+    return locator
 
 
 def test_a_sealed_checkpoint_restores_state_and_place(store: ArtifactStore, tmp_path: Path) -> None:
@@ -57,7 +67,10 @@ def test_only_the_last_two_checkpoints_are_kept(store: ArtifactStore, tmp_path: 
         assert locator is not None
         locators.append(locator)
 
-    assert [store.exists(locator) for locator in locators] == [False] * 11 + [True, True]
+    until(
+        lambda: [store.exists(locator) for locator in locators] == [False] * 11 + [True, True],
+        "the rest to go",
+    )
     for locator in locators[-2:]:
         fresh = KeyedState("s")
         reader = checkpointer(store, tmp_path / f"r{locator.digest.hash[:6]}")
@@ -117,3 +130,70 @@ def test_sealing_twice_at_one_batch_loses_nothing(store: ArtifactStore, tmp_path
     fresh, reader = KeyedState("s"), checkpointer(store, tmp_path / "b")
     reader.restore(fresh, reader.read(locator))
     assert dict(fresh.values) == {"x": 1}
+
+
+class Chain:
+    """Two members with their checkpoints, of which the second's can be made to fail."""
+
+    def __init__(self, store: ArtifactStore, folder: Path) -> None:
+        self.members = [self._member(name, store, folder) for name in ("first", "second")]
+        observer = StageObserver([MetricFamilies().service(m.stage.name) for m in self.members], Health("s"))
+        self.checkpoints = ChainCheckpoints(self.members, StageSettings(checkpoint_events=1), observer)
+
+    @staticmethod
+    def _member(name: str, store: ArtifactStore, folder: Path) -> MemberHistory:
+        class Keeper:
+            state = KeyedState(name)
+
+        stage: Stage = Keeper()  # type: ignore[assignment]
+        stage.name = name  # type: ignore[misc]
+        keeper = Checkpointer(store, folder / name, service=name, shard=0, code_rev="r")
+        return MemberHistory(stage, 0, BasisLog.__new__(BasisLog), keeper)
+
+    def batch(self, batch_no: int) -> None:
+        """A committed batch; by its count of events a sealing is due after it."""
+        for member in self.members:
+            commit(member.stage.state, batch_no, **{f"k{batch_no}": 1})  # type: ignore[arg-type]
+            member.batch_no = batch_no
+        self.checkpoints.after_batch(1)
+
+    def sealed(self) -> None:
+        """Both sealings came to their end, and the next batch saw it."""
+        for member in self.members:
+            assert member.checkpointer._sealing is not None
+            member.checkpointer._sealing.thread.join(30)
+        self.checkpoints.after_batch(0)
+
+    def named(self, store: ArtifactStore) -> list[int | None]:
+        """Batch of the checkpoint that each member's basis record would name."""
+        found = [member.checkpointer.latest for member in self.members]
+        return [
+            None if at is None else CheckpointManifest.model_validate_json(store.read(at)).batch_no
+            for at in found
+        ]
+
+
+def test_checkpoints_of_a_chain_are_named_together_or_not_at_all(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = Chain(store, tmp_path)
+    chain.batch(1)
+    chain.sealed()
+    assert chain.named(store) == [1, 1]
+
+    broken = chain.members[1].checkpointer
+    with monkeypatch.context() as patched:
+        patched.setattr(broken, "_seal_file", lambda _path: 1 / 0)
+        chain.batch(2)
+        chain.sealed()
+        assert chain.named(store) == [1, 1]
+
+    with monkeypatch.context() as patched:  # what the first one has from before must not meet what comes now
+        patched.setattr(chain.members[0].checkpointer, "_seal_file", lambda _path: 1 / 0)
+        chain.batch(3)
+        chain.sealed()
+        assert chain.named(store) == [1, 1]
+
+    chain.batch(4)
+    chain.sealed()
+    assert chain.named(store) == [4, 4]

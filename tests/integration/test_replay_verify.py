@@ -1,0 +1,141 @@
+"""The replay proof of a chained gate and flow meter, on a broker of its own: one topology from offset 0."""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer
+from typer.testing import CliRunner
+
+from services.flow_meter import core
+from services.ingestion_gate.receipts import ReceiptWriter
+from sluice_cli.bus_commands import replay_app
+from sluice_cli.demo_traffic import payment_fields
+from sluice_contracts import encode
+from sluice_fleet import Deployment, Topology
+from sluice_fleet.topology import Member
+from sluice_kit.config import load_wiring
+from sluice_kit.kafka import idempotent_producer_config
+from sluice_kit.replay import whole_topic
+from sluice_kit.replay.reading import replay_consumer_config
+from sluice_kit.stage import TrailingOutput
+from sluice_kit.testing.waiting import until
+
+pytestmark = pytest.mark.integration
+EVENTS = 60
+HOUR = 3_600_000_000
+CHAINED = Topology(name="tests", members=(Member(service="ingestion_gate", chained=("flow_meter",)),))
+
+
+@pytest.fixture(scope="module")
+def drained() -> Iterator[Deployment]:
+    """A chain that took payments of several hours in two lives, and was drained."""
+    home = Path(tempfile.mkdtemp(prefix="sluice-verify-"))
+    deployment = Deployment(home, CHAINED, bound=True)
+    try:
+        deployment.substrate_up(components=("kafka",))
+        deployment.fleet.start()
+        send(deployment, 0)
+        settled(deployment, EVENTS)
+        deployment.fleet.kill("ingestion_gate")
+        deployment.fleet.start()
+        send(deployment, EVENTS)
+        settled(deployment, 2 * EVENTS)
+        until(lambda: ends(deployment, "control.heartbeat"), "an hour's report")
+        assert deployment.fleet.stop() == []
+        yield deployment
+    finally:
+        deployment.down()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def send(deployment: Deployment, first: int) -> None:
+    """Payments of the standing run, an hour further with every twenty."""
+    begin = time.time_ns() // 1_000 - 20 * HOUR
+    producer = Producer(idempotent_producer_config(load_wiring(deployment.wiring_file), "partner_acme"))
+    for number in range(first, first + EVENTS):
+        fields: dict[str, Any] = payment_fields(f"e-{number:03d}", 5) | {
+            "ts_utc": begin + number * HOUR // 20
+        }
+        producer.produce("ingress.partner_acme", encode("payment", 1, fields), b"one")
+    assert producer.flush(30) == 0
+
+
+def ends(deployment: Deployment, topic: str) -> int:
+    """Offsets taken in a topic; commit markers among them."""
+    consumer = Consumer(replay_consumer_config(load_wiring(deployment.wiring_file)))
+    try:
+        return sum(item.end for item in whole_topic(consumer, topic))
+    finally:
+        consumer.close()
+
+
+def settled(deployment: Deployment, events: int) -> None:
+    until(lambda: ends(deployment, "audit.receipt") >= events, "receipts")
+
+
+def verified(deployment: Deployment, *arguments: str) -> tuple[int, dict[str, Any]]:
+    options = ["verify", "--wiring", str(deployment.wiring_file), "--json"]
+    done = CliRunner().invoke(replay_app, [*options, *arguments])
+    assert isinstance(done.exception, SystemExit | None), done.output
+    return done.exit_code, json.loads(done.stdout)
+
+
+def test_a_chain_comes_out_as_it_was_logged(drained: Deployment) -> None:
+    code, report = verified(drained)
+    assert (code, report["identical"], report["difference"]) == (0, True, None)
+    assert report["members"] == ["ingestion_gate", "flow_meter"]
+    assert report["first_batch_no"] == 0
+    assert report["events"] >= 2 * EVENTS
+    assert report["batches"] > 2
+    assert verified(drained, "--stage", "flow_meter")[1]["batches"] == report["batches"]
+
+    _, of_run = verified(drained, "--run", "standing")
+    assert 0 < of_run["batches"] < report["batches"]
+    assert verified(drained, "--run", "run-of-nobody")[1]["batches"] == 0
+
+    code, since = verified(drained, "--from-checkpoint")
+    assert (code, since["identical"]) == (0, True)
+    assert since["batches"] < report["batches"]
+
+
+def test_a_tampered_member_is_named_with_batch_event_and_field(
+    drained: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = core._report
+
+    def tampered(pins: Mapping[str, Any], hour: int, tallies: list[dict[str, Any]]) -> TrailingOutput:
+        return honest(pins, hour, [{**tallies[0], "amount": tallies[0]["amount"] + 1}, *tallies[1:]])
+
+    monkeypatch.setattr(core, "_report", tampered)
+    code, report = verified(drained)
+    assert (code, report["identical"]) == (1, False)
+    difference = report["difference"]
+    assert difference["services"] == ["ingestion_gate", "flow_meter"]
+    assert difference["batch_no"] > 0
+    output = difference["output"]
+    assert (output["kind"], output["topic"]) == ("changed", "control.heartbeat")
+    assert len(output["event_id"]) == 64
+    (field,) = output["fields"]
+    assert field["path"] == "payload.amount_minor_total"
+    assert field["replayed"] == field["logged"] + 1
+
+
+def test_what_trails_is_named_too(drained: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = ReceiptWriter.__init__
+
+    def tampered(self: ReceiptWriter, now: int, policy_revision: str) -> None:
+        honest(self, now, policy_revision + "-not")
+
+    monkeypatch.setattr(ReceiptWriter, "__init__", tampered)
+    _, report = verified(drained)
+    difference = report["difference"]
+    assert difference["services"] == ["ingestion_gate"]
+    output = difference["output"]
+    assert (output["kind"], output["topic"], output["key"]) == ("changed", "audit.receipt", "e-000")
+    assert [field["path"] for field in output["fields"]] == ["payload.policy_revision"]
