@@ -105,7 +105,7 @@ def to_bytes(additions: Additions) -> bytes:
         "disputes": sorted(additions.disputes.items()),
         "labels": sorted(additions.labels.items()),
     }
-    return b"".join([orjson.dumps(head), b"\n", *(array.tobytes() for _, array in arrays)])
+    return b"".join([orjson.dumps(head, default=tuple), b"\n", *(array.tobytes() for _, array in arrays)])
 
 
 def read_file(path: Path) -> Additions:

@@ -1,6 +1,6 @@
 """A batch's changes of one run's graph, read through to what is committed. Nothing below is touched."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 from sluice_graph.kinds import CUSTOMER_SLOT, EDGE_KINDS, SLOTS
@@ -57,8 +57,6 @@ class GraphDraft:
         self.kinds.append(kind)
         self.numbers[kind, value] = number
         self.links[number] = -1
-        self.ring[number] = self.oldest[number] = number
-        self.distances[number] = FAR
         return number
 
     def root(self, entity: int) -> int:
@@ -76,8 +74,10 @@ class GraphDraft:
 
     def distance(self, entity: int) -> int:
         """Steps to the nearest known fraud, FAR where there is none within the radius."""
-        changed = self.distances
-        return changed[entity] if entity in changed else self.graph.distances[entity]
+        changed = self.distances.get(entity)
+        if changed is not None:
+            return changed
+        return self.graph.distances[entity] if entity < self.base else FAR
 
     def degree(self, entity: int, slot: int) -> int:
         """Kept neighbours of the kind that a slot stands for."""
@@ -92,7 +92,7 @@ class GraphDraft:
         return _changed(self.disputes, self.graph.disputes, entity)
 
     def neighbours(self, entity: int) -> Iterator[tuple[int, bool]]:
-        """Neighbours and whether the edge joins."""
+        """Neighbours over identity edges, committed ones over all, and whether the edge joins."""
         fresh = self._neighbours.get(entity, ())
         return chain(self.graph.neighbours(entity), fresh) if entity < self.base else iter(fresh)
 
@@ -109,22 +109,27 @@ class GraphDraft:
         if left_degree >= rule.kept[0] or right_degree >= rule.kept[1]:
             return False
         joins = left_degree < rule.joining[0] and right_degree < rule.joining[1]
-        self.put(which, left, right, joins=joins)
+        self._put(which, left, right, (left_degree, right_degree), joins=joins)
         return True
 
     def put(self, which: int, left: int, right: int, *, joins: bool) -> None:
         """Add an edge that is not there, whatever the rules say of it."""
         kind = EDGE_KINDS[which]
-        left_degree, right_degree = self.degree(left, kind.left_slot), self.degree(right, kind.right_slot)
+        degrees = self.degree(left, kind.left_slot), self.degree(right, kind.right_slot)
+        self._put(which, left, right, degrees, joins=joins)
+
+    def _put(self, which: int, left: int, right: int, degrees: tuple[int, int], *, joins: bool) -> None:
+        kind = EDGE_KINDS[which]
         self.edges[left, right] = joins
-        self._neighbours.setdefault(left, []).append((right, joins))
-        self._neighbours.setdefault(right, []).append((left, joins))
-        self.degrees[left * SLOTS + kind.left_slot] = left_degree + 1
-        self.degrees[right * SLOTS + kind.right_slot] = right_degree + 1
-        if joins:
-            self._join(left, right)
-        if right_degree and self._exclusive[which]:
-            self._contest(left, right, right_degree)
+        self.degrees[left * SLOTS + kind.left_slot] = degrees[0] + 1
+        self.degrees[right * SLOTS + kind.right_slot] = degrees[1] + 1
+        if kind.joins:  # nobody walks over the others within a batch
+            self._neighbours.setdefault(left, []).append((right, joins))
+            self._neighbours.setdefault(right, []).append((left, joins))
+            if joins:
+                self._join(left, right)
+            if degrees[1] and self._exclusive[which]:
+                self._contest(left, right, degrees[1])
 
     def contested(self, which: int, right: int) -> bool:
         """Whether an entity at the right end of an edge belongs to one customer, and has others."""
@@ -153,19 +158,26 @@ class GraphDraft:
         self._relax(left, right)
 
     def _merge(self, root: int, other: int, size: int) -> None:
-        graph = self.graph
         self.links[other], self.links[root] = root, -size
         ring, oldest = self.ring, self.oldest
-        after_root = ring[root] if root in ring else graph.ring[root]
-        after_other = ring[other] if other in ring else graph.ring[other]
+        after_root, after_other = (
+            self._own(ring, self.graph.ring, root),
+            self._own(ring, self.graph.ring, other),
+        )
         ring[root], ring[other] = after_other, after_root
-        old_root = oldest[root] if root in oldest else graph.oldest[root]
-        old_other = oldest[other] if other in oldest else graph.oldest[other]
-        if old_other < old_root:
-            oldest[root] = old_other
+        first = self._own(oldest, self.graph.oldest, other)
+        if first < self._own(oldest, self.graph.oldest, root):
+            oldest[root] = first
         if disputed := self._component_dispute(other):
             self.component_disputes[root] = self._component_dispute(root) + disputed
             self.component_disputes[other] = 0
+
+    def _own(self, changes: Counts, committed: Sequence[int], entity: int) -> int:
+        """A value that is the entity's own number until something changes it."""
+        changed = changes.get(entity)
+        if changed is not None:
+            return changed
+        return committed[entity] if entity < self.base else entity
 
     def _relax(self, left: int, right: int) -> None:
         left_distance, right_distance = self.distance(left), self.distance(right)

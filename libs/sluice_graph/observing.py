@@ -9,13 +9,11 @@ import numpy as np
 from sluice_graph.drafting import GraphDraft
 from sluice_graph.edge_table import edge_keys
 from sluice_graph.kinds import (
-    ACCOUNT,
-    ADDRESS,
-    CARD,
     CUSTOMER,
     CUSTOMER_SLOT,
     DEVICE,
     EDGE_KINDS,
+    IDENTITY,
 )
 from sluice_graph.label_desk import Label, LabelDesk
 from sluice_graph.policy import GraphPolicy
@@ -23,6 +21,9 @@ from sluice_graph.scope_graph import FAR, NO_NUMBER, Int64, ScopeGraph
 
 _UNKNOWN: Final = -2
 _DEVICE_EDGE: Final = 2
+_BITS: Final = [
+    [which for which in range(len(EDGE_KINDS)) if bits >> which & 1] for bits in range(1 << len(EDGE_KINDS))
+]
 _END: Final = np.iinfo(np.int64).max
 _NO_LABEL: Final = (_END, Label("", False, 0, ()))
 
@@ -72,7 +73,7 @@ class ScopeDraft:
 
         Labels must be given in ascending order of rows; one with the number of payments comes last.
         """
-        numbers, settled, known = self._look_up(payments)
+        numbers, fresh_edges = self._look_up(payments)
         contexts: list[EventContext] = []
         waiting = iter(labels)
         at, label = next(waiting, _NO_LABEL)
@@ -80,60 +81,54 @@ class ScopeDraft:
             while at <= row:
                 self.desk.take(label)
                 at, label = next(waiting, _NO_LABEL)
-            if settled[row]:
+            if not fresh_edges[row]:
                 contexts.append(self._context(entities, 1, 0, whole=True))
             else:
-                fresh, context = self._settle(payments, row, entities, known)
-                contexts.append(context)
-                for column, number in zip(numbers, fresh, strict=True):
-                    column[row] = number
+                contexts.append(self._settle(payments, row, numbers, fresh_edges[row]))
         while at != _END:
             self.desk.take(label)
             at, label = next(waiting, _NO_LABEL)
         self._touch(payments, numbers)
         return contexts
 
-    def _look_up(self, payments: Payments) -> tuple[list[list[int]], list[bool], list[list[bool]]]:
-        """Numbers by kind, which rows bring nothing new, and by kind of edge which are committed."""
+    def _look_up(self, payments: Payments) -> tuple[list[list[int]], list[int]]:
+        """Numbers by kind, and by row the bits of the kinds of edges that are not committed."""
         graph = self.graph.graph
-        tables = graph.numbers
         numbers = [
             list(map(table.get, column, repeat(_UNKNOWN)))
-            for table, column in zip(tables, payments.keys, strict=True)
+            for table, column in zip(graph.numbers, payments.keys, strict=True)
         ]
-        columns = [np.array(column, np.int64) for column in numbers]
-        settled = np.ones(len(payments.ts_utc), np.bool_)
-        for column in columns:
-            settled &= column != _UNKNOWN
-        known = []
-        for kind in EDGE_KINDS:
+        columns = np.array(numbers, np.int64)
+        fresh = np.zeros(len(payments.ts_utc), np.int64)
+        for which, kind in enumerate(EDGE_KINDS):
             left, right = columns[kind.left], columns[kind.right]
-            there = graph.table.contains(edge_keys(left, right))
-            settled &= there | (left == NO_NUMBER) | (right == NO_NUMBER)
-            known.append(there.tolist())
-        return numbers, settled.tolist(), known
+            named = (left != NO_NUMBER) & (right != NO_NUMBER)
+            fresh |= (named & ~graph.table.contains(edge_keys(left, right))).astype(np.int64) << which
+        return numbers, fresh.tolist()
 
     def _settle(
-        self, payments: Payments, row: int, entities: Sequence[int], known: Sequence[Sequence[bool]]
-    ) -> tuple[list[int], EventContext]:
+        self, payments: Payments, row: int, numbers: Sequence[list[int]], fresh_edges: int
+    ) -> EventContext:
         """A row that brings something new: its entities and edges, then its context."""
-        draft, keys = self.graph, payments.keys
+        draft = self.graph
         turned_away = draft.turned_away
-        fresh = [
-            draft.number(kind, keys[kind][row]) if number == _UNKNOWN else number
-            for kind, number in enumerate(entities)
-        ]
-        on_device, unlisted = 0, 0
-        for which, kind in enumerate(EDGE_KINDS):
-            left, right = fresh[kind.left], fresh[kind.right]
+        entities = []
+        for kind, column in enumerate(numbers):
+            if column[row] == _UNKNOWN:
+                column[row] = draft.number(kind, payments.keys[kind][row])
+            entities.append(column[row])
+        on_device, unlisted = 1, 0
+        for which in _BITS[fresh_edges]:
+            kind_of_edge = EDGE_KINDS[which]
+            left, right = entities[kind_of_edge.left], entities[kind_of_edge.right]
             if left < 0 or right < 0:
-                continue
-            kept = known[which][row] or draft.link(which, left, right)
+                kept = False
+            else:
+                kept = draft.link(which, left, right)
+                unlisted += not kept and draft.contested(which, right)
             if which == _DEVICE_EDGE:
                 on_device = int(kept)
-            if not kept and draft.contested(which, right):
-                unlisted += 1
-        return fresh, self._context(fresh, on_device, unlisted, whole=draft.turned_away == turned_away)
+        return self._context(entities, on_device, unlisted, whole=draft.turned_away == turned_away)
 
     def _context(
         self, entities: Sequence[int], on_device: int, unlisted: int, *, whole: bool
@@ -146,12 +141,11 @@ class ScopeDraft:
             size = draft.size(draft.root(customer))
             conflicts += draft.dispute(customer)
         shared = None if device < 0 else draft.degree(device, CUSTOMER_SLOT) - on_device
-        distance = draft.distance
         nearest = FAR
-        for kind in (CUSTOMER, CARD, ACCOUNT, DEVICE, ADDRESS):
+        for kind in IDENTITY:
             entity = entities[kind]
             if entity >= 0:
-                nearest = min(nearest, distance(entity))
+                nearest = min(nearest, draft.distance(entity))
         return EventContext(size, shared, None if nearest == FAR else nearest, conflicts, whole)
 
     def _touch(self, payments: Payments, numbers: Sequence[Sequence[int]]) -> None:

@@ -157,7 +157,9 @@ class ScopeGraph:
         held = sum(len(column) * column.itemsize for column in columns)
         held += len(self.kinds) + len(self.distances) + len(self.joining)
         held += self.table.bytes + self.counters.bytes + BYTES_PER_NAME * len(self.names)
-        sparse = len(self.marks) + len(self.disputes) + len(self.component_disputes) + len(self.label_disputes)
+        sparse = (
+            len(self.marks) + len(self.disputes) + len(self.component_disputes) + len(self.label_disputes)
+        )
         return held + BYTES_PER_SPARSE * sparse + BYTES_PER_LABEL * len(self.labels)
 
 

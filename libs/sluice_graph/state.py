@@ -158,9 +158,7 @@ class GraphState:
         """A snapshot: what was added since the last one changes hands. Takes time by runs, not by events."""
         self._unsealed = [*self._unsealed, self._unfrozen]
         self._unfrozen = []
-        return _Frozen(
-            self, self._notes.freeze(), self._unsealed, dict(self._horizons()), self._batch_no
-        )
+        return _Frozen(self, self._notes.freeze(), self._unsealed, dict(self._horizons()), self._batch_no)
 
     def load(self, files: Sequence[Path]) -> None:
         """Replace the state by a sealed snapshot. Raises GraphError."""

@@ -115,7 +115,11 @@ def _read(
 ) -> _Table:
     table = _Table(paths)
     labels = event_type == "label"
-    records = [record for row, record in enumerate(batch.records) if record.topic == topic and row not in batch.poison]
+    records = [
+        record
+        for row, record in enumerate(batch.records)
+        if record.topic == topic and row not in batch.poison
+    ]
     refused[POISON] += sum(batch.records[row].topic == topic for row in batch.poison)
     values = [record.value for record in records]
     partitions = [record.partition for record in records]
