@@ -1,4 +1,4 @@
-"""The entity graph: who shares cards, accounts, devices and addresses, and how near a known fraud is. Pure."""
+"""The entity graph: who shares cards, accounts, devices, addresses, and how near a known fraud is. Pure."""
 
 from sluice_graph.errors import GraphError
 from sluice_graph.kinds import KINDS, PAYMENT_PATHS

@@ -114,11 +114,12 @@ def read_file(path: Path) -> Additions:
         content = path.read_bytes()
         line = content.index(b"\n")
         head = orjson.loads(content[:line])
-        if head["format"] != FORMAT:
-            raise ValueError(f"format {head['format']}")
-        return _from_arrays(head, _arrays(head, content, line + 1))
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        arrays = _arrays(head, content, line + 1)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise GraphError(f"the sealed graph {path} cannot be read: {error}") from error
+    if head["format"] != FORMAT:
+        raise GraphError(f"the sealed graph {path} is of format {head['format']}, this reads {FORMAT}")
+    return _from_arrays(head, arrays)
 
 
 def _arrays(head: Mapping[str, Any], content: bytes, at: int) -> dict[str, Array]:
@@ -147,5 +148,5 @@ def _from_arrays(head: Mapping[str, Any], arrays: Mapping[str, Array]) -> Additi
     )
 
 
-def _record(observed_time: int, fraud: bool, disputed: bool, entities: Sequence[int]) -> LabelRecord:  # noqa: FBT001 - the order of the file
+def _record(observed_time: int, fraud: bool, disputed: bool, entities: Sequence[int]) -> LabelRecord:
     return LabelRecord(observed_time, fraud, disputed, tuple(entities))

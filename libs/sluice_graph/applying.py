@@ -30,8 +30,7 @@ def take_in(graph: ScopeGraph, draft: ScopeDraft) -> Additions:
         disputes=desk.disputes,
         labels=desk.records,
     )
-    ones = (np.ones(len(touches.entities), np.int64) for touches in draft.touches)
-    touched = [Touched(entities, one, times, times) for (entities, times), one in zip(draft.touches, ones)]
+    touched = [Touched(entities, np.ones_like(entities), times, times) for entities, times in draft.touches]
     additions.touched.append(Touched.summed(touched))
     _apply_rest(graph, additions, desk.horizon)
     return additions

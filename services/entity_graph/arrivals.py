@@ -54,7 +54,7 @@ class _Table:
         self.event_ids += columns.texts("event_id")
         self.ts_utc += columns.numbers("ts_utc")
         for column, path in zip(self.keys, self.paths, strict=True):
-            column += [None] * len(columns.rows) if path is None else columns.texts(path)
+            column.extend([None] * len(columns.rows) if path is None else columns.texts(path))
         if labels:
             self.payment_ids += columns.texts("payload.payment_id")
             self.verdicts += columns.texts("payload.label")

@@ -32,7 +32,7 @@ def step(overlay: GraphOverlay, batch: Batch, shard: int) -> StepResult:
     advance_positions(overlay.notes, batch.records)
     seen = Seen(errors=refused.total())
     for scope, run in arrived.items():
-        _take_run(overlay, batch.now, scope, run, basis, seen, result)
+        result.facts += _take_run(overlay, batch.now, scope, run, basis=basis, seen=seen)
     _pass_time(overlay, batch.now, arrived, seen)
     result.quarantined.update(+refused)
     result.trailing += signal(overlay, batch.now, shard, seen)
@@ -44,15 +44,16 @@ def _take_run(
     now: int,
     scope: Scope,
     run: RunArrivals,
+    *,
     basis: str,
     seen: Seen,
-    result: StepResult,
-) -> None:
+) -> list[Output]:
     contexts = overlay.draft(scope, now).observe(run.payments, run.labels)
     watermark = _watermark(overlay, now, scope)
     tenant, run_id = scope
     late = conflicted = 0
-    encode, facts = _CONTRACT.encode, result.facts
+    encode = _CONTRACT.encode
+    facts: list[Output] = []
     for event_id, ts_utc, partition, context in zip(
         run.event_ids, run.payments.ts_utc, run.partitions, contexts, strict=True
     ):
@@ -81,6 +82,7 @@ def _take_run(
     if late:
         key = late_key(scope)
         overlay.notes.put(key, (overlay.notes.get(key) or 0) + late)
+    return facts
 
 
 def _pass_time(overlay: GraphOverlay, now: int, arrived: Mapping[Scope, RunArrivals], seen: Seen) -> None:

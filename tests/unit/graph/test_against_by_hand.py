@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice_graph import KINDS, EventContext, GraphPolicy, GraphState, Label, Payments
+from sluice_graph.observing import ScopeDraft
 from sluice_graph.scope_graph import FAR
 from tests.unit.graph.by_hand import HandGraph
 from tests.unit.graph.histories import Payment, events, policy
@@ -28,7 +29,7 @@ def step(
     return contexts
 
 
-def observe(draft, batch: Sequence[Event], start: int) -> list[EventContext]:  # type: ignore[no-untyped-def]
+def observe(draft: ScopeDraft, batch: Sequence[Event], start: int) -> list[EventContext]:
     rows: list[Payment] = []
     times, labels = [], []
     for place, event in enumerate(batch, start=start):
