@@ -13,6 +13,7 @@ from sluice_kit.config import SecretSource
 from sluice_kit.http import build_app
 from sluice_kit.http.access import READ, TOKENS, Access
 from sluice_kit.http.bearer_tokens import issue_token
+from sluice_kit.stage import Batch
 from sluice_kit.telemetry import Health, MetricFamilies
 from tests.unit.entity_graph.events import START, GraphDriver
 
@@ -106,7 +107,9 @@ def busy(count: int = 7) -> GraphDriver:
 async def pages(http: httpx.AsyncClient, limit: int) -> list[dict[str, Any]]:
     token, found = None, []
     while True:
-        params = {**RUN, "limit": limit} | ({"page_token": token} if token else {})
+        params: dict[str, str | int] = {**RUN, "limit": limit}
+        if token:
+            params["page_token"] = token
         found.append((await http.get("/v1/graph/neighbors/terminal/T1", params=params)).json())
         token = found[-1]["next_page"]
         if token is None:
@@ -213,8 +216,6 @@ async def test_what_is_not_committed_is_not_answered() -> None:
     graph.pay("open", 30, customer="C77", terminal="T1")
     overlay = stage.state.overlay()
     waiting = graph._waiting
-    from sluice_kit.stage import Batch
-
     stage.step(overlay, Batch(graph.now, waiting))
     async with asking(graph) as http:
         assert (await http.get("/v1/graph/profile/customer/C77", params=RUN)).status_code == 404
