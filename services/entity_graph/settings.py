@@ -12,7 +12,7 @@ POLICY_FILE: Final = "entity_graph.yaml"
 POLICY_DIR: Final = Path(__file__).parents[2] / "deploy" / "policy"
 
 
-def load_policy(folder: Path = POLICY_DIR) -> GraphPolicy:
+def load_policy(folder: Path) -> GraphPolicy:
     """Read the policy of a folder. Raises PolicyError naming the file and what is wrong with it."""
     path = folder / POLICY_FILE
     try:

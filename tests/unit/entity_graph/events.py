@@ -1,5 +1,6 @@
 """Payments and labels as the bus holds them, and a graph stage to pipe them into."""
 
+from pathlib import Path
 from typing import Any
 
 from services.entity_graph.core import CONTEXT, LABELS, PAYMENTS
@@ -10,6 +11,8 @@ from sluice_graph import GraphPolicy
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import envelope, payment
 
+POLICY = load_policy(Path(__file__).parents[3] / "deploy" / "policy")
+"""The rules that the repository comes with."""
 START = 1_700_000_000_000_000
 SECOND = 1_000_000
 NAMES = {
@@ -28,7 +31,7 @@ class GraphDriver(TopologyDriver):
 
     @classmethod
     def fresh(cls, policy: GraphPolicy | None = None) -> "GraphDriver":
-        return cls(entity_graph_chain(EntityGraphStage(policy or load_policy())), now=START)
+        return cls(entity_graph_chain(EntityGraphStage(policy or POLICY)), now=START)
 
     @property
     def stage(self) -> EntityGraphStage:

@@ -7,7 +7,6 @@ import pytest
 
 from services.entity_graph.api import GraphApi, router
 from services.entity_graph.page_tokens import PageTokens
-from services.entity_graph.settings import load_policy
 from sluice_graph import GraphPolicy
 from sluice_kit.config import SecretSource
 from sluice_kit.http import build_app
@@ -15,7 +14,7 @@ from sluice_kit.http.access import READ, TOKENS, Access
 from sluice_kit.http.bearer_tokens import issue_token
 from sluice_kit.stage import Batch
 from sluice_kit.telemetry import Health, MetricFamilies
-from tests.unit.entity_graph.events import START, GraphDriver
+from tests.unit.entity_graph.events import POLICY, START, GraphDriver
 
 TOKEN, LINE = issue_token("rita", (READ,))
 RUN = {"run_id": "run-1"}
@@ -67,7 +66,7 @@ async def test_what_no_conflict_touches_is_clean() -> None:
 
 
 async def test_a_conflict_is_named_although_its_edge_does_not_join() -> None:
-    policy = load_policy()
+    policy = POLICY
     rule = policy.edges.customer_card.model_copy(update={"joining": (16, 1)})
     edges = policy.edges.model_copy(update={"customer_card": rule})
     async with asking(family(policy.model_copy(update={"edges": edges}))) as http:

@@ -17,7 +17,7 @@ from sluice_kit.config import PolicyError
 from sluice_kit.stage.keyed_state import KeyedState
 from sluice_kit.stage.watermark import RunningWatermark, advance_watermark
 from sluice_kit.testing import TopologyDriver
-from tests.unit.entity_graph.events import SECOND, START, GraphDriver
+from tests.unit.entity_graph.events import POLICY, SECOND, START, GraphDriver
 from tests.unit.graph.histories import RULES
 
 CONTRACT = contract_for("graph_context", 1)
@@ -194,7 +194,7 @@ def test_a_restart_from_a_checkpoint_goes_on_with_the_same_bytes(tmp_path: Path)
             graph.step()
             files = graph.stage.state.freeze().write(tmp_path)
     assert len(files) < 20
-    stage = EntityGraphStage(load_policy())
+    stage = EntityGraphStage(POLICY)
     stage.state.load(files)
     assert stage.state.size()[:3] == graph.stage.state.size()[:3]
     restarted = TopologyDriver(
@@ -239,6 +239,6 @@ def test_a_policy_that_is_wrong_names_the_file_and_the_key(tmp_path: Path) -> No
 
 
 def test_a_changed_rule_changes_the_revision_of_the_stage() -> None:
-    policy = load_policy()
+    policy = POLICY
     changed = policy.model_copy(update={"fraud_radius": 2})
     assert EntityGraphStage(policy).revision != EntityGraphStage(changed).revision
