@@ -18,6 +18,7 @@ LAZY: dict[str, tuple[str, str, str]] = {
     "backfill": ("stream_commands", "backfill", "Feed a READY run through the gate by reference."),
     "receipt": ("receipt_commands", "receipt_app", "Look up what the gate decided about an event."),
     "quarantine": ("receipt_commands", "quarantine_app", "List, show, release and discard refused records."),
+    "graph": ("graph_commands", "graph_app", "Who shares what with whom, and how near a known fraud is."),
     "policy": ("policy_commands", "policy_app", "Read, check and put in force the gate's policy."),
     "topics": ("bus_commands", "topics_app", "Topics, access and retention from the contracts."),
     "replay": (

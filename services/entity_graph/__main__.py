@@ -1,0 +1,7 @@
+"""`python -m services.entity_graph --wiring FILE`."""
+
+import sys
+
+from services.entity_graph.app import main
+
+sys.exit(main())

@@ -1,0 +1,120 @@
+"""The graph's step: pure. Takes payments and labels into each run's graph; one context for every payment.
+
+The context is what the graph knew at the payment's place in the order, with the payment's own entities and
+edges in it: a device that two customers share is shared from the second one's first payment on.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from services.entity_graph.arrivals import LABELS, PAYMENTS, RunArrivals, Scope, arrivals
+from services.entity_graph.basis import advance_positions, basis_before
+from services.entity_graph.signals import LANE, SERVICE, Seen, signal
+from sluice_contracts import TOPICS, contract_for
+from sluice_graph import GraphOverlay
+from sluice_graph.state import scope_key
+from sluice_kit.stage import Batch, Output, StepResult
+from sluice_kit.stage.watermark import RunningWatermark
+
+__all__ = ["CONTEXT", "LABELS", "LANE", "PAYMENTS", "SERVICE", "step"]
+
+CONTEXT: Final = "state.entity_graph.context"
+DAY: Final = 86_400_000_000
+SECOND: Final = 1_000_000
+_CONTRACT: Final = contract_for("graph_context", 1)
+
+
+def step(overlay: GraphOverlay, batch: Batch, shard: int) -> StepResult:
+    """Take a batch in."""
+    result = StepResult()
+    arrived, refused = arrivals(batch)
+    basis = basis_before(overlay.notes)
+    advance_positions(overlay.notes, batch.records)
+    seen = Seen(errors=refused.total())
+    for scope, run in arrived.items():
+        result.facts += _take_run(overlay, batch.now, scope, run, basis=basis, seen=seen)
+    _pass_time(overlay, batch.now, arrived, seen)
+    result.quarantined.update(+refused)
+    result.trailing += signal(overlay, batch.now, shard, seen)
+    return result
+
+
+def _take_run(
+    overlay: GraphOverlay,
+    now: int,
+    scope: Scope,
+    run: RunArrivals,
+    *,
+    basis: str,
+    seen: Seen,
+) -> list[Output]:
+    contexts = overlay.draft(scope, now).observe(run.payments, run.labels)
+    watermark = _watermark(overlay, now, scope)
+    tenant, run_id = scope
+    late = conflicted = 0
+    encode = _CONTRACT.encode
+    facts: list[Output] = []
+    for event_id, ts_utc, partition, context in zip(
+        run.event_ids, run.payments.ts_utc, run.partitions, contexts, strict=True
+    ):
+        late += ts_utc < watermark.low
+        clean = context.clean
+        conflicted += not clean
+        value = encode(
+            {
+                "tenant": tenant,
+                "run_id": run_id,
+                "event_id": event_id,
+                "ts_utc": ts_utc,
+                "component_size": context.component_size,
+                "shared_device_degree": context.shared_device_degree,
+                "fraud_distance": context.fraud_distance,
+                "graph_version": watermark.note(partition, ts_utc),
+                "graph_basis": basis,
+                "integrity": "CLEAN" if clean else "DEGRADED",
+                "conflicts": context.conflicts,
+            }
+        )
+        facts.append(Output(CONTEXT, event_id.encode(), value))
+    watermark.close()
+    seen.add(events=len(contexts), labels=len(run.labels), late=late, conflicted=conflicted)
+    seen.lag(watermark.newest - watermark.low)
+    if late:
+        key = late_key(scope)
+        overlay.notes.put(key, (overlay.notes.get(key) or 0) + late)
+    return facts
+
+
+def _pass_time(overlay: GraphOverlay, now: int, arrived: Mapping[Scope, RunArrivals], seen: Seen) -> None:
+    """Let idle partitions leave the watermarks of all other runs, and forget runs that are long over."""
+    for scope, note in overlay.runs():
+        if scope in arrived:
+            continue
+        if now - note["seen_at"] > overlay.policy.forget_run_days * DAY:
+            overlay.forget(scope)
+            for key in (f"watermark|{scope_key(scope)}", late_key(scope)):
+                overlay.notes.remove(key)
+            continue
+        watermark = _watermark(overlay, now, scope)
+        seen.lag(watermark.newest - watermark.low)
+
+
+def _watermark(overlay: GraphOverlay, now: int, scope: Scope) -> RunningWatermark:
+    return RunningWatermark(
+        overlay.notes,
+        scope_key(scope),
+        partitions=TOPICS[PAYMENTS].partitions,
+        now=now,
+        idle_after=overlay.policy.idle_seconds * SECOND,
+    )
+
+
+def late_key(scope: Sequence[str]) -> str:
+    """Where the count of a run's late payments is noted."""
+    return f"late|{scope_key((scope[0], scope[1]))}"
+
+
+def version_of(notes: Mapping[str, Any], scope: Scope) -> int:
+    """The committed graph_version of a run, -1 before any."""
+    found = notes.get(f"watermark|{scope_key(scope)}")
+    return -1 if found is None else int(found["low"])
