@@ -19,6 +19,7 @@ LAZY: dict[str, tuple[str, str, str]] = {
     "receipt": ("receipt_commands", "receipt_app", "Look up what the gate decided about an event."),
     "quarantine": ("receipt_commands", "quarantine_app", "List, show, release and discard refused records."),
     "policy": ("policy_commands", "policy_app", "Read, check and put in force the gate's policy."),
+    "posture": ("posture_commands", "posture_app", "What decisions may use: show, force, release."),
     "topics": ("bus_commands", "topics_app", "Topics, access and retention from the contracts."),
     "replay": ("bus_commands", "replay", "Read offset ranges of the Event Bus back, with a digest."),
     "lag": ("bus_commands", "lag", "How far every reader of the bus is behind."),

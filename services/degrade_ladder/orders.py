@@ -1,21 +1,14 @@
-"""Operators' orders as they stand in `audit.governance`. Pure.
-
-The target of a force or an override is `SCOPE=RUNG`, that of a release `SCOPE`.
-"""
+"""Operators' orders as they stand in `audit.governance`. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from services.degrade_ladder.model import Force
 from services.degrade_ladder.policy import MICROSECONDS, LadderPolicy
+from sluice_decisions.posture_orders import KINDS, OVERRIDE, RELEASE, target_of
 from sluice_decisions.postures import Posture
-
-FORCE: Final = "posture_force"
-OVERRIDE: Final = "posture_override"
-RELEASE: Final = "posture_release"
-KINDS: Final = frozenset({FORCE, OVERRIDE, RELEASE})
 
 
 class Order(NamedTuple):
@@ -41,7 +34,7 @@ def order_of(fields: Mapping[str, Any], policy: LadderPolicy) -> Order | Ignored
     kind = payload["kind"]
     if kind not in KINDS or payload["outcome"] != "allowed":
         return None
-    scope, _, rung = payload["target"].partition("=")
+    scope, rung = target_of(payload["target"])
     if scope not in policy.scopes:
         return Ignored(
             event_id, f"the policy has no scope {scope}; it has {', '.join(sorted(policy.scopes))}"

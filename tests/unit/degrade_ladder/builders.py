@@ -4,10 +4,10 @@ from typing import Any
 
 import yaml
 
-from services.degrade_ladder.orders import FORCE, OVERRIDE, RELEASE
 from services.degrade_ladder.policy import LadderPolicy
 from services.degrade_ladder.stage import SHIPPED, LadderStage, ladder_chain
 from sluice_contracts import encode
+from sluice_decisions.posture_orders import FORCE, OVERRIDE, RELEASE
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import NOW, ZERO, envelope
 

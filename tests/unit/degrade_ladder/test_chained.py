@@ -46,7 +46,7 @@ def test_the_gate_admits_everything_that_the_ladder_says() -> None:
     driver = chain()
     well(driver, 20)
     driver.advance(11)
-    receipts = [event["payload"] for event in driver.events("audit.receipt")]
+    receipts: list[Any] = [event["payload"] for event in driver.events("audit.receipt")]
     said = [one for one in receipts if one["principal"] == "degrade_ladder"]
     assert {one["decision"] for one in said} == {"ADMIT"}
     assert {one["origin"] for one in said} == {"chained"}

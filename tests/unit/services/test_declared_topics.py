@@ -10,7 +10,7 @@ from services.degrade_ladder.stage import LadderStage
 from services.flow_meter import core as flow_meter
 from services.flow_meter.stage import FlowMeterStage
 from services.ingest_edge import app as edge
-from services.ingestion_gate import operator_desk, receipt_index, verifier
+from services.ingestion_gate import operator_lane, receipt_index, verifier
 from services.ingestion_gate.stage import GateStage
 from services.scenario_runner import settings as scenario_runner
 from services.world_stream_producer import backfill
@@ -37,7 +37,7 @@ EMITS = {
     "world_stream_producer": {world_stream_producer.LANE},
     "edge": set(edge.EMITS),
     "backfill": {backfill.LANE},
-    "operator": {operator_desk.LANE},
+    "operator": {operator_lane.LANE},
 }
 CHAINABLE = {"flow_meter", "entity_graph", "online_features", "degrade_ladder", "decision_fabric"}
 CHAINED = {
