@@ -1,10 +1,11 @@
-"""The edge without a broker: a lane, receipts and decisions that a test hands out, a fabric that answers HTTP."""
+"""The edge without a broker: lane, receipts and decisions that a test hands out, a fabric over HTTP."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -158,7 +159,7 @@ def as_fabric(event_id: str) -> dict[str, Any]:
         "event_id": event_id,
         "tenant": fields["tenant"],
         "customer_id": said["customer_id"],
-        "decided_at": httpx_time(said["decided_at"]),
+        "decided_at": pydantic_time(said["decided_at"]),
         "bundle": {"id": said["bundle_id"], "revision": said["bundle_revision"], "hash": said["bundle_hash"]},
         **{
             name: said[name]
@@ -175,10 +176,8 @@ def as_fabric(event_id: str) -> dict[str, Any]:
     }
 
 
-def httpx_time(micros: int) -> str:
+def pydantic_time(micros: int) -> str:
     """As pydantic writes a datetime: no fraction where there is none."""
-    from datetime import UTC, datetime, timedelta
-
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
     return moment.isoformat().replace("+00:00", "Z")
 
@@ -195,9 +194,10 @@ class SilentTracing:
 class Edge:
     """The edge's app over the fakes, and a client of it."""
 
-    def __init__(self, client: httpx.AsyncClient, gate: FakeGate, follower: FakeFollower) -> None:
-        self.client, self.gate, self.follower = client, gate, follower
-        self.fabric = FakeFabric()
+    def __init__(
+        self, client: httpx.AsyncClient, gate: FakeGate, follower: FakeFollower, fabric: FakeFabric
+    ) -> None:
+        self.client, self.gate, self.follower, self.fabric = client, gate, follower, fabric
 
     async def post(
         self, event: Any, prefer: str | None = None, principal: str = "partner_acme"
@@ -218,12 +218,12 @@ class Edge:
 @asynccontextmanager
 async def running_edge(*, remembered: int = 100) -> AsyncIterator[Edge]:
     gate, follower, policy = FakeGate(), FakeFollower(remembered=remembered), EdgePolicy(revision="tests")
-    holder: list[Edge] = []
+    fabric = FakeFabric()
     client = DecisionClient(
         lambda: "http://fabric",
         token=None,
         timeout=5,
-        transport=httpx.MockTransport(lambda request: holder[0].fabric.answer(request)),
+        transport=httpx.MockTransport(fabric.answer),
     )
     decisions = Decisions(cast("DecisionFollower", follower), client)
     publisher = Publisher(
@@ -245,8 +245,7 @@ async def running_edge(*, remembered: int = 100) -> AsyncIterator[Edge]:
     )
     app = edge_app(api, Health("ingest_edge"), wiring())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge") as caller:
-        holder.append(Edge(caller, gate, follower))
-        yield holder[0]
+        yield Edge(caller, gate, follower, fabric)
     await client.close()
 
 
