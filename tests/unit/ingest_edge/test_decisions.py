@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
+from services.ingest_edge.core import Framed
 from tests.unit.ingest_edge.fakes import Edge, framed_decision, running_edge
 
 DECISION = "wait=2, decision"
@@ -36,10 +37,14 @@ async def edge() -> AsyncIterator[Edge]:
         yield made
 
 
-def decides(edge: Edge) -> None:
-    """Every admitted payment is decided a moment after its receipt."""
-    loop = asyncio.get_running_loop()
-    edge.gate.on_admission = lambda event: loop.call_soon(edge.follower.decide, event.event_id) and None
+def decides(edge: Edge, *only: str) -> None:
+    """Every admitted payment (or only these) is decided a moment after its receipt."""
+
+    def admitted(event: Framed) -> None:
+        if not only or event.event_id in only:
+            asyncio.get_running_loop().call_soon(edge.follower.decide, event.event_id)
+
+    edge.gate.on_admission = admitted
 
 
 async def test_receipt_and_decision_come_together(edge: Edge) -> None:
@@ -164,10 +169,7 @@ async def test_a_follower_that_is_not_at_the_end_yet_costs_the_decision_not_the_
 
 
 async def test_each_line_of_a_batch_has_its_decision(edge: Edge) -> None:
-    loop = asyncio.get_running_loop()
-    edge.gate.on_admission = lambda event: (
-        event.event_id == "a" and loop.call_soon(edge.follower.decide, "a") and None
-    )
+    decides(edge, "a")
     lines = b"\n".join(orjson.dumps(payment(name)) for name in ("a", "b")) + b"\n{}"
     answer = await edge.post(lines, "wait=0.2, decision")
     decided, undecided, rejected = answer.json()["results"]
