@@ -12,10 +12,10 @@ from services.degrade_ladder.core import judged_signals, ordered_scopes, scope_k
 from services.degrade_ladder.events import valid_until
 from services.degrade_ladder.model import Cause, Force, Judged, SignalState, Standing
 from services.degrade_ladder.policy import LadderPolicy
-from services.degrade_ladder.stage import LadderStage
 from sluice_decisions.postures import Capability, Posture
 from sluice_kit.http import ProblemError
 from sluice_kit.receipts import moment_text
+from sluice_kit.stage.keyed_state import KeyedState
 
 
 class SignalView(BaseModel):
@@ -77,12 +77,12 @@ class PostureView(BaseModel):
 class LadderApi:
     """What the routes use."""
 
-    def __init__(self, stage: LadderStage) -> None:
-        self._stage = stage
+    def __init__(self, policy: LadderPolicy, state: KeyedState) -> None:
+        self._policy, self._state = policy, state
 
     def view(self, scope: str | None) -> PostureView:
         """The committed state; raises ProblemError (404) for a scope that the policy has not."""
-        policy, values = self._stage.policy, dict(self._stage.state.values)
+        policy, values = self._policy, dict(self._state.values)
         if scope is not None and scope not in policy.scopes:
             raise ProblemError(
                 404,

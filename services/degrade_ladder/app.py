@@ -17,7 +17,9 @@ def build(given: StageArguments, store: ArtifactStore, health: Health) -> StageA
     del store
     stage = make_stage()
     access = Access.load(given.wiring.secret_source, health)
-    return StageApp(ladder_chain(stage), routers=(access.guarded(router(LadderApi(stage))),))
+    return StageApp(
+        ladder_chain(stage), routers=(access.guarded(router(LadderApi(stage.policy, stage.state))),)
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -25,6 +25,7 @@ from tests.integration.rest_access import assert_guarded
 from tests.unit.degrade_ladder.builders import report
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
+WELL = {"errors": 0, "degraded": 0, "oldest_wait_ms": 0}
 WATCHED = ("entity_graph", "online_features", "decision_fabric")
 
 
@@ -50,7 +51,7 @@ class Reporting:
             return
         self._last = now
         for name, producer in self._producers.items():
-            producer.produce(f"ingress.{name}", report(name, now), b"standing")
+            producer.produce(f"ingress.{name}", report(name, now, **WELL), b"standing")
             assert producer.flush(20) == 0
 
     def scope(self) -> dict[str, Any] | None:

@@ -25,6 +25,8 @@ def test_the_shipped_policy_watches_what_decides() -> None:
     policy = load_policy(SHIPPED)
     watched = {signal.service for signal in policy.scopes["all"].signals}
     assert watched == {"entity_graph", "online_features", "decision_fabric"}
+    named = {signal.name for signal in policy.scopes["all"].signals}
+    assert named <= {"status", "errors", "degraded", "oldest_wait_ms"}, "what every stage of the loop reports"
 
 
 @pytest.mark.parametrize(

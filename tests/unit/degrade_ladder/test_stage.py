@@ -97,7 +97,7 @@ def test_rest_shows_every_scope_with_its_signals() -> None:
     ladder.force("all=DEGRADED_1", override=True)
     ladder.force("tenant:none=NORMAL")
     app = FastAPI()
-    app.include_router(router(LadderApi(ladder.stage)))
+    app.include_router(router(LadderApi(ladder.stage.policy, ladder.stage.state)))
     answer = TestClient(app).get("/v1/posture").json()
     (scope,) = answer["scopes"]
     assert (scope["scope"], scope["posture"], scope["causes"]) == ("all", "DEGRADED_1", ["OVERRIDDEN"])
@@ -111,7 +111,8 @@ def test_rest_shows_every_scope_with_its_signals() -> None:
 
 
 def test_rest_before_the_first_batch_and_for_an_unknown_scope() -> None:
-    api = LadderApi(LadderStage(policy_of()))
+    stage = LadderStage(policy_of())
+    api = LadderApi(stage.policy, stage.state)
     assert api.view(None).scopes == []
     with pytest.raises(ProblemError):
         api.view("tenant:none")
