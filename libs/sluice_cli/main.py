@@ -20,6 +20,7 @@ LAZY: dict[str, tuple[str, str, str]] = {
     "quarantine": ("receipt_commands", "quarantine_app", "List, show, release and discard refused records."),
     "graph": ("graph_commands", "graph_app", "Who shares what with whom, and how near a known fraud is."),
     "policy": ("policy_commands", "policy_app", "Read, check and put in force the gate's policy."),
+    "posture": ("posture_commands", "posture_app", "What decisions may use: show, force, release."),
     "topics": ("bus_commands", "topics_app", "Topics, access and retention from the contracts."),
     "replay": (
         "bus_commands",

@@ -29,6 +29,7 @@ class Service:
 
 
 GATE: Final = Service("ingestion_gate", "the gate")
+LADDER: Final = Service("degrade_ladder", "the degrade ladder")
 SCENARIO_RUNNER: Final = Service("scenario_runner", "the Scenario Runner")
 ENTITY_GRAPH: Final = Service("entity_graph", "the entity graph")
 STREAM_PRODUCER: Final = Service("world_stream_producer", "the World Stream Producer")

@@ -27,6 +27,10 @@ def main(
         str | None,
         typer.Option(envvar="SLUICE_GATE_URL", help="The gate's REST address, for receipts of earlier days."),
     ] = None,
+    decisions_url: Annotated[
+        str | None,
+        typer.Option(envvar="SLUICE_DECISIONS_URL", help="The decision fabric's REST address, likewise."),
+    ] = None,
 ) -> None:
     """Take events over HTTP and answer with the gate's receipts."""
     try:
@@ -35,7 +39,15 @@ def main(
         if port is not None:
             wired = wired.model_copy(update={"http": wired.http.model_copy(update={"port": port})})
         configure_logging(SERVICE, level=wired.telemetry.log_level)
-        asyncio.run(run_service(wired, rules, gate_url=gate_url, on_bound=partial(_say_where, wired)))
+        asyncio.run(
+            run_service(
+                wired,
+                rules,
+                gate_url=gate_url,
+                decisions_url=decisions_url,
+                on_bound=partial(_say_where, wired),
+            )
+        )
     except (WiringError, PolicyError, TokenFileError, SecretMissing) as error:
         typer.echo(f"{SERVICE}: {error}", err=True)
         raise typer.Exit(2) from error

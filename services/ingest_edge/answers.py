@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, urlencode
 
@@ -9,15 +10,37 @@ from pydantic import BaseModel, Field
 
 from services.ingest_edge.core import (
     MESSAGE_OF,
+    PAYMENT,
+    UNDECIDED,
     NotTaken,
     Outcome,
     Rejected,
     Taken,
+    is_undecided,
     result_of,
 )
+from services.ingest_edge.decision_client import DecisionView
 from sluice_kit.receipts import ReceiptView
 
 Result = Literal["ADMITTED", "REPEATED", "QUARANTINED", "PENDING", "NOT_TAKEN", "REJECTED"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Everything that a request learnt of one event: ``first`` is the receipt of an earlier admission.
+
+    ``asked``: the decision was asked for.
+    """
+
+    outcome: Outcome
+    first: ReceiptView | None = None
+    decision: DecisionView | None = None
+    asked: bool = False
+
+    @property
+    def undecided(self) -> bool:
+        """Whether a decision was asked for that may still come."""
+        return self.asked and is_undecided(self.outcome, decided=self.decision is not None)
 
 
 class RuleBroken(BaseModel):
@@ -29,9 +52,10 @@ class RuleBroken(BaseModel):
 
 
 class Links(BaseModel):
-    """Where to ask for the receipt later."""
+    """Where to ask for the receipt later, and for the decision where that was asked for."""
 
     receipt: str
+    decision: str | None = None
 
 
 class EventAnswer(BaseModel):
@@ -39,7 +63,8 @@ class EventAnswer(BaseModel):
 
     ``receipt`` is the receipt of the first admission, also for an event that was sent again; only where that
     one cannot be found (another publisher's, or the gate is away) it is the DUPLICATE's own, which names the
-    same place on the event bus.
+    same place on the event bus. ``decision`` is there where ``Prefer: decision`` asked for it; null: not made
+    in time (status 202), or never (no payment, quarantined, or somebody else's).
     """
 
     result: Result
@@ -49,6 +74,7 @@ class EventAnswer(BaseModel):
     run_id: str | None = None
     event_type: str | None = None
     receipt: ReceiptView | None = None
+    decision: DecisionView | None = None
     links: Links | None = None
 
 
@@ -72,25 +98,37 @@ def receipt_link(event_id: str, tenant: str, run_id: str) -> str:
     return f"/v1/receipts/{quote(event_id, safe='')}?{urlencode({'tenant': tenant, 'run': run_id})}"
 
 
-def event_answer(outcome: Taken | NotTaken, first: ReceiptView | None) -> EventAnswer:
+def decision_link(event_id: str, tenant: str, run_id: str) -> str:
+    """Where this edge answers with the decision about an event."""
+    return f"/v1/decisions/{quote(event_id, safe='')}?{urlencode({'tenant': tenant, 'run': run_id})}"
+
+
+def event_answer(settled: Settled) -> EventAnswer:
     """For an event that was put on the lane."""
+    outcome, first = settled.outcome, settled.first
+    assert not isinstance(outcome, Rejected)
     event, result = outcome.framed, result_of(outcome)
+    links = Links(receipt=receipt_link(event.event_id, event.tenant, event.run_id))
+    if settled.asked and event.event_type == PAYMENT:
+        links.decision = decision_link(event.event_id, event.tenant, event.run_id)
     fields = outcome.receipt if isinstance(outcome, Taken) else None
     own = None if fields is None else ReceiptView.of(fields)
     return EventAnswer.model_construct(
         result=result,
-        message=MESSAGE_OF[result],
+        message=MESSAGE_OF[UNDECIDED if settled.undecided else result],
         event_id=event.event_id,
         tenant=event.tenant,
         run_id=event.run_id,
         event_type=event.event_type,
         receipt=first or own,
-        links=Links(receipt=receipt_link(event.event_id, event.tenant, event.run_id)),
+        decision=settled.decision,
+        links=links,
     )
 
 
-def line_answer(outcome: Outcome, first: ReceiptView | None) -> LineAnswer:
+def line_answer(settled: Settled) -> LineAnswer:
     """For one line of a batch."""
+    outcome = settled.outcome
     if isinstance(outcome, Rejected):
         return LineAnswer.model_construct(
             line=outcome.line,
@@ -100,7 +138,7 @@ def line_answer(outcome: Outcome, first: ReceiptView | None) -> LineAnswer:
             code=outcome.code,
             errors=rules_broken(outcome),
         )
-    answer = event_answer(outcome, first)
+    answer = event_answer(settled)
     shown = {name: getattr(answer, name) for name in EventAnswer.model_fields}
     code = "LANE_AWAY" if isinstance(outcome, NotTaken) else None
     return LineAnswer.model_construct(line=outcome.framed.line, code=code, errors=[], **shown)

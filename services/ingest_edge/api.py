@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -14,15 +15,19 @@ from services.ingest_edge import core
 from services.ingest_edge.answers import (
     BatchAnswer,
     EventAnswer,
+    Settled,
+    decision_link,
     event_answer,
     line_answer,
     receipt_link,
     rules_broken,
 )
-from services.ingest_edge.core import Framed, NotTaken, Outcome, Rejected, Submission
+from services.ingest_edge.core import Framed, NotTaken, Rejected, Submission
+from services.ingest_edge.deciding import Decisions
+from services.ingest_edge.decision_client import DecisionView, FabricAwayError, fabric_away
 from services.ingest_edge.gate_client import GateAwayError, GateClient, gate_away
 from services.ingest_edge.publishing import Publisher
-from services.ingest_edge.requests import body_of, form_of, too_large, wait_of
+from services.ingest_edge.requests import Preferences, body_of, form_of, preferences_of, too_large
 from services.ingest_edge.settings import EdgePolicy
 from services.ingest_edge.tracing import events_known, request_trace
 from sluice_kit.http import ProblemDetail, ProblemError, ScopeHeaders
@@ -31,6 +36,9 @@ from sluice_kit.receipts import ReceiptList
 from sluice_kit.telemetry import Span, Tracing
 from sluice_kit.telemetry.request_spans import RequestSpan
 
+_OK: Final = 200
+_ACCEPTED: Final = 202
+_DECISION: Final[Any] = {"decision": True, "links": {"decision"}}
 _BREATH: Final = 100
 """Lines after which other requests get a turn."""
 
@@ -50,10 +58,12 @@ class EdgeApi:
         tokens: TokenBook,
         publisher: Publisher,
         gate: GateClient,
+        *,
+        decisions: Decisions,
         tracing: Tracing,
     ) -> None:
         self.policy, self.tokens, self.publisher = policy, tokens, publisher
-        self.gate, self.tracing = gate, tracing
+        self.gate, self.decisions, self.tracing = gate, decisions, tracing
 
     async def post(self, request: Request, idempotency_key: str | None, tenant: str, span: Span) -> Response:
         """Authenticate, read, frame, publish, answer."""
@@ -71,27 +81,30 @@ class EdgeApi:
             tenant=tenant,
             trace=request_trace(span, self.tracing.sampler),
         )
-        wait = wait_of(request, self.policy.wait_seconds, self.policy.max_wait_seconds)
+        wanted = preferences_of(request, self.policy.wait_seconds, self.policy.max_wait_seconds)
         if batch:
-            return await self._batch(body, submission, wait, span)
-        return await self._single(body, submission, wait, span)
+            return await self._batch(body, submission, wanted, span)
+        return await self._single(body, submission, wanted, span)
 
-    async def _single(self, body: bytes, submission: Submission, wait: float, span: Span) -> Response:
+    async def _single(self, body: bytes, submission: Submission, wanted: Preferences, span: Span) -> Response:
         framed = core.frame(body, 1, submission)
         if isinstance(framed, Rejected):
             raise rejected_problem(framed)
         events_known(span, [framed], self.tracing.sampler, principal=submission.principal)
-        (outcome,) = await self.publisher.publish(submission.principal, [framed], wait)
-        if isinstance(outcome, NotTaken):
-            raise self.publisher.away(outcome.detail)
-        (first,) = await self.publisher.first_receipts(submission.principal, [outcome])
-        answer = event_answer(outcome, first)
-        headers = {"Location": receipt_link(framed.event_id, framed.tenant, framed.run_id)}
-        if answer.result == core.PENDING:
+        (settled,) = await self.publisher.publish(
+            submission.principal, [framed], wanted.wait_seconds, decide=wanted.decision
+        )
+        if isinstance(settled.outcome, NotTaken):
+            raise self.publisher.away(settled.outcome.detail)
+        answer = event_answer(settled)
+        link = decision_link if settled.undecided else receipt_link
+        headers = {"Location": link(framed.event_id, framed.tenant, framed.run_id)}
+        status = 202 if settled.undecided else core.STATUS_OF[answer.result]
+        if status == _ACCEPTED:
             headers["Retry-After"] = str(self.policy.retry_after_seconds)
-        return _json(answer, core.STATUS_OF[answer.result], headers)
+        return _json(answer, status, headers, decision=wanted.decision)
 
-    async def _batch(self, body: bytes, submission: Submission, wait: float, span: Span) -> Response:
+    async def _batch(self, body: bytes, submission: Submission, wanted: Preferences, span: Span) -> Response:
         lines = core.split_lines(body)
         if len(lines) > self.policy.max_batch_events:
             raise too_large(f"{len(lines)} events; {self.policy.max_batch_events} are taken at once")
@@ -106,14 +119,22 @@ class EdgeApi:
                 await asyncio.sleep(0)
         good = [item for item in framed if isinstance(item, Framed)]
         events_known(span, good, self.tracing.sampler, principal=submission.principal)
-        published = iter(await self.publisher.publish(submission.principal, good, wait) if good else [])
-        outcomes: list[Outcome] = [item if isinstance(item, Rejected) else next(published) for item in framed]
-        firsts = await self.publisher.first_receipts(submission.principal, outcomes)
-        results = [line_answer(outcome, first) for outcome, first in zip(outcomes, firsts, strict=True)]
+        published: Iterator[Settled] = iter(())
+        if good:
+            published = iter(
+                await self.publisher.publish(
+                    submission.principal, good, wanted.wait_seconds, decide=wanted.decision
+                )
+            )
+        settled = [Settled(item) if isinstance(item, Rejected) else next(published) for item in framed]
+        results = [line_answer(one) for one in settled]
         status = core.batch_status([result.result for result in results])
+        if status == _OK and any(one.undecided for one in settled):
+            status = _ACCEPTED
         headers = {"Retry-After": str(self.policy.retry_after_seconds)} if status in {202, 503} else {}
         counts = dict(Counter(str(result.result) for result in results))
-        return _json(BatchAnswer.model_construct(results=results, counts=counts), status, headers)
+        answer = BatchAnswer.model_construct(results=results, counts=counts)
+        return _json(answer, status, headers, decision=wanted.decision)
 
     async def receipts(
         self, authorization: str | None, event_id: str, **selectors: str | None
@@ -134,6 +155,25 @@ class EdgeApi:
             )
         return ReceiptList(receipts=own)
 
+    async def decision(
+        self, authorization: str | None, event_id: str, *, tenant: str, run_id: str
+    ) -> DecisionView:
+        """The decision about an event that the caller published."""
+        own = await self.receipts(authorization, event_id, tenant=tenant, run=run_id)
+        try:
+            found = await self.decisions.find(event_id, tenant=tenant, run_id=run_id)
+        except FabricAwayError as error:
+            raise fabric_away(error, self.policy.retry_after_seconds) from error
+        if found is None or not any(receipt.decision == "ADMIT" for receipt in own.receipts):
+            raise ProblemError(
+                404,
+                "NO_DECISION",
+                f"no decision about an event {event_id} of yours",
+                action="If you have just published it, ask again shortly; else look at its receipt: only "
+                "admitted payments are decided, and old decisions stand in the decision log.",
+            )
+        return found
+
 
 def edge_router(api: EdgeApi) -> APIRouter:
     """Build the router of ``/v1/events`` and ``/v1/receipts``."""
@@ -151,13 +191,18 @@ def edge_router(api: EdgeApi) -> APIRouter:
         span: RequestSpan,
         key: Annotated[str | None, IDEMPOTENCY_KEY] = None,
         _prefer: Annotated[
-            str | None, Header(alias="Prefer", description="wait=<seconds> for the receipt, or respond-async")
+            str | None,
+            Header(
+                alias="Prefer",
+                description="wait=<seconds> for the receipt, or respond-async; decision: that too",
+            ),
         ] = None,
     ) -> Response:
         """Publish one event (application/json) or a batch (application/x-ndjson, one event a line).
 
         Answers with the receipt of the gate's decision. Sending an event again gives the receipt of its first
         admission: retrying is always safe, as long as the event_id or the Idempotency-Key stays the same.
+        With `Prefer: decision` the answer to a payment has the decision as well, the same for every retry.
         """
         return await api.post(request, key, scope.tenant, span)
 
@@ -170,6 +215,19 @@ def edge_router(api: EdgeApi) -> APIRouter:
     ) -> ReceiptList:
         """Every receipt of an event that you published, oldest first."""
         return await api.receipts(request.headers.get("authorization"), event_id, tenant=tenant, run=run)
+
+    @router.get("/v1/decisions/{event_id}", tags=["decisions"])
+    async def decision(
+        request: Request,
+        event_id: str,
+        scope: ScopeHeaders,
+        tenant: Annotated[str | None, Query()] = None,
+        run: Annotated[str, Query()] = core.STANDING,
+    ) -> DecisionView:
+        """The decision about a payment that you published."""
+        return await api.decision(
+            request.headers.get("authorization"), event_id, tenant=tenant or scope.tenant, run_id=run
+        )
 
     return router
 
@@ -188,8 +246,15 @@ def rejected_problem(rejected: Rejected) -> ProblemError:
     )
 
 
-def _json(model: EventAnswer | BatchAnswer, status: int, headers: dict[str, str]) -> Response:
-    return Response(model.model_dump_json(), status, headers, media_type="application/json")
+def _json(
+    model: EventAnswer | BatchAnswer, status: int, headers: dict[str, str], *, decision: bool
+) -> Response:
+    """Who did not ask for decisions gets an answer without a word of them."""
+    left_out = None
+    if not decision:
+        left_out = _DECISION if isinstance(model, EventAnswer) else {"results": {"__all__": _DECISION}}
+    body = model.model_dump_json(exclude=left_out)
+    return Response(body, status, headers, media_type="application/json")
 
 
 _EXAMPLE: Final[dict[str, Any]] = {
@@ -216,7 +281,10 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
         "description": "Settled: admitted before, or kept in quarantine. For a batch: every line is settled.",
     },
     201: {"model": EventAnswer, "description": "Admitted: a new fact on the event bus"},
-    202: {"model": EventAnswer, "description": "Taken; the receipt was not there in time: see Location"},
+    202: {
+        "model": EventAnswer,
+        "description": "Taken; receipt or decision was not there in time: see Location",
+    },
     401: {"description": "No known bearer token"},
     413: {"description": "Body, event or batch too large"},
     415: {"description": "Neither JSON nor NDJSON"},

@@ -10,6 +10,9 @@ from typing import Final
 from fastapi import FastAPI
 
 from services.ingest_edge.api import EdgeApi, edge_router
+from services.ingest_edge.deciding import Decisions
+from services.ingest_edge.decision_client import DecisionClient
+from services.ingest_edge.decision_follower import DecisionFollower
 from services.ingest_edge.gate_client import GateClient
 from services.ingest_edge.lane_writer import LaneWriter
 from services.ingest_edge.limits import Limits
@@ -24,14 +27,20 @@ from sluice_kit.telemetry import Health, MetricFamilies, StageTracing, get_logge
 from sluice_kit.telemetry.request_spans import RequestSpans
 
 _log = get_logger(SERVICE)
-CONSUMES: Final = ("audit.receipt",)
+CONSUMES: Final = ("audit.receipt", "traffic.decision")
 EMITS: Final = ("ingress.edge",)
 GATE: Final = "ingestion_gate"
+FABRIC: Final = "decision_fabric"
 
 
 @asynccontextmanager
 async def open_edge(
-    wiring: Wiring, policy: EdgePolicy, *, gate_url: str | None, health: Health
+    wiring: Wiring,
+    policy: EdgePolicy,
+    *,
+    gate_url: str | None,
+    health: Health,
+    decisions_url: str | None = None,
 ) -> AsyncIterator[EdgeApi]:
     """Everything that the routes use, running. Raises TokenFileError."""
     tokens = TokenBook.load(wiring.secret_source, TOKENS_SECRET)
@@ -39,30 +48,40 @@ async def open_edge(
         health.degraded("tokens", f"the secret {TOKENS_SECRET} names no token: every request gets 401")
     lane = LaneWriter(wiring, health, delivery_seconds=policy.ack_wait_seconds)
     follower = ReceiptFollower(wiring, health, remembered=policy.remembered_receipts)
+    token = _rest_token(wiring, health)
     gate = GateClient(
         lambda: gate_url or read_endpoint(wiring.state_dir, GATE),
-        token=_gate_token(wiring, health),
+        token=token,
         timeout=policy.gate_timeout_seconds,
     )
-    publisher = Publisher(policy, Limits(policy), lane, follower, gate)
+    decisions = Decisions(
+        DecisionFollower(wiring, health, remembered=policy.remembered_decisions),
+        DecisionClient(
+            lambda: decisions_url or read_endpoint(wiring.state_dir, FABRIC),
+            token=token,
+            timeout=policy.decision_timeout_seconds,
+        ),
+    )
+    publisher = Publisher(policy, Limits(policy), lane, follower, gate=gate, decisions=decisions)
     tracing = StageTracing.exporting(SERVICE, wiring.telemetry)
     lane.start()
     follower.start()
     try:
-        yield EdgeApi(policy, tokens, publisher, gate, tracing)
+        yield EdgeApi(policy, tokens, publisher, gate, decisions=decisions, tracing=tracing)
     finally:
         await lane.stop()
         await follower.stop()
         await gate.close()
+        await decisions.close()
         await asyncio.to_thread(tracing.close)
 
 
-def _gate_token(wiring: Wiring, health: Health) -> str | None:
-    """What the edge shows the gate; without it the edge works, but for receipts of earlier days."""
+def _rest_token(wiring: Wiring, health: Health) -> str | None:
+    """What the edge shows gate and fabric; without it there are no receipts and decisions of earlier."""
     try:
         token = wiring.secret_source.get(GATE_TOKEN_SECRET)
     except SecretMissing as error:
-        health.degraded("gate_token", f"receipts cannot be looked up at the gate: {error}")
+        health.degraded("gate_token", f"earlier receipts and decisions cannot be looked up: {error}")
         return None
     register_secret(token)
     return token
@@ -88,12 +107,15 @@ async def run_service(
     policy: EdgePolicy,
     *,
     gate_url: str | None,
+    decisions_url: str | None = None,
     on_bound: Callable[[int], None] | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Serve until told to stop, then answer what is open and send what is buffered."""
     health = Health(SERVICE)
-    opened: AbstractAsyncContextManager[EdgeApi] = open_edge(wiring, policy, gate_url=gate_url, health=health)
+    opened: AbstractAsyncContextManager[EdgeApi] = open_edge(
+        wiring, policy, gate_url=gate_url, decisions_url=decisions_url, health=health
+    )
     async with opened as api:
         health.started()
         app = edge_app(api, health, wiring)

@@ -16,6 +16,8 @@ from sluice_kit.telemetry import EventSampler, TraceParent, trace_id_for
 LANE: Final = "ingress.edge"
 NO_PINS: Final = "0" * 64
 STANDING: Final = "standing"
+PAYMENT: Final = "payment"
+"""The event type that is decided about."""
 EVENT_ID_DOMAIN: Final = "sluice.edge.event.v1"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -210,6 +212,8 @@ Outcome = Taken | NotTaken | Rejected
 
 ADMITTED, REPEATED, KEPT, PENDING = "ADMITTED", "REPEATED", "QUARANTINED", "PENDING"
 REJECTED, NOT_TAKEN = "REJECTED", "NOT_TAKEN"
+UNDECIDED: Final = "UNDECIDED"
+"""No result: what is said of an admitted payment whose decision was asked for and did not come in time."""
 STATUS_OF: Final = {ADMITTED: 201, REPEATED: 200, KEPT: 200, PENDING: 202}
 MESSAGE_OF: Final = {
     ADMITTED: "The event is a fact on the event bus.",
@@ -218,6 +222,7 @@ MESSAGE_OF: Final = {
     "Sending it again does not help: an operator can release it.",
     PENDING: "The event is safe on its lane; the gate has not decided yet. Ask the link for the receipt.",
     NOT_TAKEN: "The event may not have been stored. Send it again with the same event_id or Idempotency-Key.",
+    UNDECIDED: "The event is a fact on the event bus, but no decision came in time. Ask the link for it.",
     REJECTED: "The event breaks its contract and was not stored. Correct it and send it again.",
 }
 
@@ -241,3 +246,13 @@ def batch_status(results: Sequence[str]) -> int:
     if all(result in {REJECTED, NOT_TAKEN} for result in results):
         return 503
     return 202 if any(result in {PENDING, NOT_TAKEN} for result in results) else 200
+
+
+def is_undecided(outcome: Outcome, *, decided: bool) -> bool:
+    """Whether a payment that is on the bus has no decision to show."""
+    return (
+        not decided
+        and isinstance(outcome, Taken)
+        and outcome.framed.event_type == PAYMENT
+        and result_of(outcome) in {ADMITTED, REPEATED}
+    )

@@ -7,7 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+from services.ingest_edge.answers import Settled
 from services.ingest_edge.core import Framed, NotTaken, Outcome, Taken
+from services.ingest_edge.deciding import Decisions
 from services.ingest_edge.gate_client import GateClient
 from services.ingest_edge.lane_writer import LaneAwayError, LanePlace, LaneWriter
 from services.ingest_edge.limits import Busy, Limits
@@ -30,24 +32,28 @@ class Publisher:
         limits: Limits,
         lane: LaneWriter,
         follower: ReceiptFollower,
+        *,
         gate: GateClient,
+        decisions: Decisions,
     ) -> None:
         self._policy = policy
         self._limits = limits
         self._lane = lane
         self._follower = follower
         self._gate = gate
+        self._decisions = decisions
 
     async def ready(self) -> None:
         """Wait until receipts are followed: from then on requests are taken."""
         await self._follower.ready()
 
     async def publish(
-        self, principal: str, events: Sequence[Framed], wait_seconds: float
-    ) -> list[Taken | NotTaken]:
-        """Put all on the lane, then wait up to ``wait_seconds`` for their receipts; outcomes in order.
+        self, principal: str, events: Sequence[Framed], wait_seconds: float, *, decide: bool = False
+    ) -> list[Settled]:
+        """Put all on the lane, then wait up to ``wait_seconds`` for receipts, and decisions where wanted.
 
-        Raises ProblemError: 429 over a limit, 503 while no broker answers or receipts cannot be followed.
+        In the order of the events. Raises ProblemError: 429 over a limit, 503 while no broker answers or
+        receipts cannot be followed.
         """
         if self._lane.away or not self._follower.is_ready():
             raise self.away(AWAY)
@@ -55,20 +61,38 @@ class Publisher:
         busy = self._limits.enter(principal, len(events), started)
         if busy is not None:
             raise too_many(busy)
+        deadline = started + wait_seconds
         try:
-            places = [self._lane.send(event, principal) for event in events]
-            await asyncio.wait(places, timeout=self._policy.ack_wait_seconds)
-            receipts = self._expect(places)
-            left = started + wait_seconds - time.monotonic()
-            open_ones = [future for future in receipts if future is not None and not future.done()]
-            if open_ones and left > 0:
-                await asyncio.wait(open_ones, timeout=left)
-            return [
-                self._outcome(event, place, receipt)
-                for event, place, receipt in zip(events, places, receipts, strict=True)
-            ]
+            if not decide:
+                outcomes = await self._send(principal, events, deadline)
+                firsts = await self._first_receipts(principal, outcomes)
+                return [Settled(one, first) for one, first in zip(outcomes, firsts, strict=True)]
+            expected = await self._decisions.expect(events, wait_seconds)
+            try:
+                outcomes = await self._send(principal, events, deadline)
+                firsts = await self._first_receipts(principal, outcomes)
+                decisions = await expected.of(outcomes, firsts, deadline)
+            finally:
+                expected.close()
+            return [Settled(*one, asked=True) for one in zip(outcomes, firsts, decisions, strict=True)]
         finally:
             self._limits.leave(principal, len(events))
+
+    async def _send(
+        self, principal: str, events: Sequence[Framed], deadline: float
+    ) -> list[Taken | NotTaken]:
+        """The lane's acknowledgement is always waited for, receipts until ``deadline`` (monotonic)."""
+        places = [self._lane.send(event, principal) for event in events]
+        await asyncio.wait(places, timeout=self._policy.ack_wait_seconds)
+        receipts = self._expect(places)
+        left = deadline - time.monotonic()
+        open_ones = [future for future in receipts if future is not None and not future.done()]
+        if open_ones and left > 0:
+            await asyncio.wait(open_ones, timeout=left)
+        return [
+            self._outcome(event, place, receipt)
+            for event, place, receipt in zip(events, places, receipts, strict=True)
+        ]
 
     def _expect(
         self, places: Sequence[asyncio.Future[LanePlace]]
@@ -98,7 +122,7 @@ class Publisher:
             return Taken(event, None)
         return Taken(event, receipt.result())
 
-    async def first_receipts(self, principal: str, outcomes: Sequence[Outcome]) -> list[ReceiptView | None]:
+    async def _first_receipts(self, principal: str, outcomes: Sequence[Outcome]) -> list[ReceiptView | None]:
         """For each duplicate the receipt of its admission, when this principal sent that too."""
         asked = asyncio.Semaphore(AT_ONCE)
         deadline = time.monotonic() + self._policy.gate_timeout_seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from fastapi import Request
@@ -13,6 +14,7 @@ _JSON: Final = frozenset({"application/json", ""})
 _LINES: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 _WAIT: Final = re.compile(r"wait=(\d{1,4}(?:\.\d{1,3})?)\Z", re.ASCII)
 
+_DECISION: Final = "decision"
 Form = Literal["event", "lines"]
 
 
@@ -56,11 +58,20 @@ def too_large(detail: str) -> ProblemError:
     )
 
 
-def wait_of(request: Request, default: float, longest: float) -> float:
-    """Seconds that the client wants to wait for receipts: ``Prefer: wait=<s>`` or ``respond-async``."""
-    preferences = [part.strip().lower() for part in request.headers.get("prefer", "").split(",")]
-    for preference in preferences:
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What the client wants of the answer: how long to wait for it, and whether for the decision too."""
+
+    wait_seconds: float
+    decision: bool = False
+
+
+def preferences_of(request: Request, default: float, longest: float) -> Preferences:
+    """The ``Prefer`` header: ``wait=<s>`` or ``respond-async``, and ``decision``."""
+    given = [part.strip().lower() for part in request.headers.get("prefer", "").split(",")]
+    decision = _DECISION in given
+    for preference in given:
         found = _WAIT.match(preference)
         if found is not None:
-            return min(float(found[1]), longest)
-    return 0.0 if "respond-async" in preferences else default
+            return Preferences(min(float(found[1]), longest), decision)
+    return Preferences(0.0 if "respond-async" in given else default, decision)

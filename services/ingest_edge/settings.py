@@ -13,6 +13,7 @@ PRINCIPAL: Final = "edge"
 TOKENS_SECRET: Final = "edge_tokens"
 GATE_TOKEN_SECRET: Final = "token_edge"
 RECEIPT_TOPIC: Final = "audit.receipt"
+DECISION_TOPIC: Final = "traffic.decision"
 DEFAULT_POLICY: Final = Path(__file__).with_name("policy.yaml")
 
 
@@ -40,7 +41,9 @@ class EdgePolicy(FileSettings):
     ack_wait_seconds: float = Field(default=5.0, gt=0, le=60)
     retry_after_seconds: int = Field(default=2, ge=1, le=3_600)
     remembered_receipts: int = Field(default=20_000, ge=100)
+    remembered_decisions: int = Field(default=20_000, ge=100)
     gate_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+    decision_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:

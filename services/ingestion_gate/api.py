@@ -11,14 +11,13 @@ from services.ingestion_gate.governance_ledger import QuarantineStatus
 from services.ingestion_gate.model import Run, RunStatus
 from services.ingestion_gate.operator_desk import (
     KINDS,
-    Actor,
     Done,
     OperatorDesk,
-    OperatorLaneAwayError,
     Order,
     Refused,
     Unknown,
 )
+from services.ingestion_gate.operator_lane import Actor, OperatorLaneAwayError
 from services.ingestion_gate.overlay import GateView
 from services.ingestion_gate.quarantine_view import (
     QuarantineDetail,
@@ -167,7 +166,7 @@ def _receipt_routes(routes: APIRouter, api: GateApi) -> None:
 
         The path also takes the id of a receipt.
         """
-        found = _answered(lambda: api.lookup.receipts(event_id, tenant=tenant, run_id=run))
+        found = answered(lambda: api.lookup.receipts(event_id, tenant=tenant, run_id=run))
         if not found.receipts:
             raise not_found("NO_RECEIPT", f"no receipt for event {event_id} (tenant {tenant}, run {run})")
         return found
@@ -192,12 +191,12 @@ def _quarantine_routes(routes: APIRouter, api: GateApi) -> None:
                 400, "INVALID_PAGE", "page is not a token of this list", action="Begin without page."
             )
         chosen = QuarantineFilter(reason, tenant, run, lane, status)
-        return _answered(lambda: api.quarantine.page(chosen, before, size))
+        return answered(lambda: api.quarantine.page(chosen, before, size))
 
     @routes.get("/quarantine/{quarantine_id}", tags=["quarantine"])
     def show_quarantine(quarantine_id: QuarantineId) -> QuarantineDetail:
         """One record with its original bytes, receipts, and what operators did."""
-        found = _answered(lambda: api.quarantine.detail(quarantine_id))
+        found = answered(lambda: api.quarantine.detail(quarantine_id))
         if found is None:
             raise not_found("NO_SUCH_QUARANTINE", f"no quarantined record {quarantine_id}")
         return found
@@ -211,7 +210,7 @@ def _quarantine_routes(routes: APIRouter, api: GateApi) -> None:
         decision: Decision,
     ) -> ActionAnswer:
         """Bring the original before the gate again, under the policy of now; 202: not decided yet."""
-        return _answered(
+        return answered(
             lambda: api.act(
                 request,
                 response,
@@ -231,7 +230,7 @@ def _quarantine_routes(routes: APIRouter, api: GateApi) -> None:
         decision: Decision,
     ) -> ActionAnswer:
         """Record that the original will not be admitted. Its evidence stays."""
-        return _answered(
+        return answered(
             lambda: api.act(
                 request,
                 response,
@@ -287,7 +286,8 @@ def not_found(code: str, detail: str) -> ProblemError:
     )
 
 
-def _answered(look: Callable[[], Answer]) -> Answer:
+def answered(look: Callable[[], Answer]) -> Answer:
+    """What a look-up or an action gives. Raises ProblemError (503) while the broker is away."""
     try:
         return look()
     except (FetchTimeoutError, OperatorLaneAwayError) as error:

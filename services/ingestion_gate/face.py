@@ -10,7 +10,10 @@ from services.ingestion_gate.api import GateApi, router
 from services.ingestion_gate.disk_places import DiskPlaces
 from services.ingestion_gate.governance_ledger import GovernanceLedger
 from services.ingestion_gate.operator_desk import OperatorDesk
+from services.ingestion_gate.operator_lane import OperatorLane
 from services.ingestion_gate.overlay import GateView
+from services.ingestion_gate.posture_api import posture_router
+from services.ingestion_gate.posture_desk import PostureDesk
 from services.ingestion_gate.quarantine_view import QuarantineView
 from services.ingestion_gate.receipt_follower import ReceiptFollower
 from services.ingestion_gate.receipt_lookup import ReceiptLookup
@@ -46,11 +49,11 @@ def open_face(
     follower = ReceiptFollower(wiring, PRINCIPAL, index, ledger, health)
     lookup = ReceiptLookup(index, fetcher)
     quarantine = QuarantineView(lookup, fetcher, ledger, store)
+    lane = OperatorLane(wiring, lookup, follower.wait)
     desk = OperatorDesk(
-        wiring,
         quarantine,
         lookup,
-        follower.wait,
+        lane,
         max_event_bytes=lambda: view().policy.limits.max_event_bytes,
     )
     access = Access.load(wiring.secret_source, health)
@@ -58,11 +61,15 @@ def open_face(
 
     def close_after(stop: threading.Event) -> None:
         stop.wait()
-        desk.close()
+        lane.close()
         fetcher.close()
 
+    orders = PostureDesk(lane, lambda: view().policy.tenants)
     return GateFace(
-        routers=(access.guarded(router(GateApi(view, lookup, quarantine, desk))),),
+        routers=(
+            access.guarded(router(GateApi(view, lookup, quarantine, desk))),
+            access.guarded(posture_router(orders)),
+        ),
         background=(follower.run, verifier.run, close_after),
         after_commit=(verifier.nudge,),
     )

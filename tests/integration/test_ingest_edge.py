@@ -15,20 +15,21 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from services.ingest_edge.app import edge_app, open_edge
 from services.ingest_edge.settings import EdgePolicy, load_policy
-from sluice_contracts import Decoded, decode
+from sluice_contracts import Decoded, decode, encode
 from sluice_fleet import Fleet
 from sluice_kit.config import SecretSource, SecretWiring, Wiring
 from sluice_kit.http.bearer_tokens import issue_token
-from sluice_kit.kafka import reader_config
+from sluice_kit.kafka import idempotent_producer_config, reader_config
 from sluice_kit.telemetry import Health
 from sluice_kit.testing.waiting import eventually
 from sluice_substrate import LocalStack
 from tests.integration.builders import posted_payment
 from tests.integration.fleets import apply_policy, running
+from tests.unit.ingest_edge.fakes import decision_about
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied", "gate")]
 
@@ -309,6 +310,35 @@ async def test_while_the_gate_stands_still_events_are_taken(edge: Edge, gate: Fl
     finally:
         gate.signal("ingestion_gate", signal.SIGCONT)
     assert [receipt["decision"] for receipt in await receipts_of(edge, sent["event_id"])] == ["ADMIT"]
+
+
+async def test_a_checkout_that_waits_gets_receipt_and_decision_together(edge: Edge, wiring: Wiring) -> None:
+    sent = posted_payment()
+    undecided = await edge.post(sent, Prefer="wait=2, decision")
+    assert (undecided.status_code, undecided.json()["decision"]) == (202, None), undecided.text
+    waiting = asyncio.create_task(edge.post(sent, Prefer="wait=20, decision"))
+    await receipts_of(edge, sent["event_id"], at_least=2)
+    await asyncio.to_thread(put_decision, wiring, sent["event_id"])
+    decided = await waiting
+    body = decided.json()
+    assert (decided.status_code, body["result"]) == (200, "REPEATED"), decided.text
+    assert body["receipt"] == undecided.json()["receipt"]
+    assert (body["decision"]["event_id"], body["decision"]["outcome"]) == (sent["event_id"], "REVIEW")
+    assert (await edge.get(body["links"]["decision"])).json() == body["decision"]
+    assert (await edge.get(body["links"]["decision"], "without_rights")).status_code == 404
+
+
+def put_decision(wiring: Wiring, event_id: str) -> None:
+    """A decision about a payment of the standing run, on the decision fabric's lane."""
+    made = decision_about(event_id) | {
+        "manifest_fingerprint": "0" * 64,
+        "parameter_hash": "0" * 64,
+        "scenario_id": "standing",
+        "ts_utc": time.time_ns() // 1_000,
+    }
+    producer = Producer(idempotent_producer_config(wiring, "decision_fabric"))
+    producer.produce("ingress.decision_fabric", encode("decision", 1, made), b"standing")
+    assert producer.flush(20) == 0
 
 
 @pytest.mark.fault

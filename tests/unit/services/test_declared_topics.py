@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from services.degrade_ladder import events as degrade_ladder
+from services.degrade_ladder.stage import LadderStage
 from services.entity_graph import core as entity_graph
 from services.entity_graph.stage import EntityGraphStage
 from services.flow_meter import core as flow_meter
 from services.flow_meter.stage import FlowMeterStage
 from services.ingest_edge import app as edge
-from services.ingestion_gate import operator_desk, receipt_index, verifier
+from services.ingestion_gate import operator_lane, receipt_index, verifier
 from services.ingestion_gate.stage import GateStage
 from services.scenario_runner import settings as scenario_runner
 from services.world_stream_producer import backfill
@@ -24,6 +26,7 @@ CONSUMES = {
     "ingestion_gate": {*GateStage.inputs, *receipt_index.TOPICS, *ADMITTED, "basis.ingestion_gate"},
     "flow_meter": {*FlowMeterStage.inputs, "basis.flow_meter"},
     "entity_graph": {*EntityGraphStage.inputs, "basis.entity_graph"},
+    "degrade_ladder": {*LadderStage.inputs, "basis.degrade_ladder"},
     "scenario_runner": {scenario_runner.CONTROL},
     "world_stream_producer": {world_stream_producer.CONTROL_TOPIC},
     "edge": set(edge.CONSUMES),
@@ -33,11 +36,12 @@ EMITS = {
     "ingestion_gate": {*ADMITTED, verifier.LANE, "basis.ingestion_gate"},
     "flow_meter": {flow_meter.LANE, flow_meter.TALLY, "basis.flow_meter"},
     "entity_graph": {entity_graph.LANE, entity_graph.CONTEXT, "basis.entity_graph"},
+    "degrade_ladder": {degrade_ladder.LANE, "basis.degrade_ladder"},
     "scenario_runner": {scenario_runner.LANE},
     "world_stream_producer": {world_stream_producer.LANE},
     "edge": set(edge.EMITS),
     "backfill": {backfill.LANE},
-    "operator": {operator_desk.LANE},
+    "operator": {operator_lane.LANE},
 }
 CHAINABLE = {"flow_meter", "entity_graph", "online_features", "degrade_ladder", "decision_fabric"}
 CHAINED = {
@@ -48,6 +52,7 @@ CHAINED = {
 """What the gate's process writes and reads for stages that are chained behind it."""
 PRINCIPALS_OF = {
     "entity_graph": {"entity_graph"},
+    "degrade_ladder": {"degrade_ladder"},
     "flow_meter": {"flow_meter"},
     "ingest_edge": {"edge"},
     "ingestion_gate": {"ingestion_gate", "operator"},

@@ -1,0 +1,1 @@
+"""The degrade ladder: says on `control.posture` what decisions may use."""

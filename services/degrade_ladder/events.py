@@ -1,0 +1,97 @@
+"""What the ladder puts on its lane: postures and its own heartbeat. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from services.degrade_ladder.model import Cause, Judged, SignalState, Standing
+from services.degrade_ladder.policy import ALL, MICROSECONDS, LadderPolicy
+from sluice_contracts import contract_for, derived_id
+from sluice_kit.stage import TrailingOutput
+
+SERVICE: Final = "degrade_ladder"
+LANE: Final = "ingress.degrade_ladder"
+STANDING_RUN: Final = "standing"
+NO_PINS: Final = "0" * 64
+_POSTURE: Final = contract_for("posture", 1)
+_SIGNAL: Final = contract_for("service_signal", 1)
+
+
+def posture_event(
+    scope: str, standing: Standing, judged: Sequence[Judged], now: int, policy: LadderPolicy
+) -> TrailingOutput:
+    """The posture that `standing` is; its parent is the order or the report that called for it."""
+    force = standing.force
+    against = [one for one in judged if one.state is not SignalState.OK]
+    parent = next((one.event_id for one in against if one.event_id is not None), None)
+    if force is not None and {Cause.FORCED, Cause.OVERRIDDEN} & set(standing.causes):
+        parent = force.event_id
+    payload = {
+        "scope": scope,
+        "posture": standing.rung.value,
+        "capabilities": sorted(policy.capabilities[standing.rung]),
+        "sequence": standing.sequence,
+        "since": standing.since,
+        "valid_until": valid_until(standing, policy),
+        "previous": None if standing.previous is None else standing.previous.value,
+        "causes": [cause.value for cause in standing.causes],
+        "forced_by": None if force is None else force.by,
+        "signals": [
+            {
+                "service": one.service,
+                "name": one.name,
+                "state": one.state.value,
+                "value": one.value,
+                "limit": one.limit,
+            }
+            for one in against
+        ],
+        "policy_revision": policy.revision,
+    }
+    event_id = derived_id("sluice.posture.v1", scope, standing.sequence)
+    tenant = policy.tenant if scope == ALL else scope.partition(":")[2]
+    envelope = _envelope("posture", event_id, tenant, now, parent)
+    return TrailingOutput(LANE, STANDING_RUN.encode(), _POSTURE.encode({**envelope, "payload": payload}))
+
+
+def valid_until(standing: Standing, policy: LadderPolicy) -> int:
+    """Until when the posture that was put out last holds, microseconds of basis `now`."""
+    return standing.sent_at + policy.valid_for_seconds * MICROSECONDS
+
+
+def heartbeat(
+    values: Mapping[str, int], *, degraded: bool, start: int, now: int, tenant: str
+) -> TrailingOutput:
+    """The ladder's report of itself over `start` to `now`, microseconds."""
+    shard = 0
+    payload = {
+        "service": SERVICE,
+        "shard": shard,
+        "status": "degraded" if degraded else "ok",
+        "values": dict(sorted(values.items())),
+        "window_start": start,
+        "window_end": now,
+    }
+    event_id = derived_id("sluice.service_signal.v1", SERVICE, shard, now // MICROSECONDS)
+    envelope = _envelope("service_signal", event_id, tenant, now, None)
+    return TrailingOutput(LANE, STANDING_RUN.encode(), _SIGNAL.encode({**envelope, "payload": payload}))
+
+
+def _envelope(event_type: str, event_id: str, tenant: str, now: int, parent: str | None) -> dict[str, Any]:
+    return {
+        "event_id": event_id,
+        "event_type": event_type,
+        "ts_utc": now,
+        "schema_version": 1,
+        "manifest_fingerprint": NO_PINS,
+        "tenant": tenant,
+        "parameter_hash": NO_PINS,
+        "scenario_id": STANDING_RUN,
+        "run_id": STANDING_RUN,
+        "seed": None,
+        "emitted_at_utc": None,
+        "producer": SERVICE,
+        "parent_event_id": parent,
+        "traceparent": None,
+    }
