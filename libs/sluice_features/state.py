@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sluice_features.checkpoint import Progress, SealedRows
-from sluice_features.columns import NEVER
+from sluice_features.columns import NEVER, GraphContexts
 from sluice_features.committed import Committed
 from sluice_features.definition import FeatureSet
 from sluice_features.layout import Layout
 from sluice_features.overlay import FeatureOverlay
 from sluice_features.row_log import AppliedBatch
+from sluice_features.snapshot import SnapshotBatch
 from sluice_features.values import SnapshotMaker
 from sluice_kit.stage.model import Coordinate, FrozenState
 
@@ -67,6 +68,10 @@ class FeatureState:
     def overlay(self) -> FeatureOverlay:
         """A scratch layer for one batch. Any may be dropped; applying one outdates the others."""
         return FeatureOverlay(self._committed, self._maker)
+
+    def with_graph(self, batch: SnapshotBatch, graph: GraphContexts) -> SnapshotBatch:
+        """What an overlay answered without the graph, with the graph's part; equal to asking with it."""
+        return self._maker.with_graph(batch, graph)
 
     def apply(self, overlay: FeatureOverlay, coordinates: Sequence[Coordinate], batch_no: int) -> None:
         """Take a committed overlay in; raises FeatureError when another was applied since it was made."""
