@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sluice_features.checkpoint import Progress, SealedRows
-from sluice_features.columns import NEVER, GraphContexts
+from sluice_features.columns import NEVER, GraphContexts, Scope
 from sluice_features.committed import Committed
 from sluice_features.definition import FeatureSet
+from sluice_features.entity_windows import EntityWindows, windows_of
 from sluice_features.layout import Layout
 from sluice_features.overlay import FeatureOverlay
 from sluice_features.row_log import AppliedBatch
@@ -107,6 +108,10 @@ class FeatureState:
         paths = self._sealed.add(folder, [batch for piece in pieces for batch in piece], progress)
         self._unsealed = self._unsealed[len(pieces) :]
         return paths
+
+    def windows(self, scope: Scope, entity: str, key: str, as_of: int | None = None) -> EntityWindows | None:
+        """What the windows of one entity hold; None when nothing is kept of it. See `windows_of`."""
+        return windows_of(self._committed, scope, entity, key, as_of)
 
     def size(self) -> StateSize:
         """What is kept now."""

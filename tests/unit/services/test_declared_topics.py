@@ -10,6 +10,10 @@ from services.flow_meter.stage import FlowMeterStage
 from services.ingest_edge import app as edge
 from services.ingestion_gate import operator_desk, receipt_index, verifier
 from services.ingestion_gate.stage import GateStage
+from services.online_features import core as online_features
+from services.online_features import look_back
+from services.online_features.signals import LANE as FEATURES_LANE
+from services.online_features.stage import OnlineFeaturesStage
 from services.scenario_runner import settings as scenario_runner
 from services.world_stream_producer import backfill
 from services.world_stream_producer import settings as world_stream_producer
@@ -21,6 +25,7 @@ ADMITTED = {TOPICS[topic].name for topic in TOPICS if TOPICS[topic].cls in {"tra
 CONSUMES = {
     "ingestion_gate": {*GateStage.inputs, *receipt_index.TOPICS, *ADMITTED, "basis.ingestion_gate"},
     "flow_meter": {*FlowMeterStage.inputs, "basis.flow_meter"},
+    "online_features": {*OnlineFeaturesStage.inputs, look_back.SNAPSHOTS, "basis.online_features"},
     "scenario_runner": {scenario_runner.CONTROL},
     "world_stream_producer": {world_stream_producer.CONTROL_TOPIC},
     "edge": set(edge.CONSUMES),
@@ -29,6 +34,7 @@ CONSUMES = {
 EMITS = {
     "ingestion_gate": {*ADMITTED, verifier.LANE, "basis.ingestion_gate"},
     "flow_meter": {flow_meter.LANE, flow_meter.TALLY, "basis.flow_meter"},
+    "online_features": {FEATURES_LANE, online_features.SNAPSHOTS, "basis.online_features"},
     "scenario_runner": {scenario_runner.LANE},
     "world_stream_producer": {world_stream_producer.LANE},
     "edge": set(edge.EMITS),
@@ -46,6 +52,7 @@ PRINCIPALS_OF = {
     "flow_meter": {"flow_meter"},
     "ingest_edge": {"edge"},
     "ingestion_gate": {"ingestion_gate", "operator"},
+    "online_features": {"online_features"},
     "scenario_runner": {"scenario_runner"},
     "world_stream_producer": {"world_stream_producer", "backfill"},
 }
