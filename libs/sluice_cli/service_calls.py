@@ -31,6 +31,7 @@ class Service:
 GATE: Final = Service("ingestion_gate", "the gate")
 SCENARIO_RUNNER: Final = Service("scenario_runner", "the Scenario Runner")
 STREAM_PRODUCER: Final = Service("world_stream_producer", "the World Stream Producer")
+ONLINE_FEATURES: Final = Service("online_features", "the features stage")
 
 
 class CallError(Exception):
