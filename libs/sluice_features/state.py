@@ -92,10 +92,12 @@ class FeatureState:
         """Replace the state by a sealed snapshot.
 
         Raises:
-            FeatureError: a file cannot be read, or the snapshot is of another feature set.
+            FeatureError: a file cannot be read, or the snapshot is of another feature set; the state is as
+                it was.
         """
-        self._sealed = SealedRows(self._name, self._layout, files)
-        self._committed = self._sealed.restore(files)
+        sealed = SealedRows(self._name, self._layout, files)
+        self._committed = sealed.restore(files)
+        self._sealed = sealed
         self._unfrozen, self._unsealed = [], []
 
     def write_pieces(

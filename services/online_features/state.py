@@ -11,7 +11,8 @@ from services.online_features.overlay import Place, StageOverlay
 from services.online_features.policy import OnlineFeaturesPolicy
 from services.online_features.signals import SERVICE, Tally
 from services.online_features.watermarks import RunProgress
-from sluice_features import FeatureSet, FeatureState, Scope
+from sluice_features import FeatureError, FeatureSet, FeatureState, Scope
+from sluice_kit.artifacts import ArtifactError
 from sluice_kit.stage import Coordinate
 from sluice_kit.stage.model import FrozenState
 
@@ -79,8 +80,12 @@ class StageState:
         """Replace the state by a sealed snapshot.
 
         Raises:
-            FeatureError: a file cannot be read, is missing, or is of another feature set.
+            ArtifactError: a file cannot be read, is missing, or is of another feature set; the state is as it
+                was, and the kit replays the whole basis log instead.
         """
-        joins = read_join_file([path for path in files if _JOIN in path.name], self.features.layout.ref)
-        self.features.load([path for path in files if _JOIN not in path.name])
+        try:
+            joins = read_join_file([path for path in files if _JOIN in path.name], self.features.layout.ref)
+            self.features.load([path for path in files if _JOIN not in path.name])
+        except FeatureError as error:
+            raise ArtifactError(f"a checkpoint of {SERVICE} cannot be used: {error}") from error
         self.positions, self.runs, self.queues, self.early, self.tally = joins

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.online_features.reading import CONTEXTS, LABELS, PAYMENTS
 from services.online_features.stage import OnlineFeaturesStage
-from sluice_features import FeatureError
+from sluice_kit.artifacts import ArtifactError
 from sluice_kit.stage import Batch
 from sluice_kit.testing import TopologyDriver
 from tests.unit.online_features.events import (
@@ -153,7 +153,7 @@ def test_a_dropped_batch_leaves_nothing() -> None:
 def test_a_checkpoint_of_another_feature_set_is_refused(tmp_path: Path) -> None:
     other = shipped().model_copy(update={"revision": "payments-2"})
     files = stage().state.freeze().write(tmp_path)
-    with pytest.raises(FeatureError, match="payments-2"):
+    with pytest.raises(ArtifactError, match="payments-2"):
         stage(other).state.load(files)
 
 
@@ -161,5 +161,5 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
     files = stage().state.freeze().write(tmp_path)
     joins = next(path for path in files if "join" in path.name)
     joins.write_bytes(b"{")
-    with pytest.raises(FeatureError, match=joins.name):
+    with pytest.raises(ArtifactError, match=joins.name):
         stage().state.load(files)
