@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +59,7 @@ class SnapshotBatch:
         self.values = values
         self.missing = missing
         self.freshness = freshness
+        self._missing_positions: list[tuple[int, ...]] | None = None
 
     def __len__(self) -> int:
         return len(self.as_of)
@@ -108,6 +110,11 @@ class SnapshotBatch:
 
     def missing_positions(self) -> list[tuple[int, ...]]:
         """Positions of the values that each payment misses, ascending; equal ones are one object."""
+        if self._missing_positions is None:
+            self._missing_positions = self._look_for_missing()
+        return self._missing_positions
+
+    def _look_for_missing(self) -> list[tuple[int, ...]]:
         packed = np.packbits(self.missing, axis=0)
         width = len(packed)
         combinations = np.ascontiguousarray(packed.T).tobytes()
@@ -116,6 +123,7 @@ class SnapshotBatch:
         return [known[row] for row in rows]
 
 
+@lru_cache(1024)
 def _set_bits(packed: bytes, count: int) -> tuple[int, ...]:
     bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=count)
     return tuple(np.flatnonzero(bits).tolist())

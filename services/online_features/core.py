@@ -5,7 +5,7 @@ See docs/features.md: what is measured when a payment arrives, what it waits for
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -18,13 +18,13 @@ from services.online_features.signals import heartbeat
 from services.online_features.snapshot_writer import SnapshotWriter
 from services.online_features.watermarks import RunProgress, advanced
 from sluice_contracts import TOPICS
-from sluice_features import FeatureSet, FeatureState, Labels, Payments, SnapshotBatch
+from sluice_features import FeatureSet, FeatureState, Labels, Payments, Scope, SnapshotBatch
 from sluice_features.columns import Int64, rows_by_scope
-from sluice_features.event_fields import payments_of
 from sluice_kit.stage import Batch, Output, StepResult
 
 SNAPSHOTS: Final = "state.online_features.snapshot"
 FRAUD: Final = "FRAUD"
+Cell = TypeVar("Cell")
 _MILLISECOND: Final = 1_000
 
 
@@ -74,19 +74,22 @@ class FeaturesStep:
         if not len(payments):
             overlay.features.observe(_no_payments(self._set), told)
             return
-        paid = _picked(payments_of(self._set, payments.events), order.payments)
-        partitions = np.array(payments.partitions, np.int64)[order.payments]
-        watermark = self._watermarks(overlay, paid, partitions)
-        paid = Payments(paid.scopes, paid.ts_utc, paid.amount, paid.entities, watermark, order.payment_places)
+        rows = order.payments
+        scopes, ts_utc = _picked(payments.scopes, rows), payments.ts_utc[rows]
+        partitions = np.array(payments.partitions, np.int64)[rows]
+        amounts = np.array(payments.events.numbers(self._set.amount), np.int64)[rows]
+        paths = self._set.entities.items()
+        keys = {entity: _picked(payments.events.texts(path), rows) for entity, path in paths}
+        watermark = self._watermarks(overlay, scopes, ts_utc, partitions)
+        paid = Payments(scopes, ts_utc, amounts, keys, watermark, order.payment_places)
         measured = overlay.features.observe(paid, told)
         self._queue(overlay, payments, order.payments, paid, measured)
 
     def _queue(
         self, overlay: StageOverlay, arrived: Arrived, order: Int64, paid: Payments, measured: SnapshotBatch
     ) -> None:
-        chosen = order.tolist()
-        columns = (arrived.event_ids, arrived.partitions, arrived.offsets)
-        event_ids, partitions, offsets = ([column[row] for row in chosen] for column in columns)
+        event_ids = _picked(arrived.event_ids, order)
+        partitions, offsets = _picked(arrived.partitions, order), _picked(arrived.offsets, order)
         for scope, rows in rows_by_scope(paid.scopes):
             cut = (
                 rows if isinstance(rows, slice) else slice(rows[0], rows[-1] + 1)
@@ -102,45 +105,47 @@ class FeaturesStep:
             )
             overlay.queues[scope] = [*overlay.queue(scope), asked]
 
-    def _watermarks(self, overlay: StageOverlay, paid: Payments, partitions: Int64) -> Int64:
+    def _watermarks(
+        self, overlay: StageOverlay, scopes: Sequence[Scope], ts_utc: Int64, partitions: Int64
+    ) -> Int64:
         """How far its run was when each payment was handed over, itself counted."""
-        watermark = np.empty(len(paid), np.int64)
+        watermark = np.empty(len(ts_utc), np.int64)
         late = beyond = 0
         lateness = self._features.layout.lateness
-        for scope, rows in rows_by_scope(paid.scopes):
+        for scope, rows in rows_by_scope(scopes):
             known = overlay.run(scope) or RunProgress.begun(self._partitions, overlay.now)
             found = advanced(
-                known, partitions[rows], paid.ts_utc[rows], now=overlay.now, idle_after=self._idle_after
+                known, partitions[rows], ts_utc[rows], now=overlay.now, idle_after=self._idle_after
             )
             overlay.runs[scope] = found.progress
             watermark[rows] = found.watermark
             if found.late.any():
                 late += int(found.late.sum())
-                beyond += int((paid.ts_utc[rows] < found.watermark - lateness).sum())
+                beyond += int((ts_utc[rows] < found.watermark - lateness).sum())
         overlay.tally = overlay.tally.plus(late=late, beyond_lateness=beyond)
         return watermark
 
     def _labels(self, labels: Arrived, order: HandedOver) -> Labels:
-        events, rows = labels.events, order.labels.tolist()
+        events, rows = labels.events, order.labels
         keys: dict[str, Sequence[str | None]] = {}
         for entity, path in self._set.entities.items():
             try:
                 column = events.texts(path)
             except KeyError:  # no window of labels asks for it
                 column = [None] * len(labels)
-            keys[entity] = [column[row] for row in rows]
+            keys[entity] = _picked(column, rows)
         subjects, told = events.texts("payload.payment_id"), events.texts("payload.label")
         effective, observed = (
-            np.array(events.numbers(f"payload.{name}"), np.int64)[order.labels]
+            np.array(events.numbers(f"payload.{name}"), np.int64)[rows]
             for name in ("effective_time", "observed_time")
         )
         return Labels(
-            [labels.scopes[row] for row in rows],
-            [str(subjects[row]) for row in rows],
+            _picked(labels.scopes, rows),
+            [str(subject) for subject in _picked(subjects, rows)],
             keys,
             effective,
             observed,
-            [told[row] == FRAUD for row in rows],
+            [one == FRAUD for one in _picked(told, rows)],
             order.label_places,
         )
 
@@ -192,12 +197,6 @@ def _no_payments(feature_set: FeatureSet) -> Payments:
     return Payments([], nothing, nothing, dict.fromkeys(feature_set.entities, ()))
 
 
-def _picked(payments: Payments, order: Int64) -> Payments:
-    """Payments in another order."""
-    rows = order.tolist()
-    return Payments(
-        [payments.scopes[row] for row in rows],
-        payments.ts_utc[order],
-        payments.amount[order],
-        {entity: [keys[row] for row in rows] for entity, keys in payments.entities.items()},
-    )
+def _picked(column: Sequence[Cell], order: Int64) -> list[Cell]:
+    """A column in another order."""
+    return list(map(column.__getitem__, order.tolist()))

@@ -6,13 +6,16 @@ payments of a run leave in the order in which they came; no run waits for anothe
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from services.online_features.reading import Arrived
 from sluice_features import GraphContexts, Scope, SnapshotBatch
 from sluice_features.columns import NEVER, Int64
+
+_NOTHING: Final = -(2**63)
+"""Stands for a null among a context's numbers."""
 
 
 class Context(NamedTuple):
@@ -86,8 +89,9 @@ def graph_columns(contexts: Sequence[Context | None], fields: Sequence[str]) -> 
     values: dict[str, Int64] = {}
     present = {}
     for name, column in zip(fields, zip(*(context.values for context in found), strict=True), strict=True):
-        present[name] = np.array([value is not None for value in column], np.bool_)
-        values[name] = np.array([value or 0 for value in column], np.int64)
+        known = np.array([_NOTHING if value is None else value for value in column], np.int64)
+        present[name] = known != _NOTHING
+        values[name] = known
     return GraphContexts(values, present, np.array([context.version for context in found], np.int64))
 
 

@@ -82,10 +82,9 @@ class StageOverlay:
         return positions_digest(self.committed.positions)
 
     def consume(self, records: Sequence[Record]) -> None:
-        """Note where the inputs stand behind `records`."""
-        for topic, partition, offset, *_ in records:
-            place = (topic, partition)
-            self.positions[place] = max(offset + 1, self.positions.get(place, 0))
+        """Note where the inputs stand behind `records`, which ascend in each partition."""
+        last = {record[:2]: record[2] for record in records}
+        self.positions |= {place: offset + 1 for place, offset in last.items()}
 
     def run(self, scope: Scope) -> RunProgress | None:
         """How far a run is, None for a new one."""

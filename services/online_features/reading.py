@@ -68,8 +68,10 @@ def _arrived(topic: str, records: list[Record]) -> tuple[Arrived, int]:
     contract = TOPIC_OF[topic]
     columns, odd = read_flat(contract, [record.value for record in records])
     if columns is not None and not odd:
-        scopes = _scopes(columns, one=columns.alike("tenant", "run_id"))
-        return _with_places(columns, scopes, records), 0
+        if columns.alike("tenant", "run_id"):
+            scope = Scope(str(columns.value("tenant", 0)), str(columns.value("run_id", 0)))
+            return _with_places(columns, [scope] * len(records), records), 0
+        return _with_places(columns, _scopes(columns), records), 0
     decoded = [decode(record.value) for record in records]
     sound = [
         (record, found.fields)
@@ -78,14 +80,11 @@ def _arrived(topic: str, records: list[Record]) -> tuple[Arrived, int]:
     ]
     events = DecodedEvents([fields for _, fields in sound])
     kept = [record for record, _ in sound]
-    return _with_places(events, _scopes(events, one=False), kept), len(records) - len(kept)
+    return _with_places(events, _scopes(events), kept), len(records) - len(kept)
 
 
-def _scopes(events: EventColumns, *, one: bool) -> list[Scope]:
-    tenants, runs = events.texts("tenant"), events.texts("run_id")
-    if one:
-        return [Scope(str(tenants[0]), str(runs[0]))] * len(runs)
-    return scopes_of(tenants, runs)
+def _scopes(events: EventColumns) -> list[Scope]:
+    return scopes_of(events.texts("tenant"), events.texts("run_id"))
 
 
 def _with_places(events: EventColumns, scopes: list[Scope], records: list[Record]) -> Arrived:

@@ -52,15 +52,14 @@ class SnapshotWriter:
         hashes = batch.hashes(self.contexts(answered))
         head, feature_set, basis, topic = self._shared(asked.scope, asked.input_basis)
         missing = {positions: _integers(positions) for positions in set(batch.missing_positions())}
-        graphs = {context and context[:2]: _graph(context) for context in contexts}
-        wanted = self._with_graph
         rows = zip(
             asked.event_ids,
             map(moment, batch.as_of.tolist()),
             _number_lists(batch.values),
             batch.missing_positions(),
             _number_lists(batch.freshness),
-            contexts,
+            map(_graph, contexts),
+            [_DEGRADED[self._with_graph and context is None] for context in contexts],
             asked.partitions,
             numbers(asked.offsets),
             hashes,
@@ -69,10 +68,20 @@ class SnapshotWriter:
         return [
             (
                 f"{head}{NUMBER[len(event_id)]}{event_id}{as_of}{feature_set}{values}{missing[positions]}"
-                f"{freshness}{graphs[context and context[:2]]}{basis}{_DEGRADED[wanted and context is None]}"
-                f"{topic}{NUMBER[partition]}{offset}{_HASH_LENGTH}{digest}"
+                f"{freshness}{graph}{basis}{degraded}{topic}{NUMBER[partition]}{offset}{_HASH_LENGTH}{digest}"
             ).encode("latin-1")
-            for event_id, as_of, values, positions, freshness, context, partition, offset, digest in rows
+            for (
+                event_id,
+                as_of,
+                values,
+                positions,
+                freshness,
+                graph,
+                degraded,
+                partition,
+                offset,
+                digest,
+            ) in rows
         ]
 
     def contexts(self, answered: Answered) -> list[bytes]:
@@ -154,7 +163,7 @@ def _number_lists(columns: Int64) -> list[str]:
 
 
 def _graph(context: Context | None) -> str:
-    """Version and basis of the graph that was used."""
+    """Version and basis (a digest) of the graph that was used."""
     if context is None:
         return "\x00\x00"
-    return f"\x02{NUMBER[context.version]}\x02{NUMBER[len(context.basis)]}{context.basis}"
+    return f"\x02{moment(context.version)}\x02{_HASH_LENGTH}{context.basis}"

@@ -44,6 +44,10 @@ class FlatColumns:
         """The numbers of a field, None for a null; raises KeyError for a path that is no number."""
         return self._values.numbers(path)
 
+    def value(self, path: str, place: int) -> str | int | None:
+        """One value of a field; `place` counts along `rows`. Raises KeyError for an unknown path."""
+        return self._values.value(path, place)
+
     def alike(self, first: str, last: str) -> bool:
         """Whether all rows hold the same bytes from the text field `first` to the text field `last`.
 
@@ -93,7 +97,7 @@ def _plain(joined: JoinedValues, columns: dict[str, Column]) -> Mask:
     above = np.frombuffer(joined.octets, np.uint8) >> 7
     if not above.any():
         return plain
-    before = np.concatenate(((0,), above.cumsum(dtype=np.int64)))
+    before = np.concatenate(((0,), above.cumsum(dtype=np.int32)))
     last = len(before) - 1
     for column in columns.values():
         if isinstance(column, TextColumn):
