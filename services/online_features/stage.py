@@ -16,6 +16,7 @@ from sluice_kit.stage import Batch, ChainSpec, Coordinate, Record, StepResult, c
 POLICY_DIR: Final = Path(__file__).parents[2] / "deploy" / "policy"
 STEP_MODULES: Final = (
     "core",
+    "join_file",
     "joining",
     "ordering",
     "overlay",
