@@ -19,6 +19,7 @@ LAZY: dict[str, tuple[str, str, str]] = {
     "receipt": ("receipt_commands", "receipt_app", "Look up what the gate decided about an event."),
     "quarantine": ("receipt_commands", "quarantine_app", "List, show, release and discard refused records."),
     "graph": ("graph_commands", "graph_app", "Who shares what with whom, and how near a known fraud is."),
+    "features": ("feature_commands", "features_app", "Show what was known of a payment or an entity."),
     "policy": ("policy_commands", "policy_app", "Read, check and put in force the gate's policy."),
     "posture": ("posture_commands", "posture_app", "What decisions may use: show, force, release."),
     "topics": ("bus_commands", "topics_app", "Topics, access and retention from the contracts."),

@@ -5,6 +5,7 @@ Pure: no I/O but the files of a checkpoint, no clock, no chance. See docs/featur
 
 from sluice_features.columns import NEVER, GraphContexts, Labels, Payments, Scope
 from sluice_features.definition import FeatureSet, FeatureSetProblem, FeatureSetRef, FeatureSpec
+from sluice_features.entity_windows import EntityWindows
 from sluice_features.errors import FeatureError
 from sluice_features.overlay import FeatureOverlay
 from sluice_features.snapshot import Snapshot, SnapshotBatch, snapshot_hash
@@ -12,6 +13,7 @@ from sluice_features.state import FeatureState, StateSize
 
 __all__ = [
     "NEVER",
+    "EntityWindows",
     "FeatureError",
     "FeatureOverlay",
     "FeatureSet",

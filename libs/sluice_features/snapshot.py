@@ -1,7 +1,8 @@
 """Feature snapshots: the values of one event, what is missing, how fresh it was, and a hash over it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,24 +59,62 @@ class SnapshotBatch:
         self.values = values
         self.missing = missing
         self.freshness = freshness
+        self._missing_positions: list[tuple[int, ...]] | None = None
 
     def __len__(self) -> int:
         return len(self.as_of)
+
+    def rows(self, cut: slice) -> "SnapshotBatch":
+        """Some of the payments."""
+        return SnapshotBatch(
+            self.feature_set,
+            self.as_of[cut],
+            self.values[:, cut],
+            self.missing[:, cut],
+            self.freshness[:, cut],
+        )
+
+    def hashes(self, contexts: Sequence[bytes]) -> list[str]:
+        """`snapshot_hash` of each; `contexts` are their canonical JSON (sorted keys, no spaces)."""
+        if not len(self):
+            return []
+        numbers = zip(
+            self.as_of.tolist(),
+            contexts,
+            _json_rows(self.freshness),
+            self.missing_positions(),
+            _json_rows(self.values),
+            strict=True,
+        )
+        feature_set = orjson.dumps(tuple(self.feature_set))
+        positions = {missing: orjson.dumps(missing) for missing in set(self.missing_positions())}
+        form = b'{"as_of":%%d,"context":%%b,"feature_set":%b,"freshness":[%%b],"missing":%%b,"values":[%%b]}'
+        form %= feature_set.replace(b"%", b"%%")
+        sha256 = hashlib.sha256
+        return [
+            sha256(form % (as_of, context, freshness, positions[missing], values)).hexdigest()
+            for as_of, context, freshness, missing, values in numbers
+        ]
 
     def snapshots(self) -> list[Snapshot]:
         """One snapshot a payment, in their order."""
         columns = zip(
             self.as_of.tolist(),
             self.values.T.tolist(),
-            self._missing_positions(),
+            self.missing_positions(),
             self.freshness.T.tolist(),
             [self.feature_set] * len(self),
             strict=True,
         )
         return list(map(Snapshot._make, columns))
 
-    def _missing_positions(self) -> list[tuple[int, ...]]:
-        """Most payments of a batch miss the same few positions: each combination is looked at once."""
+    def missing_positions(self) -> list[tuple[int, ...]]:
+        """Positions of the values that each payment misses, ascending; equal ones are one object."""
+        if self._missing_positions is None:
+            self._missing_positions = self._look_for_missing()
+        return self._missing_positions
+
+    def _look_for_missing(self) -> list[tuple[int, ...]]:
         packed = np.packbits(self.missing, axis=0)
         width = len(packed)
         combinations = np.ascontiguousarray(packed.T).tobytes()
@@ -84,6 +123,13 @@ class SnapshotBatch:
         return [known[row] for row in rows]
 
 
+@lru_cache(1024)
 def _set_bits(packed: bytes, count: int) -> tuple[int, ...]:
     bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=count)
     return tuple(np.flatnonzero(bits).tolist())
+
+
+def _json_rows(columns: Int64) -> list[bytes]:
+    """Each payment's numbers as they stand in a JSON list."""
+    rows = orjson.dumps(np.ascontiguousarray(columns.T), option=orjson.OPT_SERIALIZE_NUMPY)
+    return rows[2:-2].split(b"],[")

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sluice_features.checkpoint import Progress, SealedRows
-from sluice_features.columns import NEVER
+from sluice_features.columns import NEVER, GraphContexts, Scope
 from sluice_features.committed import Committed
 from sluice_features.definition import FeatureSet
+from sluice_features.entity_windows import EntityWindows, windows_of
 from sluice_features.layout import Layout
 from sluice_features.overlay import FeatureOverlay
 from sluice_features.row_log import AppliedBatch
+from sluice_features.snapshot import SnapshotBatch
 from sluice_features.values import SnapshotMaker
 from sluice_kit.stage.model import Coordinate, FrozenState
 
@@ -68,6 +70,10 @@ class FeatureState:
         """A scratch layer for one batch. Any may be dropped; applying one outdates the others."""
         return FeatureOverlay(self._committed, self._maker)
 
+    def with_graph(self, batch: SnapshotBatch, graph: GraphContexts) -> SnapshotBatch:
+        """What an overlay answered without the graph, with the graph's part; equal to asking with it."""
+        return self._maker.with_graph(batch, graph)
+
     def apply(self, overlay: FeatureOverlay, coordinates: Sequence[Coordinate], batch_no: int) -> None:
         """Take a committed overlay in; raises FeatureError when another was applied since it was made."""
         del coordinates
@@ -86,10 +92,12 @@ class FeatureState:
         """Replace the state by a sealed snapshot.
 
         Raises:
-            FeatureError: a file cannot be read, or the snapshot is of another feature set.
+            FeatureError: a file cannot be read, or the snapshot is of another feature set; the state is as
+                it was.
         """
-        self._sealed = SealedRows(self._name, self._layout, files)
-        self._committed = self._sealed.restore(files)
+        sealed = SealedRows(self._name, self._layout, files)
+        self._committed = sealed.restore(files)
+        self._sealed = sealed
         self._unfrozen, self._unsealed = [], []
 
     def write_pieces(
@@ -102,6 +110,10 @@ class FeatureState:
         paths = self._sealed.add(folder, [batch for piece in pieces for batch in piece], progress)
         self._unsealed = self._unsealed[len(pieces) :]
         return paths
+
+    def windows(self, scope: Scope, entity: str, key: str, as_of: int | None = None) -> EntityWindows | None:
+        """What the windows of one entity hold; None when nothing is kept of it. See `windows_of`."""
+        return windows_of(self._committed, scope, entity, key, as_of)
 
     def size(self) -> StateSize:
         """What is kept now."""

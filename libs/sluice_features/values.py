@@ -34,6 +34,20 @@ class SnapshotMaker:
         freshness = self._freshness(payments, measured, graph)
         return SnapshotBatch(self._layout.ref, payments.ts_utc, values, missing, freshness)
 
+    def with_graph(self, batch: SnapshotBatch, graph: GraphContexts) -> SnapshotBatch:
+        """Snapshots that were made without the graph, with what it knew."""
+        if not self._layout.feature_set.graph:
+            return batch
+        values, missing, freshness = batch.values.copy(), batch.missing.copy(), batch.freshness.copy()
+        first = len(values) - len(self._layout.feature_set.graph)
+        missing[first:] = False
+        self._fill_graph(graph, values, missing)
+        if graph.as_of is not None:
+            behind = np.maximum(batch.as_of - graph.as_of, 0)
+            behind[graph.as_of == NEVER] = NEVER
+            freshness[-1] = behind
+        return SnapshotBatch(batch.feature_set, batch.as_of, values, missing, freshness)
+
     def _fill_event(self, payments: Payments, values: Int64) -> None:
         hours = payments.ts_utc // HOUR
         days = hours // 24

@@ -2,13 +2,15 @@
 
 Encoding is byte for byte what the codec writes; use it where one producer frames many rows of one run (the
 World Stream Producer, backfill, benchmarks). Reading gives what the codec, the contract's check and the
-payload hash give for one event after the other; use it where whole batches of one contract arrive.
+payload hash give for one event after the other; use it where whole batches of one contract arrive. Behind the
+gate, where events were checked, `read_flat` gives the columns alone.
 """
 
 from sluice_kit.columnar.encoder import ColumnarEncoder, message_sizes, message_values
 from sluice_kit.columnar.errors import ColumnarError, ColumnValueError, UnsupportedFieldError
 from sluice_kit.columnar.event_context import EventContext
 from sluice_kit.columnar.event_ids import EventIds
+from sluice_kit.columnar.flat_columns import FlatColumns, read_flat
 from sluice_kit.columnar.reader import EventColumns, read_columns
 
 __all__ = [
@@ -18,8 +20,10 @@ __all__ = [
     "EventColumns",
     "EventContext",
     "EventIds",
+    "FlatColumns",
     "UnsupportedFieldError",
     "message_sizes",
     "message_values",
     "read_columns",
+    "read_flat",
 ]

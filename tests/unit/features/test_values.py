@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import numpy as np
+import orjson
 import pytest
 
 from sluice_features import (
@@ -250,3 +251,25 @@ def test_a_column_that_is_missing_is_an_error_of_the_caller() -> None:
     labels = Labels([SCOPE], ["p"], {"customer": ["C1"]}, np.array([NOON]), np.array([NOON]), [True])
     with pytest.raises(FeatureError, match="entity 'terminal'"):
         Flow()(pay(NOON), labels)
+
+
+def test_the_graph_can_be_added_later_and_hashes_are_made_for_a_batch_at_once() -> None:
+    early, later = FeatureState("features", SET), FeatureState("features", SET)
+    payments = Payments(
+        [SCOPE] * 3,
+        NOON + np.arange(3),
+        np.array([1, 2, 3]),
+        {"customer": ["C1"] * 3, "terminal": [None] * 3},
+    )
+    graph = GraphContexts(
+        {"component_size": np.array([4, 0, 5]), "fraud_distance": np.array([0, 0, 1])},
+        {"component_size": np.array([True, False, True]), "fraud_distance": np.array([False, False, True])},
+        np.array([NOON - 5, -1, NOON + 9]),
+    )
+    with_it = early.overlay().observe(payments, graph=graph)
+    added = later.with_graph(later.overlay().observe(payments), graph)
+    assert added.snapshots() == with_it.snapshots()
+    contexts = [{"event_id": f"p%{number}"} for number in range(3)]
+    wanted = [snapshot_hash(one, about) for one, about in zip(added.snapshots(), contexts, strict=True)]
+    assert added.hashes([orjson.dumps(about) for about in contexts]) == wanted
+    assert added.rows(slice(1, 3)).snapshots() == with_it.snapshots()[1:]

@@ -14,6 +14,10 @@ from services.flow_meter.stage import FlowMeterStage
 from services.ingest_edge import app as edge
 from services.ingestion_gate import operator_lane, receipt_index, verifier
 from services.ingestion_gate.stage import GateStage
+from services.online_features import core as online_features
+from services.online_features import look_back
+from services.online_features.signals import LANE as FEATURES_LANE
+from services.online_features.stage import OnlineFeaturesStage
 from services.scenario_runner import settings as scenario_runner
 from services.world_stream_producer import backfill
 from services.world_stream_producer import settings as world_stream_producer
@@ -27,6 +31,7 @@ CONSUMES = {
     "flow_meter": {*FlowMeterStage.inputs, "basis.flow_meter"},
     "entity_graph": {*EntityGraphStage.inputs, "basis.entity_graph"},
     "degrade_ladder": {*LadderStage.inputs, "basis.degrade_ladder"},
+    "online_features": {*OnlineFeaturesStage.inputs, look_back.SNAPSHOTS, "basis.online_features"},
     "scenario_runner": {scenario_runner.CONTROL},
     "world_stream_producer": {world_stream_producer.CONTROL_TOPIC},
     "edge": set(edge.CONSUMES),
@@ -37,6 +42,7 @@ EMITS = {
     "flow_meter": {flow_meter.LANE, flow_meter.TALLY, "basis.flow_meter"},
     "entity_graph": {entity_graph.LANE, entity_graph.CONTEXT, "basis.entity_graph"},
     "degrade_ladder": {degrade_ladder.LANE, "basis.degrade_ladder"},
+    "online_features": {FEATURES_LANE, online_features.SNAPSHOTS, "basis.online_features"},
     "scenario_runner": {scenario_runner.LANE},
     "world_stream_producer": {world_stream_producer.LANE},
     "edge": set(edge.EMITS),
@@ -56,6 +62,7 @@ PRINCIPALS_OF = {
     "flow_meter": {"flow_meter"},
     "ingest_edge": {"edge"},
     "ingestion_gate": {"ingestion_gate", "operator"},
+    "online_features": {"online_features"},
     "scenario_runner": {"scenario_runner"},
     "world_stream_producer": {"world_stream_producer", "backfill"},
 }

@@ -1,0 +1,115 @@
+"""Read values of one contract by columns without checking them: for topics whose writer checked them already.
+
+Facts on the bus and projections hold what their contracts say, so a stage behind the gate needs neither rules
+nor payload hashes. Contracts need no envelope here, only fields that are texts and numbers.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import repeat
+from typing import Final
+
+import numpy as np
+
+from sluice_contracts import Contract
+from sluice_kit.columnar.column_values import ColumnValues
+from sluice_kit.columnar.errors import UnsupportedFieldError
+from sluice_kit.columnar.joined_values import JoinedValues, Mask
+from sluice_kit.columnar.lockstep import Column, LockstepReader, TextColumn
+from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
+
+FEWEST_ROWS: Final = 16
+"""With fewer values reading one by one is quicker."""
+_FRAME: Final = 5
+
+
+class FlatColumns:
+    """The values at the ascending positions `rows`; all lists run along them and must not be changed."""
+
+    __slots__ = ("_octets", "_values", "rows")
+
+    def __init__(self, rows: list[int], values: ColumnValues, octets: bytes) -> None:
+        self.rows = rows
+        self._values = values
+        self._octets = octets
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def texts(self, path: str) -> list[str | None]:
+        """The texts of a field, None for a null; raises KeyError for a path that is no text."""
+        return self._values.texts(path)
+
+    def numbers(self, path: str) -> list[int | None]:
+        """The numbers of a field, None for a null; raises KeyError for a path that is no number."""
+        return self._values.numbers(path)
+
+    def value(self, path: str, place: int) -> str | int | None:
+        """One value of a field; `place` counts along `rows`. Raises KeyError for an unknown path."""
+        return self._values.value(path, place)
+
+    def alike(self, first: str, last: str) -> bool:
+        """Whether all rows hold the same bytes from the text field `first` to the text field `last`.
+
+        Raises KeyError for a path that is no text. False says nothing: it may be what stands before them
+        that differs.
+        """
+        starts = (self._values.text_column(first).starts - 2).tolist()  # with the length of the first one
+        end = int(self._values.text_column(last).ends[0])
+        return all(map(self._octets.startswith, repeat(self._octets[starts[0] : end]), starts))
+
+
+def read_flat(contract: Contract, values: Sequence[bytes | None]) -> tuple[FlatColumns | None, list[int]]:
+    """Read values of `contract` by columns; the second result are the positions of those that were not read.
+
+    Those are to be decoded one by one: they are of another contract, broken, not plain ASCII where a text
+    stands, or too few for columns to pay.
+
+    Raises:
+        UnsupportedFieldError: the contract has a field that is neither text nor number.
+    """
+    everything = list(range(len(values)))
+    if len(values) < FEWEST_ROWS:
+        return None, everything
+    joined = JoinedValues(values)
+    if not all(map(joined.octets.startswith, repeat(contract.prefix), joined.starts.tolist())):
+        return None, everything
+    reader = LockstepReader(joined, joined.starts + _FRAME, joined.ends)
+    columns: dict[str, Column] = {}
+    for step in _steps(contract):
+        if step.kind == "string":
+            columns[step.path] = reader.text(nullable=step.nullable)
+        else:
+            columns[step.path] = reader.number(nullable=step.nullable)
+    whole = reader.whole() & _plain(joined, columns)
+    read = ColumnValues(joined.text, columns, len(values))
+    if whole.all():
+        return FlatColumns(everything, read, joined.octets), []
+    if not whole.any():
+        return None, everything
+    rows = np.flatnonzero(whole).tolist()
+    return FlatColumns(rows, read.pick(whole), joined.octets), np.flatnonzero(~whole).tolist()
+
+
+def _plain(joined: JoinedValues, columns: dict[str, Column]) -> Mask:
+    """The rows whose texts are ASCII."""
+    plain: Mask = np.ones(len(joined.starts), np.bool_)
+    above = np.frombuffer(joined.octets, np.uint8) >> 7
+    if not above.any():
+        return plain
+    before = np.concatenate(((0,), above.cumsum(dtype=np.int32)))
+    last = len(before) - 1
+    for column in columns.values():
+        if isinstance(column, TextColumn):
+            starts, ends = np.minimum(column.starts, last), np.minimum(column.ends, last)
+            plain &= before[starts] == before[ends]
+    return plain
+
+
+@cache
+def _steps(contract: Contract) -> tuple[ColumnStep, ...]:
+    steps = tuple(step for step in plan_row(contract.schema, b"", {}) if isinstance(step, ColumnStep))
+    for step in steps:
+        if step.kind not in {"string", "int", "long"} or step.null_branch not in {b"", b"\x00"}:
+            raise UnsupportedFieldError(f"{contract}: {step.path} is neither text nor number")
+    return steps

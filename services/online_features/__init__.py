@@ -1,0 +1,1 @@
+"""The features stage: what is known of each payment, as a snapshot."""

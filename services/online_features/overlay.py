@@ -1,0 +1,126 @@
+"""What a batch adds to the committed state of the stage; any number of steps."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import repeat
+from typing import Protocol
+
+import orjson
+
+from services.online_features.joining import Asked, Context, Early, Key
+from services.online_features.signals import Tally
+from services.online_features.watermarks import RunProgress
+from sluice_features import FeatureOverlay, Scope
+from sluice_kit.stage import Record
+
+Place = tuple[str, int]
+
+
+class Committed(Protocol):
+    """What stands when a batch begins. Nothing in it is changed but by `apply`."""
+
+    @property
+    def positions(self) -> Mapping[Place, int]:
+        """The next offset of each partition that was ever read."""
+        ...
+
+    @property
+    def runs(self) -> Mapping[Scope, RunProgress]:
+        """How far each run is."""
+        ...
+
+    @property
+    def queues(self) -> Mapping[Scope, Sequence[Asked]]:
+        """Payments that wait, run by run, in order."""
+        ...
+
+    @property
+    def early(self) -> Mapping[Key, Early]:
+        """Contexts without their payment, oldest first."""
+        ...
+
+    @property
+    def tally(self) -> Tally:
+        """What was counted since the last heartbeat."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Snapshots that a batch made, for look-ups after the commit."""
+
+    scope: Scope
+    event_ids: Sequence[str]
+    values: Sequence[bytes]
+
+
+@dataclass
+class StageOverlay:
+    """Reads through to what is committed."""
+
+    committed: Committed
+    features: FeatureOverlay
+    now: int = 0
+    positions: dict[Place, int] = field(default_factory=dict)
+    runs: dict[Scope, RunProgress] = field(default_factory=dict)
+    queues: dict[Scope, list[Asked]] = field(default_factory=dict)
+    fresh: dict[Key, Context] = field(default_factory=dict)
+    """Contexts of this batch whose payments did not leave yet."""
+    taken: list[Key] = field(default_factory=list)
+    """Committed early contexts whose payments left."""
+    released: list[Released] = field(default_factory=list)
+    tally: Tally = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tally = self.committed.tally
+
+    @cached_property
+    def input_basis(self) -> str:
+        """Digest of the next offsets of all inputs before this batch."""
+        return positions_digest(self.committed.positions)
+
+    def consume(self, records: Sequence[Record]) -> None:
+        """Note where the inputs stand behind `records`, which ascend in each partition."""
+        last = {record[:2]: record[2] for record in records}
+        self.positions |= {place: offset + 1 for place, offset in last.items()}
+
+    def run(self, scope: Scope) -> RunProgress | None:
+        """How far a run is, None for a new one."""
+        return self.runs.get(scope) or self.committed.runs.get(scope)
+
+    def queue(self, scope: Scope) -> list[Asked]:
+        """Payments of a run that wait."""
+        if scope in self.queues:
+            return self.queues[scope]
+        return list(self.committed.queues.get(scope, ()))
+
+    def waiting_scopes(self) -> list[Scope]:
+        """Runs with payments that wait, sorted."""
+        waiting = {scope for scope in self.committed.queues if scope not in self.queues}
+        return sorted(waiting | {scope for scope, queue in self.queues.items() if queue})
+
+    def find(self, scope: Scope, event_ids: Sequence[str]) -> list[Context | None]:
+        """What is known of payments of a run."""
+        keys = list(zip(repeat(scope), event_ids))
+        found = list(map(self.fresh.get, keys))
+        early = self.committed.early
+        if early and None in found:
+            for row, context in enumerate(found):
+                if context is None and keys[row] in early:
+                    found[row] = early[keys[row]].context
+        return found
+
+    def forget(self, scope: Scope, event_ids: Sequence[str]) -> None:
+        """Let the contexts of payments go that left."""
+        early = self.committed.early
+        for key in zip(repeat(scope), event_ids):
+            if self.fresh.pop(key, None) is None and key in early:
+                self.taken.append(key)
+
+
+def positions_digest(positions: Mapping[Place, int]) -> str:
+    """sha256 (hex) of sorted `[topic, partition, next offset]` as JSON without spaces."""
+    listed = [[topic, partition, following] for (topic, partition), following in sorted(positions.items())]
+    return hashlib.sha256(orjson.dumps(listed)).hexdigest()

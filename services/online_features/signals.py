@@ -1,0 +1,79 @@
+"""The stage's heartbeat: what it did since the last one, and how far it is behind."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sluice_contracts import contract_for, derived_id
+from sluice_kit.stage import TrailingOutput
+
+SERVICE: Final = "online_features"
+LANE: Final = "ingress.online_features"
+SECOND: Final = 1_000_000
+_NO_PINS: Final = "0" * 64
+_STANDING: Final = "standing"
+_SIGNAL: Final = contract_for("service_signal")
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts since `since` (microseconds of `now`), the time of the last heartbeat; None before the first."""
+
+    since: int | None = None
+    events: int = 0
+    degraded: int = 0
+    late: int = 0
+    beyond_lateness: int = 0
+    errors: int = 0
+
+    def due(self, now: int) -> bool:
+        """Whether a heartbeat is due: at the first batch, then once a second."""
+        return self.since is None or now - self.since >= SECOND
+
+    def restarted(self, now: int) -> "Tally":
+        """Nothing counted since `now`."""
+        return Tally(now)
+
+    def plus(self, **counts: int) -> "Tally":
+        """With more counted."""
+        return replace(self, **{name: getattr(self, name) + more for name, more in counts.items()})
+
+
+def heartbeat(tally: Tally, *, now: int, shard: int, waiting: int, oldest_wait: int) -> TrailingOutput:
+    """A service_signal on the stage's lane; `oldest_wait` in microseconds.
+
+    The status is degraded when a payment went on without its graph context or a record could not be read.
+    """
+    values = {
+        "events": tally.events,
+        "degraded": tally.degraded,
+        "late": tally.late,
+        "beyond_lateness": tally.beyond_lateness,
+        "errors": tally.errors,
+        "waiting": waiting,
+        "oldest_wait_ms": oldest_wait // 1_000,
+    }
+    fields = {
+        "event_id": derived_id("sluice.service_signal.v1", SERVICE, shard, now // SECOND),
+        "event_type": "service_signal",
+        "ts_utc": now,
+        "schema_version": 1,
+        "manifest_fingerprint": _NO_PINS,
+        "tenant": "default",
+        "parameter_hash": _NO_PINS,
+        "scenario_id": _STANDING,
+        "run_id": _STANDING,
+        "seed": None,
+        "emitted_at_utc": None,
+        "producer": SERVICE,
+        "parent_event_id": None,
+        "traceparent": None,
+        "payload": {
+            "service": SERVICE,
+            "shard": shard,
+            "status": "degraded" if tally.degraded or tally.errors else "ok",
+            "values": values,
+            "window_start": now if tally.since is None else tally.since,
+            "window_end": now,
+        },
+    }
+    return TrailingOutput(LANE, _STANDING.encode(), _SIGNAL.encode(fields))
