@@ -1,4 +1,4 @@
-"""The decision fabric's step by itself: CPU a payment, where it goes, and scoring against LightGBM's own rate.
+"""The decision fabric's step by itself: CPU a payment, and scoring against LightGBM's own rate.
 
 Real parts in one process and no broker: the shipped policy and thresholds, a model trained on drawn features,
 framed payments and snapshots in batches. CPU is that of the calling thread, which other work on the machine
@@ -23,7 +23,7 @@ from services.decision_fabric.core import step
 from services.decision_fabric.model import BUNDLES, PAYMENTS, POSTURES, SNAPSHOTS
 from services.decision_fabric.policy_files import DEFAULT_FOLDER, binding_of, read_feature_set, read_policy
 from services.decision_fabric.state import DecisionState
-from sluice_contracts import decode, derived_id, encode
+from sluice_contracts import Decoded, decode, derived_id, encode
 from sluice_decisions import (
     Bundle,
     BundleParts,
@@ -37,7 +37,8 @@ from sluice_decisions import (
 from sluice_decisions.model import Matrix, lightgbm_library
 from sluice_decisions.training import LabelledTable, TrainingParameters, fit
 from sluice_kit.artifacts import ArtifactStore, Locator, open_store
-from sluice_kit.stage import Batch, Record
+from sluice_kit.stage import Batch, Record, StepResult
+from sluice_kit.stage.collector import quiet_collector
 
 NOW: Final = 1_700_000_000_000_000
 BATCH: Final = 200
@@ -70,7 +71,7 @@ def decision_bench(batches: int = 100, batch: int = BATCH, *, fraud_share: float
         policy, source = read_policy(), BundleSource(store, binding)
         state = DecisionState()
 
-        def run(records: Sequence[Record], batch_no: int) -> Any:
+        def run(records: Sequence[Record], batch_no: int) -> StepResult:
             overlay = state.overlay()
             result = step(overlay, Batch(NOW + batch_no * 50_000, records), policy, source.resolve)
             state.apply(overlay, [], batch_no)
@@ -78,18 +79,18 @@ def decision_bench(batches: int = 100, batch: int = BATCH, *, fraud_share: float
 
         run([activation(bundle, locator), normal_posture()], 0)
         drawn = draw(binding, (batches + 2) * batch, fraud_share)
-        fed = [
-            records_of(binding, drawn, number * batch, batch) for number in range(batches + 2)
-        ]
+        fed = [records_of(binding, drawn, number * batch, batch) for number in range(batches + 2)]
         outcomes: Counter[str] = Counter()
         for number, records in enumerate(fed[:2], start=1):
             run(records, number)
         cpu = []
-        for number, records in enumerate(fed[2:], start=3):
-            started = time.thread_time()
-            result = run(records, number)
-            cpu.append((time.thread_time() - started) / batch * 1e6)
-            outcomes.update(_outcomes(result))
+        with quiet_collector() as tidy:  # as the runner steps
+            for number, records in enumerate(fed[2:], start=3):
+                started = time.thread_time()
+                result = run(records, number)
+                tidy(len(records))
+                cpu.append((time.thread_time() - started) / batch * 1e6)
+                outcomes.update(_outcomes(result))
         scoring = scoring_rates(bundle, drawn.rows)
     median = float(np.median(cpu))
     return {
@@ -262,10 +263,10 @@ def _snapshot(binding: FeatureBinding, event_id: str, drawn: Drawn, row: int) ->
     }
 
 
-def _outcomes(result: Any) -> list[str]:
+def _outcomes(result: StepResult) -> list[str]:
     found = [decode(out.value) for out in result.trailing]
-    payloads = [one.fields["payload"] for one in found if getattr(one, "fields", {}).get("event_type") == "decision"]  # type: ignore[union-attr]
-    return [payload["outcome"] for payload in payloads]
+    events = [one.fields for one in found if isinstance(one, Decoded)]
+    return [event["payload"]["outcome"] for event in events if event["event_type"] == "decision"]
 
 
 def _rate(predict: Callable[[Matrix], Any], rows: Matrix, size: int, rounds: int = 5) -> float:

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from services.decision_fabric.encoding import Provenance, decision_fields, intents_of
+from services.decision_fabric.encoding import Provenance, decision_id
 from services.decision_fabric.intake import Intake, Ready, read_records
 from services.decision_fabric.lists import TenantLists
 from services.decision_fabric.model import ALL, LANE, Activation, HeldPosture, event_key
 from services.decision_fabric.policy import FabricPolicy
 from services.decision_fabric.signals import signal
 from services.decision_fabric.state import DecisionOverlay, Positions
-from sluice_contracts import contract_for
+from services.decision_fabric.templates import BatchEncoder
 from sluice_decisions import Bundle, BundleProblem, Case, Decision, DecisionBatch, Mode, SnapshotView, decide
 from sluice_kit.artifacts import canonical_json
 from sluice_kit.stage import Batch, StepResult, TrailingOutput
@@ -29,8 +28,6 @@ from sluice_kit.stage.keyed_state import KeyedOverlay
 Resolve = Callable[[Activation], Bundle | BundleProblem]
 """Looks an activation's bundle up: immutable content by locator and digest (`bundle_source`)."""
 POISON = "POISON"
-_DECISION = contract_for("decision")
-_INTENT = contract_for("action_intent")
 
 
 class Footing(NamedTuple):
@@ -60,13 +57,9 @@ def step(
         cases = list(due)
         decided = _decided(footing, cases, batch.now, TenantLists(overlay.registry, tenant))
         _tally(intake, footing, decided)
-        provenance = Provenance(
-            footing.posture,
-            None if footing.loaded is None else footing.loaded.feature_set.hash,
-            basis,
-            policy,
-        )
-        _put_out(overlay, result, cases, decided.decisions, provenance)
+        served = None if footing.loaded is None else footing.loaded.feature_set.hash
+        encoder = BatchEncoder(Provenance(footing.posture, served, basis), policy)
+        _put_out(overlay, result, cases, decided.decisions, encoder)
     said = signal(overlay.open, shard, batch.now)
     if said is not None:
         result.trailing.append(said)
@@ -107,7 +100,7 @@ def _decided(footing: Footing, ready: Sequence[Ready], now: int, lists: TenantLi
     if not any(one.broken for one in ready):
         return sound
     broken = iter(
-        replace(decision, reason_codes=(*decision.reason_codes, POISON))
+        decision._replace(reason_codes=(*decision.reason_codes, POISON))
         for decision in decide(None, posture, [_case(one, ()) for one in ready if one.broken], now).decisions
     )
     others = iter(sound.decisions)
@@ -139,21 +132,19 @@ def _put_out(
     result: StepResult,
     ready: Sequence[Ready],
     decisions: Sequence[Decision],
-    provenance: Provenance,
+    encoder: BatchEncoder,
 ) -> None:
     """A decision a payment on the lane, each with the intents that it asks for behind it."""
     trailing, decided = result.trailing, overlay.decided
     for one, decision in zip(ready, decisions, strict=True):
         payment = one.payment.fields
-        run_id = payment["run_id"].encode()
-        fields = decision_fields(one, decision, provenance)
-        value = _DECISION.encode(fields)
-        decided[event_key(payment["tenant"], payment["run_id"], payment["event_id"])] = value
-        trailing.append(TrailingOutput(LANE, run_id, value))
-        trailing.extend(
-            TrailingOutput(LANE, run_id, _INTENT.encode(intent))
-            for intent in intents_of(payment, fields, provenance.policy)
-        )
+        tenant, run, event_id = payment["tenant"], payment["run_id"], payment["event_id"]
+        own, run_key = decision_id(tenant, run, event_id), run.encode()
+        value = encoder.decision(own, one, decision)
+        decided[event_key(tenant, run, event_id)] = value
+        trailing.append(TrailingOutput(LANE, run_key, value))
+        for intent in encoder.intents(own, payment, decision):
+            trailing.append(TrailingOutput(LANE, run_key, intent))
 
 
 def _tally(intake: Intake, footing: Footing, decided: DecisionBatch) -> None:

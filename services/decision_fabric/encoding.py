@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from services.decision_fabric.intake import Ready
+from services.decision_fabric.intake import MILLISECOND, Ready
 from services.decision_fabric.model import SERVICE, Fields, HeldPosture
 from services.decision_fabric.policy import Action, FabricPolicy
 from sluice_contracts import derived_id
@@ -13,7 +12,6 @@ from sluice_decisions import Decision
 
 DECISION_DOMAIN: Final = "sluice.decision.v1"
 INTENT_DOMAIN: Final = "sluice.action_intent.v1"
-_MILLISECOND: Final = 1_000
 
 
 class Provenance(NamedTuple):
@@ -22,12 +20,16 @@ class Provenance(NamedTuple):
     posture: HeldPosture | None
     feature_set_hash: str | None
     input_basis: str
-    policy: FabricPolicy
 
 
 def decision_id(tenant: str, run_id: str, event_id: str) -> str:
     """The id of the decision about a payment: there is one."""
     return derived_id(DECISION_DOMAIN, tenant, run_id, event_id)
+
+
+def intent_key(tenant: str, run_id: str, event_id: str, domain: str) -> str:
+    """The id and idempotency key of an intent: one a payment and domain."""
+    return derived_id(INTENT_DOMAIN, tenant, run_id, event_id, domain)
 
 
 def decision_fields(ready: Ready, decision: Decision, provenance: Provenance) -> dict[str, Any]:
@@ -78,46 +80,49 @@ def decision_fields(ready: Ready, decision: Decision, provenance: Provenance) ->
     )
 
 
-def intents_of(payment: Fields, decision: Fields, policy: FabricPolicy) -> Iterator[dict[str, Any]]:
-    """The `action_intent` events that a decision asks for, in the policy's order."""
-    decided = decision["payload"]
-    for action in policy.actions[decided["outcome"]]:
-        if action.with_reason and not set(action.with_reason).intersection(decided["reason_codes"]):
+def actions_of(payment: Fields, decision: Decision, policy: FabricPolicy) -> list[tuple[Action, str | None]]:
+    """The actions that a decision asks for, in the policy's order, each with what joins its list."""
+    asked: list[tuple[Action, str | None]] = []
+    for action in policy.actions[decision.outcome]:
+        if action.with_reason and not set(action.with_reason).intersection(decision.reason_codes):
             continue
         entry = None if action.entry is None else payment["payload"][action.entry]
-        if action.entry is not None and entry is None:
-            continue  # the payment has nothing that could join the list
-        yield _intent(payment, decision, action, entry, policy.revision)
+        if action.entry is None or entry is not None:  # else the payment has nothing that could join
+            asked.append((action, entry))
+    return asked
 
 
-def _intent(
-    payment: Fields, decision: Fields, action: Action, entry: str | None, revision: str
+def intent_fields(
+    payment: Fields, decision: Decision, action: Action, entry: str | None, policy_revision: str
 ) -> dict[str, Any]:
-    decided = decision["payload"]
-    key = derived_id(INTENT_DOMAIN, payment["tenant"], payment["run_id"], payment["event_id"], action.domain)
+    """The `action_intent` event of one action."""
+    tenant, run_id, subject = payment["tenant"], payment["run_id"], payment["event_id"]
+    paid = payment["payload"]
+    key = intent_key(tenant, run_id, subject, action.domain)
+    decided = decision_id(tenant, run_id, subject)
     waits = action.not_after_ms
     return _about(
         payment,
         "action_intent",
         key,
-        decision["event_id"],
+        decided,
         {
             "idempotency_key": key,
-            "decision_id": decision["event_id"],
-            "subject_event_id": payment["event_id"],
-            "customer_id": decided["customer_id"],
+            "decision_id": decided,
+            "subject_event_id": subject,
+            "customer_id": paid["customer_id"],
             "domain": action.domain,
             "effector": action.effector,
             "action": action.action,
-            "payment_id": decided["payment_id"],
-            "amount_minor": decided["amount_minor"],
-            "currency": decided["currency"],
-            "reason_code": decided["reason_codes"][0],
+            "payment_id": paid["payment_id"],
+            "amount_minor": paid["amount_minor"],
+            "currency": paid["currency"],
+            "reason_code": decision.reason_codes[0],
             "list": action.list,
             "entry": entry,
-            "outcome": decided["outcome"],
-            "not_after": None if waits is None else decided["decided_at"] + waits * _MILLISECOND,
-            "policy_revision": revision,
+            "outcome": decision.outcome.value,
+            "not_after": None if waits is None else decision.decided_at + waits * MILLISECOND,
+            "policy_revision": policy_revision,
         },
     )
 

@@ -1,4 +1,4 @@
-"""Taking a batch's records in: what steers decisions, payments to decide, snapshots to decide them by. Pure."""
+"""Taking a batch's records in: what steers, payments to decide, snapshots to decide them by. Pure."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Intake:
             self.count("dropped_snapshots", len(gone))
 
     def _due(self) -> None:
-        """Payments whose deadline has come, and the oldest ones beyond the bound, are due without a snapshot."""
+        """Payments whose deadline has come, and the oldest beyond the bound, are due without a snapshot."""
         waiting = self._open.waiting
         excess = len(waiting) - MOST_WAITING
         due = []

@@ -51,9 +51,7 @@ class FabricPolicy(Document):
     def _whole(self) -> Self:
         absent = [outcome.value for outcome in Outcome if outcome not in self.actions]
         if absent:
-            raise ValueError(
-                f"actions: {', '.join(absent)} is not listed; an empty list is an answer"
-            )
+            raise ValueError(f"actions: {', '.join(absent)} is not listed; an empty list is an answer")
         for outcome, actions in self.actions.items():
             repeated = [name for name, times in Counter(one.domain for one in actions).items() if times > 1]
             if repeated:

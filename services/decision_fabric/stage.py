@@ -22,6 +22,7 @@ _STEP_MODULES: Final = (
     "policy",
     "signals",
     "state",
+    "templates",
 )
 CODE: Final = (
     *(f"services.decision_fabric.{name}" for name in _STEP_MODULES),
