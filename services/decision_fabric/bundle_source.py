@@ -88,6 +88,10 @@ class BundleSource:
             self._held.move_to_end(activation)
             return found
 
+    def held(self, activation: Activation) -> Bundle | BundleProblem | None:
+        """What an activation was resolved to, None when it was not asked for; reads nothing."""
+        return self._held.get(activation)
+
     def _resolved(self, activation: Activation) -> Bundle | BundleProblem:
         try:
             path = resolution_path(activation, self._served)
