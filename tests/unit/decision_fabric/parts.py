@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from services.decision_fabric.bundle_source import BundleSource
 from services.decision_fabric.model import BUNDLES, LANE, LISTS, PAYMENTS, POSTURES, SNAPSHOTS
 from services.decision_fabric.policy import FabricPolicy
-from services.decision_fabric.stage import DecisionFabricStage, decision_chain
+from services.decision_fabric.stage import DecisionFabricStage
 from sluice_contracts import derived_id, encode
 from sluice_decisions import Bundle, load_bundle
 from sluice_kit.artifacts import ArtifactStore, Locator
+from sluice_kit.stage import ChainSpec
 from sluice_kit.testing import TopologyDriver
 from tests.unit.decisions import parts as small
 from tests.unit.ingestion_gate.events import envelope
@@ -19,17 +22,23 @@ from tests.unit.ingestion_gate.events import payment as payment_event
 
 NOW = 1_700_000_000_000_000
 SECOND = 1_000_000
+RESPONSE = "payment_response"
 EVERYTHING = ("attributions", "graph_features", "model", "rules")
 POLICY: dict[str, Any] = {
     "revision": "actions-1",
     "deadline_ms": 100,
     "early_snapshot_ms": 10_000,
     "actions": {
-        "ALLOW": [{"domain": "payment_response", "effector": "log", "action": "allow", "not_after_ms": 60_000}],
-        "STEP_UP": [{"domain": "payment_response", "effector": "webhook", "action": "step_up"}],
-        "REVIEW": [{"domain": "payment_response", "effector": "webhook", "action": "review"}],
+        "ALLOW": [{"domain": RESPONSE, "effector": "log", "action": "allow", "not_after_ms": 60_000}],
+        "STEP_UP": [{"domain": RESPONSE, "effector": "webhook", "action": "step_up"}],
+        "REVIEW": [{"domain": RESPONSE, "effector": "webhook", "action": "review"}],
         "DECLINE": [
-            {"domain": "payment_response", "effector": "webhook", "action": "decline", "not_after_ms": 900_000},
+            {
+                "domain": "payment_response",
+                "effector": "webhook",
+                "action": "decline",
+                "not_after_ms": 900_000,
+            },
             {
                 "domain": "terminal_block",
                 "effector": "list",
@@ -57,8 +66,10 @@ class Fabric:
     def __init__(self, store: ArtifactStore, locator: Locator, **changes: Any) -> None:
         self.store, self.locator = store, locator
         self.source = BundleSource(store, small.BINDING)
-        self.stage = DecisionFabricStage(policy(**changes), small.BINDING, self.source.resolve)
-        self.driver = TopologyDriver(decision_chain(self.stage), now=NOW)
+        self._policy = policy(**changes)
+        self.stage = DecisionFabricStage(self._policy, small.BINDING, self.source.resolve)
+        self.driver = TopologyDriver(chain_of(self.stage), now=NOW)
+        self._checkpoints: Path | None = None
 
     def ready(self) -> Fabric:
         """With a bundle and a posture in force."""
@@ -66,6 +77,19 @@ class Fabric:
         self.posture()
         self.driver.step()
         return self
+
+    def restart(self) -> None:
+        """As a process that starts from a checkpoint: the state by its files, everything else anew."""
+        stage = DecisionFabricStage(self._policy, small.BINDING, self.source.resolve)
+        if self._checkpoints is None:
+            near = self.store.local_path("checkpoints")
+            assert near is not None
+            near.mkdir(exist_ok=True)
+            self._checkpoints = Path(tempfile.mkdtemp(dir=near))
+        stage.state.load(self.stage.state.freeze().write(self._checkpoints))
+        before, self.stage = self.driver, stage
+        self.driver = TopologyDriver(chain_of(stage), now=before.now, logs=before.logs)
+        self.driver.batch_no = before.batch_no
 
     def activate(self, scope: str = "all", *, event_id: str | None = None, **changes: Any) -> None:
         self.driver.pipe(BUNDLES, activation(self.store, self.locator, scope, event_id, **changes))
@@ -96,7 +120,7 @@ class Fabric:
         """Pay with snapshots in one batch; the payloads of the decisions so far, in order."""
         for event_id in event_ids:
             self.pay(event_id, **changes)
-            self.snapshot(event_id, list(values), **{k: v for k, v in changes.items() if k in {"tenant"}})
+            self.snapshot(event_id, list(values), **{k: v for k, v in changes.items() if k == "tenant"})
         self.driver.step()
         return self.decisions()
 
@@ -116,6 +140,11 @@ class Fabric:
             for name, value in event["payload"]["values"].items():
                 sums[name] = sums.get(name, 0) + value
         return sums
+
+
+def chain_of(stage: DecisionFabricStage) -> ChainSpec:
+    """The stage alone. Its code revision is not asked for: it reads every source file."""
+    return ChainSpec((stage,), stage.order, "tests")
 
 
 def activation(
@@ -141,7 +170,7 @@ def activation(
 
 
 def posture_event(posture: str, scope: str = "all", **changes: Any) -> bytes:
-    payload = {
+    payload: dict[str, Any] = {
         "scope": scope,
         "posture": posture,
         "capabilities": list(EVERYTHING),

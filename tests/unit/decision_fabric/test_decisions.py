@@ -17,7 +17,11 @@ MakeFabric = Callable[..., Fabric]
 
 def test_a_payment_with_its_snapshot_is_decided_at_once_with_all_that_it_stands_on(fabric: Fabric) -> None:
     (decision,) = fabric.decide("e1", amount=1_000)
-    assert (decision["outcome"], decision["mode"], decision["reason_codes"]) == ("ALLOW", "MODEL", ["DEFAULT"])
+    assert (decision["outcome"], decision["mode"], decision["reason_codes"]) == (
+        "ALLOW",
+        "MODEL",
+        ["DEFAULT"],
+    )
     assert (decision["bundle_id"], decision["bundle_revision"]) == ("payments", "b1")
     assert decision["snapshot_hash"] == derived_id("snapshot", "e1")
     assert (decision["graph_version"], decision["graph_basis"]) == (7, "b" * 64)
