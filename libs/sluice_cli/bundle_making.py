@@ -36,7 +36,7 @@ from sluice_decisions import (
 from sluice_decisions.bundle_sealing import PROBE_ROWS
 from sluice_decisions.documents import Document
 from sluice_decisions.model import Matrix
-from sluice_decisions.training import Periods, Recipe, TableProblem, TrainingParameters, train_bundle
+from sluice_decisions.training import Periods, Recipe, Shares, TableProblem, TrainingParameters, train_bundle
 from sluice_features import FeatureError
 from sluice_kit.artifacts import ArtifactError, ArtifactStore, Locator, open_artifacts, open_store
 from sluice_kit.config import SecretMissing, WiringError, load_wiring
@@ -102,6 +102,13 @@ def train(  # noqa: PLR0917 - typer makes options of parameters
     test_days: Annotated[int, typer.Option(min=1, help="Days that test.")] = 7,
     trees: Annotated[int, typer.Option(min=1, max=2000, help="Trees of the model.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 0,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Thresholds that 2 %, 0.5 % and 0.2 % of the tested payments reach, not the policy's.",
+        ),
+    ] = False,
     policy_dir: PolicyFolder = DEFAULT_FOLDER,
     artifacts: ArtifactRoot = None,
     wiring: WiringFile = DEFAULT_WIRING,
@@ -121,7 +128,7 @@ def train(  # noqa: PLR0917 - typer makes options of parameters
             revision=revision or f"world-{opened.manifest.manifest_fingerprint[:12]}-{seed}",
             feature_set=documents.feature_set,
             policy=documents.policy,
-            thresholds=documents.thresholds,
+            thresholds=Shares() if calibrate else documents.thresholds,
             periods=last_periods(table)
             if given is None
             else Periods(given, train_days, delay_days, test_days),

@@ -13,6 +13,7 @@ from sluice_decisions.model_text import ModelTextProblem
 from sluice_decisions.policy import DecisionPolicy
 from sluice_decisions.rules import compile_rules
 from sluice_decisions.thresholds import ThresholdTable
+from sluice_decisions.training.calibration import Shares, calibrated
 from sluice_decisions.training.evaluation import Evaluation
 from sluice_decisions.training.fitting import TrainingParameters, fit
 from sluice_decisions.training.periods import Periods, split
@@ -22,13 +23,16 @@ from sluice_kit.artifacts import ArtifactStore, Locator, canonical_json
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a bundle is to be made of, beside the table."""
+    """What a bundle is to be made of, beside the table.
+
+    `thresholds`: a table, or the shares of the test period's payments to take one from.
+    """
 
     bundle_id: str
     revision: str
     feature_set: FeatureBinding
     policy: DecisionPolicy
-    thresholds: ThresholdTable
+    thresholds: ThresholdTable | Shares
     periods: Periods
     parameters: TrainingParameters = field(default_factory=TrainingParameters)
 
@@ -80,14 +84,18 @@ def train_bundle(table: LabelledTable, recipe: Recipe, store: ArtifactStore, cre
     model = TreeModel.load(text)
     if isinstance(model, ModelTextProblem):
         raise UnsoundBundle(f"model: {model}")
-    evaluation = Evaluation.of(testing, model.scores(testing.rows))
+    scores = model.scores(testing.rows)
+    evaluation = Evaluation.of(testing, scores)
+    thresholds = recipe.thresholds
+    if isinstance(thresholds, Shares):
+        thresholds = calibrated(scores, thresholds, f"{recipe.revision}-calibrated"[:64])
     parts = BundleParts(
         bundle_id=recipe.bundle_id,
         revision=recipe.revision,
         feature_set=recipe.feature_set,
         model_text=text,
         policy=recipe.policy,
-        thresholds=recipe.thresholds,
+        thresholds=thresholds,
         probe_rows=testing.rows[:PROBE_ROWS],
         evaluation=canonical_json(evaluation.model_dump()),
     )
