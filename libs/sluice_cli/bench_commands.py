@@ -69,6 +69,29 @@ def ingress(  # noqa: PLR0917 - typer makes options of parameters
         raise typer.Exit(1)
 
 
+@bench_app.command("decisions")
+def decisions(
+    batches: Annotated[int, typer.Option(min=1, help="Batches of 200 payments.")] = 100,
+    explained: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of payments that look like fraud and get attributions.")
+    ] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """CPU a payment of the decision fabric's step, and scoring against LightGBM's own rate. No stack."""
+    from sluice_bench.decision_bench import decision_bench  # noqa: PLC0415 - imports LightGBM
+
+    found = decision_bench(batches, fraud_share=explained)
+    if as_json:
+        print_json(found)
+        return
+    cpu, scoring = found["cpu_us_a_payment"], found["scoring"]
+    typer.echo(
+        f"step      {cpu['median']} us a payment (p90 {cpu['p90']}), at most {found['target_us']} wanted\n"
+        f"scoring   {scoring['ours_batch_32_rows_s']:,}/s at batches of 32, LightGBM's own "
+        f"{scoring['lightgbm_batch_32_rows_s']:,}/s: ratio {scoring['ratio_at_32']}, at least 0.5 wanted"
+    )
+
+
 def _say(started: float) -> Any:
     def say(text: str) -> None:
         sys.stderr.write(f"  {time.monotonic() - started:6.0f} s  {text}\n")

@@ -14,7 +14,8 @@ from confluent_kafka import Consumer
 
 from services.world_stream_producer.backfill import BackfillError, backfill_run
 from sluice_cli.demo_waiting import DemoError, Patience, wait_until
-from sluice_cli.policy_commands import policy_event, read_policy, send_policy
+from sluice_cli.operator_lane import put_on_lane
+from sluice_cli.policy_commands import policy_event, read_policy
 from sluice_cli.service_calls import (
     GATE,
     SCENARIO_RUNNER,
@@ -56,7 +57,7 @@ class DemoSteps:
     def use_policy(self) -> str:
         """Put the repository's policy in force; returns its revision."""
         policy = read_policy(POLICY)
-        send_policy(self.wiring, policy_event(policy, time.time_ns() // 1_000))
+        put_on_lane(self.wiring, policy_event(policy, time.time_ns() // 1_000))
         wait_until("the policy to be in force", lambda: self.policy_revision() == policy.revision)
         return policy.revision
 

@@ -20,6 +20,8 @@ LAZY: dict[str, tuple[str, str, str]] = {
     "quarantine": ("receipt_commands", "quarantine_app", "List, show, release and discard refused records."),
     "graph": ("graph_commands", "graph_app", "Who shares what with whom, and how near a known fraud is."),
     "features": ("feature_commands", "features_app", "Show what was known of a payment or an entity."),
+    "bundle": ("bundle_commands", "bundle_app", "Train, seal, look at and activate what decides."),
+    "decision": ("decision_commands", "decision_app", "Look up what was decided about a payment."),
     "policy": ("policy_commands", "policy_app", "Read, check and put in force the gate's policy."),
     "posture": ("posture_commands", "posture_app", "What decisions may use: show, force, release."),
     "topics": ("bus_commands", "topics_app", "Topics, access and retention from the contracts."),

@@ -7,24 +7,18 @@ from typing import Annotated, Any
 import orjson
 import typer
 import yaml
-from confluent_kafka import KafkaError, KafkaException, Producer
 from rich.console import Console
 from rich.table import Table
 
 from services.ingestion_gate.policy import GatePolicy, PolicyProblem
+from sluice_cli.operator_lane import awaited_receipt, operator_event, put_on_lane
 from sluice_cli.options import DEFAULT_WIRING, AsJson, GateUrl, WiringFile, print_json
 from sluice_cli.service_calls import GATE, RefusedError, ServiceCalls, reported
 from sluice_contracts import derived_id, encode
-from sluice_kit.config import Wiring, load_wiring
-from sluice_kit.kafka import idempotent_producer_config
+from sluice_kit.config import load_wiring
 
 policy_app = typer.Typer(help="The gate's policy: limits, tenants, publishers.", no_args_is_help=True)
 
-PRINCIPAL = "operator"
-LANE = "ingress.operator"
-NO_PINS = "0" * 64
-STANDING = "standing"
-DELIVERY_SECONDS = 10
 PolicyFile = Annotated[Path, typer.Argument(help="Policy file (YAML).", exists=True, dir_okay=False)]
 
 
@@ -70,8 +64,8 @@ def apply(  # noqa: PLR0917 - typer makes options of parameters
                 raise RefusedError(
                     f"revision {policy.revision} is in force with other content; give the change a new one"
                 )
-            send_policy(load_wiring(wiring), policy_event(policy, now))
-            receipt = _receipt(calls, event_id, seconds)
+            put_on_lane(load_wiring(wiring), policy_event(policy, now))
+            receipt = awaited_receipt(calls, event_id, seconds, "the policy")
     in_force = not changes or (receipt is not None and receipt["decision"] != "QUARANTINE")
     answer = {
         "revision": policy.revision,
@@ -106,47 +100,15 @@ def event_id_of(policy: GatePolicy, now: int) -> str:
     return derived_id("sluice.gate_policy.v1", policy.revision, policy.fingerprint(), now)
 
 
-def send_policy(wiring: Wiring, event: bytes) -> None:
-    """Put a policy event on the operator's lane. Raises RefusedError when the lane does not take it."""
-    outcome: list[KafkaError | None] = []
-    config = idempotent_producer_config(wiring, PRINCIPAL) | {"message.timeout.ms": DELIVERY_SECONDS * 1000}
-    try:
-        producer = Producer(config)
-        producer.produce(LANE, event, STANDING.encode(), on_delivery=lambda error, _: outcome.append(error))
-        producer.flush(DELIVERY_SECONDS + 1)
-    except (BufferError, KafkaException) as error:
-        raise RefusedError(f"{LANE} cannot be written: {error}") from error
-    if not outcome or outcome[0] is not None:
-        said = outcome[0].str() if outcome and outcome[0] is not None else "no answer in time"
-        raise RefusedError(f"{LANE} cannot be written: {said}")
-
-
 def policy_event(policy: GatePolicy, now: int) -> bytes:
     """The ``gate_policy`` event; ``now`` is microseconds since 1970 UTC."""
     tenant = "default" if "default" in policy.tenants else min(policy.tenants, default="default")
-    fields = {
-        "event_id": event_id_of(policy, now),
-        "event_type": "gate_policy",
-        "ts_utc": now,
-        "schema_version": 1,
-        "manifest_fingerprint": NO_PINS,
-        "tenant": tenant,
-        "parameter_hash": NO_PINS,
-        "scenario_id": STANDING,
-        "run_id": STANDING,
-        "producer": PRINCIPAL,
-        "emitted_at_utc": now,
-        "payload": {
-            "revision": policy.revision,
-            "policy": policy.canonical().decode(),
-            "fingerprint": {
-                "algo": "sha256",
-                "hash": policy.fingerprint(),
-                "created_at": None,
-                "inputs": {},
-            },
-        },
+    payload = {
+        "revision": policy.revision,
+        "policy": policy.canonical().decode(),
+        "fingerprint": {"algo": "sha256", "hash": policy.fingerprint(), "created_at": None, "inputs": {}},
     }
+    fields = operator_event("gate_policy", event_id_of(policy, now), now, tenant, payload)
     return encode("gate_policy", 1, fields)
 
 
@@ -159,20 +121,6 @@ def differences(before: Any, after: Any, at: str = "") -> list[dict[str, Any]]:
             for change in differences(before.get(name), after.get(name), f"{at}.{name}" if at else name)
         ]
     return [] if before == after else [{"path": at, "before": before, "after": after}]
-
-
-def _receipt(calls: ServiceCalls, event_id: str, seconds: float) -> dict[str, Any]:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            found: dict[str, Any] = calls.get(f"/v1/receipts/{event_id}")["receipts"][-1]
-        except RefusedError:
-            time.sleep(0.2)
-            continue
-        return found
-    raise RefusedError(
-        f"no receipt within {seconds:g} s; the policy is on its lane: sluice receipt show {event_id}"
-    )
 
 
 def _print_outcome(answer: dict[str, Any]) -> None:

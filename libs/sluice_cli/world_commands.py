@@ -169,7 +169,7 @@ def verify(
 ) -> None:
     """Hash every file of a sealed world and compare with its manifest; name what differs."""
     with _reported(as_json):
-        opened = _opened(world, wiring, oracle_root)
+        opened = opened_world(world, wiring, oracle_root)
         total = sum(file.bytes for output in opened.manifest.outputs for file in output.files)
         total += sum(gate.evidence.bytes for gate in opened.manifest.gates)
         started = time.perf_counter()
@@ -210,7 +210,7 @@ def show(
 ) -> None:
     """Show a sealed world's identity, outputs and gates."""
     with _reported(as_json):
-        _answer(_opened(world, wiring, oracle_root), {}, as_json)
+        _answer(opened_world(world, wiring, oracle_root), {}, as_json)
 
 
 def _parameters(path: Path) -> dict[str, Any]:
@@ -269,7 +269,7 @@ def _store(wiring: Path, oracle_root: str | None) -> ArtifactStore:
     return open_store(oracle_root, "oracle") if oracle_root else open_oracle(load_wiring(wiring))
 
 
-def _opened(world: str, wiring: Path, oracle_root: str | None) -> World:
+def opened_world(world: str, wiring: Path, oracle_root: str | None) -> World:
     """A world by URI in the wired store, or by its folder, whose store root is above `worlds`."""
     if "://" in world:
         return load_world(_store(wiring, oracle_root), world)

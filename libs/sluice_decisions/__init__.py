@@ -15,6 +15,7 @@ from sluice_decisions.policy import DecisionPolicy
 from sluice_decisions.postures import CEILING, Capability, Posture, PostureInForce
 from sluice_decisions.rules import RuleSet, compile_rules
 from sluice_decisions.thresholds import Thresholds, ThresholdTable
+from sluice_decisions.what_if import Comparison, Recorded, what_if
 
 __all__ = [
     "CEILING",
@@ -26,6 +27,7 @@ __all__ = [
     "BundleProblem",
     "Capability",
     "Case",
+    "Comparison",
     "Decision",
     "DecisionBatch",
     "DecisionPolicy",
@@ -37,6 +39,7 @@ __all__ = [
     "Posture",
     "PostureInForce",
     "Reason",
+    "Recorded",
     "RuleFailure",
     "RuleSet",
     "SnapshotView",
@@ -48,4 +51,5 @@ __all__ = [
     "decide",
     "load_bundle",
     "seal_bundle",
+    "what_if",
 ]

@@ -1,7 +1,11 @@
-"""What is decided about, and what comes out. Times are microseconds since 1970 UTC, money minor units."""
+"""What is decided about, and what comes out. Times are microseconds since 1970 UTC, money minor units.
+
+There is one of each a payment, so they are named tuples: made in a quarter of a frozen dataclass's time.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sluice_decisions.outcomes import Mode, Outcome
 from sluice_decisions.postures import Posture
@@ -9,8 +13,7 @@ from sluice_decisions.postures import Posture
 FieldValue = str | int | bool
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotView:
+class SnapshotView(NamedTuple):
     """The part of a feature snapshot that decides.
 
     `values` run in the order of the feature set, each at its scale; positions in `missing` are not known
@@ -25,8 +28,7 @@ class SnapshotView:
     degraded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """An event that is due. `snapshot` None: it was not there at the `deadline`.
 
     `fields` are the event's own values by the names under which the policy's rules read them.
@@ -39,8 +41,7 @@ class Case:
     deadline: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attribution:
+class Attribution(NamedTuple):
     """How much a feature moved the raw score (log-odds), in millionths; `value` is 0 where it was missing."""
 
     feature: str
@@ -48,8 +49,7 @@ class Attribution:
     contribution_ppm: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What was decided about an event, and from what. Equal inputs give equal decisions, field by field."""
 
     event_id: str

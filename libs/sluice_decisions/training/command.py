@@ -5,26 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
-from sluice_decisions.bundle_sealing import PROBE_ROWS, BundleParts, UnsoundBundle, seal_bundle
+from sluice_decisions.bundle_sealing import UnsoundBundle
 from sluice_decisions.documents import Document, DocumentProblem
 from sluice_decisions.feature_binding import FeatureBinding
-from sluice_decisions.model import TreeModel
-from sluice_decisions.model_text import ModelTextProblem
 from sluice_decisions.policy import DecisionPolicy
-from sluice_decisions.rules import compile_rules
 from sluice_decisions.thresholds import ThresholdTable
-from sluice_decisions.training.evaluation import Evaluation
-from sluice_decisions.training.fitting import TrainingParameters, fit
-from sluice_decisions.training.periods import Periods, split
+from sluice_decisions.training.bundling import Recipe, Trained, train_bundle
+from sluice_decisions.training.fitting import TrainingParameters
+from sluice_decisions.training.periods import Periods
 from sluice_decisions.training.table import LabelledTable, TableProblem
-from sluice_kit.artifacts import ArtifactError, Locator, canonical_json, open_store
+from sluice_kit.artifacts import ArtifactError, canonical_json, open_store
 
 POLICY = Path("deploy/policy/decision_rules.yaml")
 THRESHOLDS = Path("deploy/policy/decision_rules.thresholds.yaml")
@@ -35,39 +31,6 @@ D = TypeVar("D", bound=Document)
 
 class Unreadable(ValueError):
     """A file that was named on the command line cannot be used; says which and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A sealed bundle and how well its model ranked the test period."""
-
-    manifest: Locator
-    evaluation: Evaluation
-    training_rows: int
-
-    def document(self) -> dict[str, object]:
-        """For `--json`."""
-        return {
-            "manifest": self.manifest.to_fields(),
-            "training_rows": self.training_rows,
-            "evaluation": self.evaluation.model_dump(),
-        }
-
-    def __str__(self) -> str:
-        rated = self.evaluation
-        figures = (
-            ("AUC ROC", rated.roc_auc_ppm),
-            ("average precision", rated.average_precision_ppm),
-            ("card precision top-100", rated.card_precision_top_100_ppm),
-        )
-        lines = [
-            f"trained on   {self.training_rows:,} payments",
-            f"tested on    {rated.rows:,} payments, {rated.frauds:,} of them fraud",
-            *(f"{name:<24}{'-' if ppm is None else f'{ppm / 1e6:.3f}'}" for name, ppm in figures),
-            f"sealed as    {self.manifest.uri}",
-            f"             {self.manifest.digest}",
-        ]
-        return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,30 +51,21 @@ def train(options: argparse.Namespace, created_at: datetime) -> Trained:
     binding = _binding(options.feature_set)
     policy = _document(DecisionPolicy, options.policy)
     thresholds = _document(ThresholdTable, options.thresholds)
-    rules = compile_rules(policy, binding, str(options.policy))
-    if isinstance(rules, DocumentProblem):
-        raise Unreadable(str(rules))
     begin = datetime.combine(options.train_from, datetime.min.time(), UTC)
     periods = Periods(
         int(begin.timestamp()) * 1_000_000, options.train_days, options.delay_days, options.test_days
     )
-    teaching, testing = split(LabelledTable.read(options.table, binding.features), periods)
-    text = fit(teaching, TrainingParameters(seed=options.seed, trees=options.trees))
-    model = TreeModel.load(text)
-    if isinstance(model, ModelTextProblem):
-        raise UnsoundBundle(f"model: {model}")
-    evaluation = Evaluation.of(testing, model.scores(testing.rows))
-    parts = BundleParts(
+    recipe = Recipe(
         bundle_id=options.bundle_id,
         revision=options.revision,
         feature_set=binding,
-        model_text=text,
         policy=policy,
         thresholds=thresholds,
-        probe_rows=testing.rows[:PROBE_ROWS],
-        evaluation=canonical_json(evaluation.model_dump()),
+        periods=periods,
+        parameters=TrainingParameters(seed=options.seed, trees=options.trees),
     )
-    return Trained(seal_bundle(open_store(options.artifacts), parts, created_at), evaluation, len(teaching))
+    table = LabelledTable.read(options.table, binding.features)
+    return train_bundle(table, recipe, open_store(options.artifacts), created_at)
 
 
 def _options() -> argparse.ArgumentParser:

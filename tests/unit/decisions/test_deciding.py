@@ -160,7 +160,7 @@ def test_a_list_that_nobody_filled_and_an_absent_field_are_missing_not_empty(bun
     assert decided(changed, case(snapshot())).reason_codes == ("DEFAULT", "RULE_SKIPPED")
     assert decided(changed, case(snapshot()), lists={"watched": set()}).reason_codes == ("DEFAULT",)
     assert decided(changed, case(snapshot()), lists={"watched": {"T-1"}}).reason_codes == ("WATCH",)
-    nowhere = replace(case(snapshot()), fields={})
+    nowhere = case(snapshot())._replace(fields={})
     assert decided(changed, nowhere, lists={"watched": {"T-1"}}).reason_codes == ("DEFAULT", "RULE_SKIPPED")
 
 
@@ -292,7 +292,7 @@ def test_an_allowed_payment_is_explained_on_demand_and_nothing_else_changes(bund
     plain = decided(bundle, case(snapshot()))
     asked = decided(bundle, case(snapshot()), explained=frozenset(Outcome))
     assert len(asked.attributions) == 3
-    assert replace(asked, attributions=()) == plain
+    assert asked._replace(attributions=()) == plain
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,19 @@ from sluice_decisions.training import (
     Evaluation,
     LabelledTable,
     Periods,
+    Recipe,
+    Shares,
     TableProblem,
     average_precision,
+    calibrated,
     card_precision,
     fit,
     roc_auc,
     split,
+    train_bundle,
 )
 from sluice_decisions.training.command import main
-from sluice_kit.artifacts import Locator, open_store
+from sluice_kit.artifacts import ArtifactStore, Locator, open_store
 from tests.unit.decisions import parts as small
 
 DAY = small.DAY
@@ -212,3 +217,26 @@ def test_the_command_says_in_one_line_what_cannot_be_used(
     told = capsys.readouterr().err
     assert words in told
     assert told.count("\n") == 1
+
+
+@given(st.lists(st.integers(0, 1_000_000), min_size=1, max_size=300))
+def test_calibrated_thresholds_are_reached_by_at_most_their_share(scores: list[int]) -> None:
+    shares = Shares(step_up=0.2, review=0.05, decline=0.01)
+    (row,) = calibrated(np.array(scores), shares, "c-1").rows
+    for least, share in ((row.step_up, 0.2), (row.review, 0.05), (row.decline, 0.01)):
+        assert least is not None
+        reached = sum(score >= least for score in scores)
+        assert reached <= len(scores) * share or least == 1_000_000
+
+
+def test_distinct_scores_reach_a_threshold_by_exactly_its_share() -> None:
+    (row,) = calibrated(np.arange(1_000), Shares(), "c-1").rows
+    assert (row.step_up, row.review, row.decline) == (980, 995, 998)
+
+
+def test_a_bundle_with_calibrated_thresholds_loads(store: ArtifactStore) -> None:
+    recipe = Recipe("payments", "b1", small.BINDING, small.policy(), Shares(), Periods(0), small.SMALL)
+    trained = train_bundle(small.table(6_000), recipe, store, datetime(2026, 1, 1, tzinfo=UTC))
+    loaded = load_bundle(store, trained.manifest, small.BINDING)
+    assert isinstance(loaded, Bundle), loaded
+    assert loaded.thresholds.table.revision == "b1-calibrated"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from services.decision_fabric import model as decision_fabric
 from services.degrade_ladder import events as degrade_ladder
 from services.degrade_ladder.stage import LadderStage
 from services.entity_graph import core as entity_graph
@@ -32,6 +33,7 @@ CONSUMES = {
     "entity_graph": {*EntityGraphStage.inputs, "basis.entity_graph"},
     "degrade_ladder": {*LadderStage.inputs, "basis.degrade_ladder"},
     "online_features": {*OnlineFeaturesStage.inputs, look_back.SNAPSHOTS, "basis.online_features"},
+    "decision_fabric": {*decision_fabric.INPUTS, "basis.decision_fabric"},
     "scenario_runner": {scenario_runner.CONTROL},
     "world_stream_producer": {world_stream_producer.CONTROL_TOPIC},
     "edge": set(edge.CONSUMES),
@@ -43,6 +45,7 @@ EMITS = {
     "entity_graph": {entity_graph.LANE, entity_graph.CONTEXT, "basis.entity_graph"},
     "degrade_ladder": {degrade_ladder.LANE, "basis.degrade_ladder"},
     "online_features": {FEATURES_LANE, online_features.SNAPSHOTS, "basis.online_features"},
+    "decision_fabric": {decision_fabric.LANE, "basis.decision_fabric"},
     "scenario_runner": {scenario_runner.LANE},
     "world_stream_producer": {world_stream_producer.LANE},
     "edge": set(edge.EMITS),
@@ -59,6 +62,7 @@ CHAINED = {
 PRINCIPALS_OF = {
     "entity_graph": {"entity_graph"},
     "degrade_ladder": {"degrade_ladder"},
+    "decision_fabric": {"decision_fabric"},
     "flow_meter": {"flow_meter"},
     "ingest_edge": {"edge"},
     "ingestion_gate": {"ingestion_gate", "operator"},

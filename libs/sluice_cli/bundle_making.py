@@ -1,0 +1,238 @@
+"""`sluice bundle train` and `sluice bundle seal`: from a world or a model's text to a bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import numpy as np
+import typer
+
+from services.decision_fabric.policy_files import (
+    DEFAULT_FOLDER,
+    PolicyUnreadable,
+    binding_of,
+    read_feature_set,
+)
+from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, fail, print_json
+from sluice_cli.service_calls import CallError
+from sluice_cli.world_commands import OracleRoot, WorldName, opened_world
+from sluice_cli.world_training import last_periods, world_table
+from sluice_decisions import (
+    BundleParts,
+    DecisionPolicy,
+    DocumentProblem,
+    FeatureBinding,
+    ModelRuntimeUnavailable,
+    ThresholdTable,
+    UnsoundBundle,
+    seal_bundle,
+)
+from sluice_decisions.bundle_sealing import PROBE_ROWS
+from sluice_decisions.documents import Document
+from sluice_decisions.model import Matrix
+from sluice_decisions.training import Periods, Recipe, Shares, TableProblem, TrainingParameters, train_bundle
+from sluice_features import FeatureError
+from sluice_kit.artifacts import ArtifactError, ArtifactStore, Locator, open_artifacts, open_store
+from sluice_kit.config import SecretMissing, WiringError, load_wiring
+from sluice_oracle import WorldError
+
+D = TypeVar("D", bound=Document)
+_EXPECTED: Final = (
+    ArtifactError,
+    CallError,
+    FeatureError,
+    ModelRuntimeUnavailable,
+    OSError,
+    PolicyUnreadable,
+    SecretMissing,
+    TableProblem,
+    UnsoundBundle,
+    WiringError,
+    WorldError,
+    LookupError,
+)
+
+PolicyFolder = Annotated[
+    Path,
+    typer.Option("--policy-dir", help="Folder with decision_rules.yaml, its thresholds and feature_sets/."),
+]
+ArtifactRoot = Annotated[
+    str | None,
+    typer.Option("--artifacts", help="Artifact store: a folder or s3://bucket/prefix, not the wiring's."),
+]
+BundleName = Annotated[str, typer.Option("--bundle-id", help="Name of the bundle.")]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDocuments:
+    """What a bundle takes from a policy folder."""
+
+    feature_set: FeatureBinding
+    policy: DecisionPolicy
+    thresholds: ThresholdTable
+
+    @classmethod
+    def read(cls, folder: Path) -> PolicyDocuments:
+        """Raises PolicyUnreadable naming the file and what is wrong in it."""
+        return cls(
+            binding_of(read_feature_set(folder)),
+            _document(DecisionPolicy, folder / "decision_rules.yaml"),
+            _document(ThresholdTable, folder / "decision_rules.thresholds.yaml"),
+        )
+
+
+def train(  # noqa: PLR0917 - typer makes options of parameters
+    world: WorldName,
+    bundle_id: BundleName = "payments",
+    revision: Annotated[
+        str | None, typer.Option(help="Revision of the bundle; none: made of the world's fingerprint.")
+    ] = None,
+    train_from: Annotated[
+        str | None,
+        typer.Option(help="First training day, YYYY-MM-DD; none: the last three weeks of the world."),
+    ] = None,
+    train_days: Annotated[int, typer.Option(min=1, help="Days that teach, with --train-from.")] = 7,
+    delay_days: Annotated[int, typer.Option(min=0, help="Days until labels are known.")] = 7,
+    test_days: Annotated[int, typer.Option(min=1, help="Days that test.")] = 7,
+    trees: Annotated[int, typer.Option(min=1, max=2000, help="Trees of the model.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 0,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Thresholds that 2 %, 0.5 % and 0.2 % of the tested payments reach, not the policy's.",
+        ),
+    ] = False,
+    policy_dir: PolicyFolder = DEFAULT_FOLDER,
+    artifacts: ArtifactRoot = None,
+    wiring: WiringFile = DEFAULT_WIRING,
+    oracle_root: OracleRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on a sealed world's own truth and seal it with the policy as a bundle."""
+    with told(as_json):
+        started = time.perf_counter()
+        documents = PolicyDocuments.read(policy_dir)
+        store = artifact_store(wiring, artifacts)
+        opened = opened_world(world, wiring, oracle_root)
+        table = world_table(opened, read_feature_set(policy_dir))
+        given = None if train_from is None else _midnight(train_from)
+        recipe = Recipe(
+            bundle_id=bundle_id,
+            revision=revision or f"world-{opened.manifest.manifest_fingerprint[:12]}-{seed}",
+            feature_set=documents.feature_set,
+            policy=documents.policy,
+            thresholds=Shares() if calibrate else documents.thresholds,
+            periods=last_periods(table)
+            if given is None
+            else Periods(given, train_days, delay_days, test_days),
+            parameters=TrainingParameters(trees=trees, seed=seed),
+        )
+        trained = train_bundle(table, recipe, store, datetime.now(UTC))
+        facts = {
+            "ok": True,
+            "bundle_id": bundle_id,
+            "revision": recipe.revision,
+            "fingerprint": fingerprint_in(trained.manifest),
+            "payments": len(table),
+            **trained.document(),
+            "seconds": round(time.perf_counter() - started, 2),
+        }
+        if as_json:
+            print_json(facts)
+        else:
+            typer.echo(
+                f"bundle {bundle_id} {recipe.revision}\n{trained}\nsluice bundle activate puts it in force."
+            )
+
+
+def seal(  # noqa: PLR0917 - typer makes options of parameters
+    model: Annotated[Path, typer.Argument(help="A model as LightGBM's text.", exists=True, dir_okay=False)],
+    revision: Annotated[str, typer.Option(help="Revision of the bundle.")],
+    bundle_id: BundleName = "payments",
+    policy_dir: PolicyFolder = DEFAULT_FOLDER,
+    artifacts: ArtifactRoot = None,
+    wiring: WiringFile = DEFAULT_WIRING,
+    as_json: AsJson = False,
+) -> None:
+    """Seal a model's text with policy, thresholds and feature set. Equal parts give the same bundle."""
+    with told(as_json):
+        documents = PolicyDocuments.read(policy_dir)
+        parts = BundleParts(
+            bundle_id=bundle_id,
+            revision=revision,
+            feature_set=documents.feature_set,
+            model_text=_text(model),
+            policy=documents.policy,
+            thresholds=documents.thresholds,
+            probe_rows=drawn_probe(len(documents.feature_set.features)),
+        )
+        manifest = seal_bundle(artifact_store(wiring, artifacts), parts, datetime.now(UTC))
+        facts = {
+            "ok": True,
+            "bundle_id": bundle_id,
+            "revision": revision,
+            "fingerprint": fingerprint_in(manifest),
+            "manifest": manifest.to_fields(),
+        }
+        print_json(facts) if as_json else typer.echo(f"sealed as {manifest.uri}\n          {manifest.digest}")
+
+
+def artifact_store(wiring: Path, root: str | None) -> ArtifactStore:
+    """The store that was named, else the wiring's."""
+    return open_store(root) if root else open_artifacts(load_wiring(wiring))
+
+
+def fingerprint_in(manifest: Locator) -> str:
+    """A bundle's fingerprint: the name of its manifest."""
+    return manifest.uri.rpartition("/")[2].removesuffix(".json")
+
+
+def drawn_probe(features: int) -> Matrix:
+    """Rows to check a bundle with where no data are at hand: whole numbers of every size, some missing."""
+    chance = np.random.default_rng(0)
+    sizes = 10 ** chance.integers(0, 7, (PROBE_ROWS, features))
+    rows = np.floor(chance.random((PROBE_ROWS, features)) * sizes)
+    rows[chance.random(rows.shape) < 0.1] = np.nan
+    return rows
+
+
+@contextmanager
+def told(as_json: bool) -> Iterator[None]:
+    """Expected trouble in one sentence, or as one JSON object, and exit code 1."""
+    try:
+        yield
+    except _EXPECTED as error:
+        fail(str(error), as_json=as_json)
+
+
+def _midnight(day: str) -> int:
+    try:
+        begin = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
+    except ValueError as error:
+        raise TableProblem(f"--train-from {day!r} is no day YYYY-MM-DD") from error
+    return int(begin.timestamp()) * 1_000_000
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise UnsoundBundle(f"{path} is not text") from error
+
+
+def _document(kind: type[D], path: Path) -> D:
+    try:
+        found: Any = kind.parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise PolicyUnreadable(f"{path}: {error.strerror or error}") from error
+    if isinstance(found, DocumentProblem):
+        raise PolicyUnreadable(str(found))
+    document: D = found
+    return document

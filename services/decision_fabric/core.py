@@ -1,0 +1,169 @@
+"""The fabric's step: pure. Every payment is decided once, with its snapshot or, at its deadline, without.
+
+What steers (bundle, posture, lists) counts from the batch on that it stands in, for all of the batch.
+Payments are decided in the order of tenant, run, `ts_utc`, event id, in one call a tenant, whatever way they
+came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from services.decision_fabric.encoding import Provenance, decision_id
+from services.decision_fabric.intake import Intake, Ready, read_records
+from services.decision_fabric.lists import TenantLists
+from services.decision_fabric.model import ALL, LANE, Activation, HeldPosture, event_key
+from services.decision_fabric.policy import FabricPolicy
+from services.decision_fabric.signals import signal
+from services.decision_fabric.state import DecisionOverlay, Positions
+from services.decision_fabric.templates import BatchEncoder
+from sluice_decisions import Bundle, BundleProblem, Case, Decision, DecisionBatch, Mode, SnapshotView, decide
+from sluice_kit.artifacts import canonical_json
+from sluice_kit.stage import Batch, StepResult, TrailingOutput
+from sluice_kit.stage.keyed_state import KeyedOverlay
+
+Resolve = Callable[[Activation], Bundle | BundleProblem]
+"""Looks an activation's bundle up: immutable content by locator and digest (`bundle_source`)."""
+POISON = "POISON"
+
+
+class Footing(NamedTuple):
+    """What steers the decisions of one tenant at one batch."""
+
+    tenant: str
+    bundle: Bundle | BundleProblem | None
+    posture: HeldPosture | None
+
+    @property
+    def loaded(self) -> Bundle | None:
+        """The bundle, None where there is none that could be used."""
+        return self.bundle if isinstance(self.bundle, Bundle) else None
+
+
+def step(
+    overlay: DecisionOverlay, batch: Batch, policy: FabricPolicy, resolve: Resolve, shard: int = 0
+) -> StepResult:
+    """Take the batch in, decide what is due, and once a second say how it goes."""
+    intake = Intake(overlay, policy, batch.now)
+    intake.take(batch.records, read_records(batch.records), batch.poison)
+    result = StepResult(quarantined=intake.refused)
+    ready = sorted(intake.ready.values(), key=_order)
+    basis = input_basis(overlay.before) if ready else ""
+    for tenant, due in groupby(ready, key=_tenant):
+        footing = footing_of(overlay.registry, tenant, resolve)
+        cases = list(due)
+        decided = _decided(footing, cases, batch.now, TenantLists(overlay.registry, tenant))
+        _tally(intake, footing, decided)
+        served = None if footing.loaded is None else footing.loaded.feature_set.hash
+        encoder = BatchEncoder(Provenance(footing.posture, served, basis), policy)
+        _put_out(overlay, result, cases, decided.decisions, encoder)
+    said = signal(overlay.open, shard, batch.now)
+    if said is not None:
+        result.trailing.append(said)
+    return result
+
+
+def footing_of(registry: KeyedOverlay, tenant: str, resolve: Resolve) -> Footing:
+    """The bundle and the posture of a tenant: its own scope's, else that of all."""
+    bundle = _narrower(registry, "bundle", tenant)
+    posture = _narrower(registry, "posture", tenant)
+    return Footing(
+        tenant,
+        None if bundle is None else resolve(Activation(*bundle)),
+        None if posture is None else HeldPosture(*posture),
+    )
+
+
+def input_basis(positions: Positions) -> str:
+    """sha256 (hex) of the exclusive-next positions as canonical JSON: sorted `[topic, partition, next]`."""
+    split = [(*key.rpartition("|")[::2], following) for key, following in positions.items()]
+    entries = sorted([topic, int(partition), following] for topic, partition, following in split)
+    return hashlib.sha256(canonical_json(entries)).hexdigest()
+
+
+def _narrower(registry: KeyedOverlay, kind: str, tenant: str) -> Any:
+    own = registry.get(f"{kind}|tenant:{tenant}")
+    return registry.get(f"{kind}|{ALL}") if own is None else own
+
+
+def _decided(footing: Footing, ready: Sequence[Ready], now: int, lists: TenantLists) -> DecisionBatch:
+    """Decisions in the order of the cases; a payment on which the step raised is decided without a bundle."""
+    loaded = footing.loaded
+    wanted = () if loaded is None else tuple(loaded.policy.event_fields)
+    posture = None if footing.posture is None else footing.posture.in_force()
+    sound = decide(
+        footing.bundle, posture, [_case(one, wanted) for one in ready if not one.broken], now, lists
+    )
+    if not any(one.broken for one in ready):
+        return sound
+    broken = iter(
+        decision._replace(reason_codes=(*decision.reason_codes, POISON))
+        for decision in decide(None, posture, [_case(one, ()) for one in ready if one.broken], now).decisions
+    )
+    others = iter(sound.decisions)
+    return DecisionBatch(tuple(next(broken) if one.broken else next(others) for one in ready), sound.failures)
+
+
+def _case(ready: Ready, wanted: Sequence[str]) -> Case:
+    fields = ready.payment.fields
+    payload = fields["payload"]
+    known = {name: value for name in wanted if (value := payload.get(name)) is not None}
+    found = ready.snapshot
+    view = (
+        None
+        if found is None
+        else SnapshotView(
+            found["values"],
+            found["missing"],
+            found["feature_set"]["hash"],
+            found["snapshot_hash"],
+            found["graph_version"],
+            bool(found["degraded"]),
+        )
+    )
+    return Case(fields["event_id"], payload["amount_minor"], known, view, ready.payment.deadline)
+
+
+def _put_out(
+    overlay: DecisionOverlay,
+    result: StepResult,
+    ready: Sequence[Ready],
+    decisions: Sequence[Decision],
+    encoder: BatchEncoder,
+) -> None:
+    """A decision a payment on the lane, each with the intents that it asks for behind it."""
+    trailing, decided = result.trailing, overlay.decided
+    for one, decision in zip(ready, decisions, strict=True):
+        payment = one.payment.fields
+        tenant, run, event_id = payment["tenant"], payment["run_id"], payment["event_id"]
+        own, run_key = decision_id(tenant, run, event_id), run.encode()
+        value = encoder.decision(own, one, decision)
+        decided[event_key(tenant, run, event_id)] = value
+        trailing.append(TrailingOutput(LANE, run_key, value))
+        for intent in encoder.intents(own, payment, decision):
+            trailing.append(TrailingOutput(LANE, run_key, intent))
+
+
+def _tally(intake: Intake, footing: Footing, decided: DecisionBatch) -> None:
+    intake.count("events", len(decided.decisions))
+    modes = [decision.mode for decision in decided.decisions]
+    for name, mode in (("fallbacks", Mode.FALLBACK), ("fail_closed", Mode.FAIL_CLOSED)):
+        if number := modes.count(mode):
+            intake.count(name, number)
+    if decided.failures:
+        intake.count("rule_errors", len(decided.failures))
+        intake.count("errors", len(decided.failures))
+    if footing.loaded is None:
+        intake.count("without_bundle", len(decided.decisions))
+
+
+def _order(ready: Ready) -> tuple[str, str, int, str]:
+    return ready.payment.order()
+
+
+def _tenant(ready: Ready) -> str:
+    tenant: str = ready.payment.fields["tenant"]
+    return tenant

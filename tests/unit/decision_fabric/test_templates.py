@@ -1,0 +1,96 @@
+"""Templates write what the codec writes, byte for byte, whatever is decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.decision_fabric.encoding import (
+    Provenance,
+    actions_of,
+    decision_fields,
+    decision_id,
+    intent_fields,
+)
+from services.decision_fabric.intake import Ready
+from services.decision_fabric.model import HeldPosture, Payment
+from services.decision_fabric.templates import BatchEncoder
+from sluice_contracts import contract_for
+from sluice_decisions import Attribution, Decision, Mode, Outcome
+from sluice_decisions.postures import Posture
+from tests.unit.decision_fabric.parts import policy
+from tests.unit.ingestion_gate.events import payment
+
+ids = st.text("abcXYZ019_.:-é\u4e16", min_size=1, max_size=130)
+hashes = st.sampled_from(["a" * 64, "b" * 64])
+times = st.integers(0, 253402300799999999)
+longs = st.integers(0, 2**50)
+
+
+@st.composite
+def payments(draw: Any) -> Payment:
+    trace = draw(st.sampled_from([None, f"00-{'a' * 32}-{'b' * 16}-01"]))
+    fields = payment(
+        draw(ids),
+        ts_utc=draw(times),
+        tenant=draw(st.sampled_from(["default", "acme"])),
+        run_id=draw(st.sampled_from(["run-1", "r\u00fcn"])),
+        seed=draw(st.sampled_from([None, 0, -5, 2**40])),
+        traceparent=trace,
+    )
+    fields["payload"] |= {
+        "payment_id": draw(ids),
+        "customer_id": draw(ids),
+        "terminal_id": draw(ids),
+        "amount_minor": draw(longs),
+        "currency": draw(st.sampled_from(["EUR", "USD"])),
+    }
+    return Payment(fields, "traffic.payment", draw(st.integers(0, 3)), draw(longs), 0, draw(times))
+
+
+@st.composite
+def decisions(draw: Any) -> Decision:
+    used = draw(st.booleans())
+    return Decision(
+        "e",
+        draw(st.sampled_from(Outcome)),
+        draw(st.sampled_from(Mode)),
+        draw(st.sampled_from([("DEFAULT",), ("TERMINAL_RISK", "SCORE_DECLINE"), ("A", "TERMINAL_RISK")])),
+        draw(st.none() | st.integers(0, 1_000_000)),
+        draw(st.sampled_from([(), (), (Attribution("amount", 5, -7),)])),
+        draw(st.sampled_from([None, "payments"])),
+        draw(st.sampled_from([None, "b1"])),
+        draw(st.none() | hashes),
+        draw(st.sampled_from(["rules-1", "built-in"])),
+        draw(hashes) if used else None,
+        draw(st.none() | st.integers(-1, 2**40)) if used else None,
+        draw(st.sampled_from(Posture)),
+        draw(times),
+    )
+
+
+@given(
+    st.lists(st.tuples(payments(), decisions(), st.none() | hashes), min_size=1, max_size=6),
+    st.sampled_from([None, HeldPosture("p1", "NORMAL", [], 0)]),
+    st.none() | hashes,
+)
+def test_they_write_what_the_codec_writes(
+    cases: list[tuple[Payment, Decision, str | None]], posture: HeldPosture | None, served: str | None
+) -> None:
+    provenance, going_by = Provenance(posture, served, "f" * 64), policy()
+    encoder = BatchEncoder(provenance, going_by)
+    for one, decision, graph_basis in cases:
+        ready = Ready(one, {"graph_basis": graph_basis})
+        fields = one.fields
+        own = decision_id(fields["tenant"], fields["run_id"], fields["event_id"])
+        expected = contract_for("decision").encode(decision_fields(ready, decision, provenance))
+        assert encoder.decision(own, ready, decision) == expected
+        intents = [
+            contract_for("action_intent").encode(
+                intent_fields(fields, decision, action, entry, going_by.revision)
+            )
+            for action, entry in actions_of(fields, decision, going_by)
+        ]
+        assert encoder.intents(own, fields, decision) == intents
