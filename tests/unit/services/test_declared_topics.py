@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from services.console import settings as console
 from services.flow_meter import core as flow_meter
 from services.flow_meter.stage import FlowMeterStage
 from services.ingest_edge import app as edge
@@ -24,6 +25,7 @@ CONSUMES = {
     "scenario_runner": {scenario_runner.CONTROL},
     "world_stream_producer": {world_stream_producer.CONTROL_TOPIC},
     "edge": set(edge.CONSUMES),
+    "console": set(console.CONSUMES),
     "backfill": {"control.run"},
 }
 EMITS = {
@@ -43,6 +45,7 @@ CHAINED = {
 }
 """What the gate's process writes and reads for stages that are chained behind it."""
 PRINCIPALS_OF = {
+    "console": {"console"},
     "flow_meter": {"flow_meter"},
     "ingest_edge": {"edge"},
     "ingestion_gate": {"ingestion_gate", "operator"},
