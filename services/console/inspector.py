@@ -30,15 +30,16 @@ class Inspector:
             ask("decision_log", f"/v1/audit/{part}"),
         )
         seen = self._bus.chain(event_id)
+        source = "decision_fabric"
         if decision.state != "found" and seen is not None and seen.decision is not None:
-            decision = Answer("found", f"seen on the bus ({decision.detail})", dict(seen.decision))
+            source, decision = "traffic.decision", Answer("found", "seen on the bus", dict(seen.decision))
         return {
             "event_id": event_id,
             "links": [
                 _link("receipt", "ingestion_gate", receipt),
                 _link("event", "traffic", await self._event(receipt)),
                 _link("snapshot", "online_features", snapshot),
-                _link("decision", "decision_fabric", decision),
+                _link("decision", source, decision),
                 _link("intents", "traffic.action_intent", _listed(seen.intents if seen else [])),
                 _link("outcomes", "traffic.action_outcome", _listed(seen.outcomes if seen else [])),
                 _link("record", "decision_log", record),

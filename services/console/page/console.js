@@ -81,7 +81,7 @@ function showDecisions({ decisions }) {
     el("td", {}, pill(one.outcome.replace("_", " "), OUTCOMES[one.outcome])),
     el("td", { class: "number" }, money(one.amount_minor, one.currency)),
     el("td", { class: "number" }, one.score_ppm === null ? "–" : (one.score_ppm / 1e6).toFixed(3)),
-    el("td", { class: "dim" }, one.reason_codes.slice(0, 2).join(", ") || "–"),
+    el("td", { class: "dim short", title: one.reason_codes.join(", ") }, one.reason_codes.join(", ") || "–"),
     el("td", { class: "mono" }, one.customer_id)))) : hint("No decision has been seen yet."));
 }
 
