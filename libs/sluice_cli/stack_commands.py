@@ -15,7 +15,7 @@ from sluice_cli.options import AsJson, fail, print_json
 from sluice_cli.progress import bring_up_progress
 from sluice_contracts.registry import RegistryError
 from sluice_fleet import SEPARATE, Deployment, FleetError, TopologyError, load_topology
-from sluice_fleet.tokens import PUBLISHER, token_file
+from sluice_fleet.tokens import CONSOLE, PUBLISHER, token_file
 from sluice_kit.config import WiringError
 from sluice_substrate import SubstrateError
 
@@ -114,6 +114,8 @@ def _show(deployment: Deployment, *, as_json: bool) -> bool:
         state = _coloured(item.state) + (f" {item.detail}" if item.detail else "")
         table.add_row(item.service, state, item.url or "", _mebibytes(item.rss_bytes), str(item.log))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+    for url in (item.url for item in services if item.service == CONSOLE and item.url is not None):
+        typer.echo(f"Look at it: {url}")
     return healthy
 
 

@@ -12,9 +12,10 @@ EDGE_TOKENS = "edge_tokens"
 PUBLISHER = "partner_acme"
 OPERATOR = "operator"
 EDGE = "edge"
+CONSOLE = "console"
 BOOKS: dict[str, dict[str, tuple[str, ...]]] = {
     EDGE_TOKENS: {PUBLISHER: ()},
-    TOKENS: {OPERATOR: (OPERATE,), EDGE: (READ,)},
+    TOKENS: {OPERATOR: (OPERATE,), EDGE: (READ,), CONSOLE: (READ,)},
 }
 """Of each book the names in it, with their roles."""
 

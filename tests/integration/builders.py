@@ -21,6 +21,15 @@ def make_world(wiring: Wiring, folder: Path, *, seed: int, events: int = 300) ->
     return world
 
 
+def streamed_rows(world: World) -> dict[str, int]:
+    """Rows of each output that a run of the world streams."""
+    return {
+        output.output_id: output.rows
+        for output in world.manifest.outputs
+        if output.role == "business_traffic"
+    }
+
+
 def posted_payment(**changes: Any) -> dict[str, Any]:
     """A payment with an id of its own, as `POST /v1/events` takes it."""
     number = uuid.uuid4().hex

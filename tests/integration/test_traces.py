@@ -16,7 +16,7 @@ from sluice_kit.telemetry import TraceParent, new_context, parse_traceparent, sp
 from sluice_kit.testing.waiting import until
 from sluice_oracle import World
 from sluice_substrate import LocalStack
-from tests.integration.builders import make_world, posted_payment
+from tests.integration.builders import make_world, posted_payment, streamed_rows
 from tests.integration.fleets import apply_policy, running
 from tests.integration.otlp_collector import Collector, Seen, collecting
 
@@ -114,7 +114,8 @@ def test_a_run_is_one_trace_from_its_submission_to_its_events_at_the_gate(
     assert trace_id == trace_id_for(run_id)
     ready_id = until(lambda: ready_of(collector, trace_id), "READY on its lane")
     consumed_id = span_id_for(ready_id, PRODUCER)  # what every event of the stream names as its parent
-    events = collector.wait_for(ROWS, trace_id, service=GATE, parent_id=consumed_id)
+    rows = sum(streamed_rows(world).values())
+    events = collector.wait_for(rows, trace_id, service=GATE, parent_id=consumed_id)
     (streamed,) = collector.wait_for(1, trace_id, name="stream run")
     trace = collector.spans(trace_id)
 
@@ -131,7 +132,7 @@ def test_a_run_is_one_trace_from_its_submission_to_its_events_at_the_gate(
     assert streamed.parent_id == consumed.span_id == consumed_id
     batches = collector.spans(trace_id, name="send ingress.world_stream_producer")
     assert {batch.parent_id for batch in batches} == {streamed.span_id}
-    assert sum(batch.attributes["messaging.batch.message_count"] for batch in batches) == ROWS
+    assert sum(batch.attributes["messaging.batch.message_count"] for batch in batches) == rows
     gate_batches = {span.span_id for span in collector.spans(service=GATE, name=f"{GATE} batch")}
     assert all(event.links for event in events)
     assert {span_id for event in events for _, span_id in event.links} <= gate_batches

@@ -16,6 +16,7 @@ from sluice_contracts import TOPICS
 from sluice_kit.artifacts import Digest, Locator, open_artifacts, open_oracle
 from sluice_kit.config import Wiring
 from sluice_oracle import World
+from tests.integration.builders import streamed_rows
 from tests.integration.rest_access import assert_guarded
 from tests.integration.scenario_runner.bus import admit, lane_events
 from tests.integration.scenario_runner.instances import Client
@@ -42,11 +43,16 @@ async def test_a_submission_becomes_ready_with_evidence_by_reference(
     served = await runner.http.get(f"/v1/runs/{run_id}/facts-view")
     assert served.json() == facts
     assert served.headers["ETag"] == f'"sha256:{ready["payload"]["facts_view"]["digest"]["hash"]}"'
-    traffic = next(listed for listed in facts["outputs"] if listed["role"] == "business_traffic")
-    assert ready["payload"]["streamed_outputs"] == [traffic["output_id"]]
-    assert ready["payload"]["expected_events"] == facts["expected_events"] == 300
+    traffic = [listed for listed in facts["outputs"] if listed["role"] == "business_traffic"]
+    assert {listed["output_id"]: listed["rows"] for listed in traffic} == streamed_rows(world)
+    assert (
+        ready["payload"]["streamed_outputs"] == sorted(streamed_rows(world)) == ["label_events", "payments"]
+    )
+    assert (
+        ready["payload"]["expected_events"] == facts["expected_events"] == sum(streamed_rows(world).values())
+    )
     oracle = open_oracle(wiring)
-    for file in traffic["files"]:
+    for file in (file for listed in traffic for file in listed["files"]):
         assert Digest.of(oracle.read(Locator.load(file))).hash == file["digest"]["hash"]
     for gate in facts["gates"]:
         assert oracle.read(Locator.load(gate["receipt"]))
@@ -68,7 +74,7 @@ async def test_the_gate_and_the_stream_producer_read_this_ready(
     view = (await runner.http.get(f"/v1/runs/{run_id}/facts-view")).json()
     plan = plan_stream(ready, view, TOPICS["ingress.world_stream_producer"].event_types)
     assert isinstance(plan, StreamPlan), plan
-    assert plan.total_rows == 300
+    assert plan.total_rows == sum(streamed_rows(world).values()) > 300
     verdict = EvidenceReader(open_artifacts(wiring), open_oracle(wiring)).judge(ready)
     assert (verdict.verdict, verdict.reasons) == ("PASS", ()), verdict  # type: ignore[union-attr]
 

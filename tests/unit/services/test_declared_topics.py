@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from services.console import settings as console
 from services.decision_fabric import model as decision_fabric
 from services.degrade_ladder import events as degrade_ladder
 from services.degrade_ladder.stage import LadderStage
@@ -37,6 +38,7 @@ CONSUMES = {
     "scenario_runner": {scenario_runner.CONTROL},
     "world_stream_producer": {world_stream_producer.CONTROL_TOPIC},
     "edge": set(edge.CONSUMES),
+    "console": set(console.CONSUMES),
     "backfill": {"control.run"},
 }
 EMITS = {
@@ -63,6 +65,7 @@ PRINCIPALS_OF = {
     "entity_graph": {"entity_graph"},
     "degrade_ladder": {"degrade_ladder"},
     "decision_fabric": {"decision_fabric"},
+    "console": {"console"},
     "flow_meter": {"flow_meter"},
     "ingest_edge": {"edge"},
     "ingestion_gate": {"ingestion_gate", "operator"},
