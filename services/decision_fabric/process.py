@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NamedTuple
-
-from fastapi import APIRouter
+from collections.abc import Sequence
 
 from services.decision_fabric.api import router
 from services.decision_fabric.bundle_source import BundleSource
 from services.decision_fabric.decided import DecidedCache
 from services.decision_fabric.model import Activation
 from services.decision_fabric.policy_files import (
-    DEFAULT_FOLDER,
     PolicyUnreadable,
     binding_of,
     read_feature_set,
@@ -26,7 +21,7 @@ from sluice_decisions.model import lightgbm_library
 from sluice_kit.artifacts import ArtifactStore
 from sluice_kit.http.access import Access
 from sluice_kit.stage import MemberRun, StageError
-from sluice_kit.stage.process import StageArguments
+from sluice_kit.stage.process import Member, StageArguments
 from sluice_kit.telemetry import Health, get_logger
 
 log = get_logger("decision_fabric")
@@ -34,19 +29,9 @@ BUNDLES: str = "bundles"
 """The health check that says which active bundle cannot be used."""
 
 
-class FabricParts(NamedTuple):
-    """The stage and what runs beside it."""
-
-    stage: DecisionFabricStage
-    routers: Sequence[APIRouter]
-    after_commit: Sequence[Callable[[Sequence[MemberRun]], None]]
-    background: Sequence[Callable[[threading.Event], None]]
-
-
-def open_fabric(
-    given: StageArguments, store: ArtifactStore, health: Health, policy_dir: Path = DEFAULT_FOLDER
-) -> FabricParts:
+def make_member(given: StageArguments, store: ArtifactStore, health: Health) -> Member:
     """Wire the fabric. Raises StageError (policy that cannot be used), TokenFileError."""
+    policy_dir = given.wiring.policy_dir
     try:
         policy, served = read_policy(policy_dir), binding_of(read_feature_set(policy_dir))
     except PolicyUnreadable as error:
@@ -58,6 +43,8 @@ def open_fabric(
 
     source = BundleSource(store, served, on_problem=unusable)
     stage = DecisionFabricStage(policy, served, source.resolve, shard=given.shard)
+    if not given.serves:
+        return Member(stage)
     cache = DecidedCache()
 
     def whether_usable(runs: Sequence[MemberRun]) -> None:
@@ -68,7 +55,7 @@ def open_fabric(
                 health.ok(BUNDLES)
 
     access = Access.load(given.wiring.secret_source, health)
-    return FabricParts(
+    return Member(
         stage,
         (access.guarded(router(cache, stage.state, source)),),
         (cache.committed, whether_usable),

@@ -10,7 +10,7 @@ from services.decision_fabric.model import INPUTS, SERVICE
 from services.decision_fabric.policy import FabricPolicy
 from services.decision_fabric.state import DecisionOverlay, DecisionState
 from sluice_decisions import FeatureBinding
-from sluice_kit.stage import Batch, ChainSpec, Coordinate, Record, StepResult, code_revision, control_first
+from sluice_kit.stage import Batch, ChainSpec, Coordinate, Record, StepResult, control_first
 
 _STEP_MODULES: Final = (
     "bundle_source",
@@ -64,5 +64,4 @@ class DecisionFabricStage:
 
 def decision_chain(stage: DecisionFabricStage) -> ChainSpec:
     """The fabric as a process of its own."""
-    code_rev = code_revision(stage.code)
-    return ChainSpec((stage,), stage.order, f"{code_rev}-{'-'.join(one[:12] for one in stage.revision)}")
+    return ChainSpec((stage,))

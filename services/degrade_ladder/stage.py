@@ -10,6 +10,7 @@ from services.degrade_ladder.core import ORDERS, SIGNALS, step
 from services.degrade_ladder.events import SERVICE
 from services.degrade_ladder.policy import FILE_NAME, LadderPolicy, load_policy
 from sluice_kit.config import PolicyError
+from sluice_kit.config.wiring import POLICY_DIR
 from sluice_kit.stage import (
     Batch,
     ChainSpec,
@@ -17,7 +18,6 @@ from sluice_kit.stage import (
     Record,
     StageError,
     StepResult,
-    code_revision,
     control_first,
 )
 from sluice_kit.stage.keyed_state import KeyedOverlay, KeyedState
@@ -32,7 +32,7 @@ CODE: Final = (
     "sluice_kit.stage",
     "sluice_contracts",
 )
-SHIPPED: Final = Path(__file__).parents[2] / "deploy" / "policy" / FILE_NAME
+SHIPPED: Final = POLICY_DIR / FILE_NAME
 
 
 class LadderStage:
@@ -71,4 +71,4 @@ def make_stage(policy_file: Path = SHIPPED) -> LadderStage:
 
 def ladder_chain(stage: LadderStage) -> ChainSpec:
     """The ladder as a process of its own."""
-    return ChainSpec((stage,), stage.order, code_revision(stage.code))
+    return ChainSpec((stage,))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from services.entity_graph.core import LABELS, PAYMENTS, SERVICE, step
 from sluice_graph import GraphOverlay, GraphPolicy, GraphState
-from sluice_kit.stage import Batch, ChainSpec, Coordinate, Record, StepResult, code_revision, control_first
+from sluice_kit.stage import Batch, ChainSpec, Coordinate, Record, StepResult, control_first
 
 
 class EntityGraphStage:
@@ -40,4 +40,4 @@ class EntityGraphStage:
 
 def entity_graph_chain(stage: EntityGraphStage) -> ChainSpec:
     """The graph as a process of its own."""
-    return ChainSpec((stage,), stage.order, "+".join((code_revision(stage.code), *stage.revision)))
+    return ChainSpec((stage,))

@@ -11,9 +11,9 @@ from services.online_features.reading import CONTEXTS, LABELS, PAYMENTS
 from services.online_features.signals import SERVICE
 from services.online_features.state import StageState
 from sluice_features import FeatureSet
-from sluice_kit.stage import Batch, ChainSpec, Coordinate, Record, StepResult, code_revision, control_first
+from sluice_kit.config.wiring import POLICY_DIR
+from sluice_kit.stage import Batch, ChainSpec, Coordinate, Record, StepResult, control_first
 
-POLICY_DIR: Final = Path(__file__).parents[2] / "deploy" / "policy"
 STEP_MODULES: Final = (
     "core",
     "join_file",
@@ -71,4 +71,4 @@ def make_stage(policy_dir: Path = POLICY_DIR, shard: int = 0) -> OnlineFeaturesS
 
 def online_features_chain(stage: OnlineFeaturesStage) -> ChainSpec:
     """The stage as a process of its own."""
-    return ChainSpec((stage,), stage.order, code_revision(stage.code))
+    return ChainSpec((stage,))

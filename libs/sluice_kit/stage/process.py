@@ -68,16 +68,16 @@ MakeMember = Callable[[StageArguments, ArtifactStore, Health], Member]
 
 
 def member_of(service: str) -> MakeMember:
-    """How a service makes its member, by convention `services.<name>.stage.make_member`.
+    """How a service makes its member, by convention `services.<name>.app.make_member`.
 
     Services never import each other; which of them share a process is deployment data, resolved here.
     Raises StageError naming a service that is no stage.
     """
     try:
-        make: MakeMember = import_module(f"services.{service}.stage").make_member
+        make: MakeMember = import_module(f"services.{service}.app").make_member
     except (ModuleNotFoundError, AttributeError) as error:
         raise StageError(
-            f"{service} cannot be chained: services.{service}.stage.make_member: {error}"
+            f"{service} cannot be chained: services.{service}.app.make_member: {error}"
         ) from error
     return make
 
