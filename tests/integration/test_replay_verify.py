@@ -86,6 +86,10 @@ def verified(deployment: Deployment, *arguments: str) -> tuple[int, dict[str, An
     return done.exit_code, json.loads(done.stdout)
 
 
+def test_the_heads_process_is_where_a_chained_member_is_found(drained: Deployment) -> None:
+    assert drained.fleet.url("flow_meter") == drained.fleet.url("ingestion_gate")
+
+
 def test_a_chain_comes_out_as_it_was_logged(drained: Deployment) -> None:
     code, report = verified(drained)
     assert (code, report["identical"], report["difference"]) == (0, True, None)

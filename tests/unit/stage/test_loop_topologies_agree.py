@@ -102,7 +102,7 @@ batches_of_payments = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(batches=batches_of_payments, payments_first=st.booleans())
 def test_a_stage_that_reads_anothers_facts_decides_alike_chained_and_apart(
     batches: list[list[Sent]], payments_first: bool
@@ -124,7 +124,7 @@ def moved(record: BasisRecord) -> BasisRecord:
     return BasisRecord(**(fields | {"outputs": outputs}))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(batches=batches_of_payments)
 def test_a_restart_gives_the_digests_of_the_chain_again(
     tmp_path_factory: pytest.TempPathFactory, batches: list[list[Sent]]
