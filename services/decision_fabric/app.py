@@ -1,8 +1,7 @@
 """Wiring of the decision fabric."""
 
 from services.decision_fabric.model import SERVICE
-from services.decision_fabric.process import open_fabric
-from services.decision_fabric.stage import decision_chain
+from services.decision_fabric.stage import decision_chain, open_fabric
 from sluice_kit.artifacts import ArtifactStore
 from sluice_kit.stage.process import StageApp, StageArguments, run_stage
 from sluice_kit.telemetry import Health
