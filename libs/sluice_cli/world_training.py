@@ -47,9 +47,14 @@ def last_periods(table: LabelledTable) -> Periods:
 
 
 def _output(world: World, role: Role) -> pa.Table:
-    outputs = [output for output in world.manifest.outputs if output.role is role]
+    """Payments or truth of a world; labels that travel as events beside the payments are left out."""
+    outputs = [
+        output
+        for output in world.manifest.outputs
+        if output.role is role and output.event_type in {None, "payment"}
+    ]
     if not outputs:
-        raise WorldError(f"{world.uri} has no output of role {role.value}")
+        raise WorldError(f"{world.uri} has no output of role {role.value} about payments")
     problems = gate_problems(world.manifest, (), [output.output_id for output in outputs])
     if problems:
         raise WorldError(f"{world.uri} may not be read: {'; '.join(problems)}")
