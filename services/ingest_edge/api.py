@@ -160,11 +160,13 @@ class EdgeApi:
     ) -> DecisionView:
         """The decision about an event that the caller published."""
         own = await self.receipts(authorization, event_id, tenant=tenant, run=run_id)
-        try:
-            found = await self.decisions.find(event_id, tenant=tenant, run_id=run_id)
-        except FabricAwayError as error:
-            raise fabric_away(error, self.policy.retry_after_seconds) from error
-        if found is None or not any(receipt.decision == "ADMIT" for receipt in own.receipts):
+        found: DecisionView | None = None
+        if any(receipt.decision == "ADMIT" for receipt in own.receipts):
+            try:
+                found = await self.decisions.find(event_id, tenant=tenant, run_id=run_id)
+            except FabricAwayError as error:
+                raise fabric_away(error, self.policy.retry_after_seconds) from error
+        if found is None:
             raise ProblemError(
                 404,
                 "NO_DECISION",

@@ -47,7 +47,7 @@ class TopicFollower:
         self._topic, self._arrived, self._wanted = topic, arrived, wanted
         self._stop = threading.Event()
         config = reader_config(wiring, PRINCIPAL, group=f"{PRINCIPAL}-{check}")
-        self._consumer = Consumer(config | {"queued.max.messages.kbytes": 16_384})
+        self._config = config | {"queued.max.messages.kbytes": 16_384}
         self._thread = threading.Thread(target=self._follow, name=f"{check}-follower", daemon=True)
         self._ready: asyncio.Future[None] = self._loop.create_future()
 
@@ -75,36 +75,37 @@ class TopicFollower:
     # -- in the thread -------------------------------------------------------------------------------
 
     def _follow(self) -> None:
+        consumer = Consumer(self._config)
         assigned = False
         while not self._stop.is_set():
             try:
                 if not assigned:
-                    self._to_the_end()
+                    self._to_the_end(consumer)
                     assigned = True
                     self._loop.call_soon_threadsafe(self._is_ready)
-                self._read()
+                self._read(consumer)
             except KafkaException as error:
                 assigned = assigned and not _position_is_gone(error.args[0])
                 self._health.degraded(self._check, f"{self._topic} cannot be read: {error}")
                 self._stop.wait(_RETRY_SECONDS)
-        self._consumer.close()
+        consumer.close()
 
-    def _to_the_end(self) -> None:
-        found = self._consumer.list_topics(self._topic, timeout=_BROKER_SECONDS).topics[self._topic]
+    def _to_the_end(self, consumer: Consumer) -> None:
+        found = consumer.list_topics(self._topic, timeout=_BROKER_SECONDS).topics[self._topic]
         if found.error is not None:
             raise KafkaException(found.error)
         ends = [TopicPartition(self._topic, number) for number in sorted(found.partitions)]
         for place in ends:
-            place.offset = self._consumer.get_watermark_offsets(place, timeout=_BROKER_SECONDS)[1]
-        self._consumer.assign(ends)
+            place.offset = consumer.get_watermark_offsets(place, timeout=_BROKER_SECONDS)[1]
+        consumer.assign(ends)
 
-    def _read(self) -> None:
-        message = self._consumer.poll(_POLL_SECONDS)
+    def _read(self, consumer: Consumer) -> None:
+        message = consumer.poll(_POLL_SECONDS)
         self._health.beat(self._check)
         if message is None:
             return
         arrived = []
-        for item in (message, *self._consumer.consume(_MAX_RECORDS, 0)):
+        for item in (message, *consumer.consume(_MAX_RECORDS, 0)):
             record = cast("KafkaMessage", item)
             error = record.error()
             if error is not None:

@@ -50,7 +50,7 @@ class FakeGate:
         self.on_admission: Callable[[Framed], None] = lambda _: None
         self._sent: list[tuple[Framed, str]] = []
         self._firsts: dict[tuple[str, ...], Fields] = {}
-        self._receipts: dict[int, asyncio.Future[Fields]] = {}
+        self._receipts: list[Fields] = []
 
     # -- the lane
 
@@ -76,6 +76,7 @@ class FakeGate:
         if decision == "ADMIT":
             self._firsts[key] = fields
             self.on_admission(event)
+        self._receipts.append(fields)
         receipt.set_result(fields)
         return receipt
 
@@ -85,7 +86,8 @@ class FakeGate:
     # -- its REST
 
     async def receipts(self, event_id: str, **_: str | None) -> list[ReceiptView]:
-        return [ReceiptView.of(one) for key, one in self._firsts.items() if key[3] == event_id]
+        found = [ReceiptView.of(one) for one in self._receipts]
+        return [receipt for receipt in found if receipt.event_id == event_id]
 
     async def admission(self, event_id: str, **_: str) -> ReceiptView | None:
         raise AssertionError(f"{event_id}: the follower knows the first receipt")
