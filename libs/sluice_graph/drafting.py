@@ -39,6 +39,16 @@ class GraphDraft:
         self.turned_away = 0
         """Entities that there was no room for."""
 
+    @property
+    def marked(self) -> bool:
+        """Whether any entity has a distance."""
+        return bool(self.distances or self.graph.marks)
+
+    @property
+    def disputed(self) -> bool:
+        """Whether there is any identity conflict."""
+        return bool(self.disputes or self.graph.disputes)
+
     def number(self, kind: int, value: str | None) -> int:
         """The number of an entity, a new one where it was not known; NO_NUMBER for none and without room."""
         found = self.graph.numbers[kind].get(value)

@@ -21,6 +21,9 @@ from sluice_graph.scope_graph import FAR, NO_NUMBER, Int64, ScopeGraph
 
 _UNKNOWN: Final = -2
 _DEVICE_EDGE: Final = 2
+_LEFT_KINDS: Final = [kind.left for kind in EDGE_KINDS]
+_RIGHT_KINDS: Final = [kind.right for kind in EDGE_KINDS]
+_BIT_OF_EDGE: Final = 1 << np.arange(len(EDGE_KINDS))
 _BITS: Final = [
     [which for which in range(len(EDGE_KINDS)) if bits >> which & 1] for bits in range(1 << len(EDGE_KINDS))
 ]
@@ -99,12 +102,10 @@ class ScopeDraft:
             for table, column in zip(graph.numbers, payments.keys, strict=True)
         ]
         columns = np.array(numbers, np.int64)
-        fresh = np.zeros(len(payments.ts_utc), np.int64)
-        for which, kind in enumerate(EDGE_KINDS):
-            left, right = columns[kind.left], columns[kind.right]
-            named = (left != NO_NUMBER) & (right != NO_NUMBER)
-            fresh |= (named & ~graph.table.contains(edge_keys(left, right))).astype(np.int64) << which
-        return numbers, fresh.tolist()
+        left, right = columns[_LEFT_KINDS], columns[_RIGHT_KINDS]
+        there = graph.table.contains(edge_keys(left, right).ravel()).reshape(left.shape)
+        fresh = (left != NO_NUMBER) & (right != NO_NUMBER) & ~there
+        return numbers, (_BIT_OF_EDGE @ fresh).tolist()
 
     def _settle(
         self, payments: Payments, row: int, numbers: Sequence[list[int]], fresh_edges: int
@@ -139,13 +140,15 @@ class ScopeDraft:
         conflicts = unlisted
         if customer >= 0:
             size = draft.size(draft.root(customer))
-            conflicts += draft.dispute(customer)
+            if draft.disputed:
+                conflicts += draft.dispute(customer)
         shared = None if device < 0 else draft.degree(device, CUSTOMER_SLOT) - on_device
         nearest = FAR
-        for kind in IDENTITY:
-            entity = entities[kind]
-            if entity >= 0:
-                nearest = min(nearest, draft.distance(entity))
+        if draft.marked:
+            for kind in IDENTITY:
+                entity = entities[kind]
+                if entity >= 0:
+                    nearest = min(nearest, draft.distance(entity))
         return EventContext(size, shared, None if nearest == FAR else nearest, conflicts, whole)
 
     def _touch(self, payments: Payments, numbers: Sequence[Sequence[int]]) -> None:
