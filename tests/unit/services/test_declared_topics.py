@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from services.decision_log import settings as decision_log
 from services.flow_meter import core as flow_meter
 from services.flow_meter.stage import FlowMeterStage
 from services.ingest_edge import app as edge
@@ -25,6 +26,7 @@ CONSUMES = {
     "world_stream_producer": {world_stream_producer.CONTROL_TOPIC},
     "edge": set(edge.CONSUMES),
     "backfill": {"control.run"},
+    "decision_log": {*decision_log.CONSUMES},
 }
 EMITS = {
     "ingestion_gate": {*ADMITTED, verifier.LANE, "basis.ingestion_gate"},
@@ -34,6 +36,7 @@ EMITS = {
     "edge": set(edge.EMITS),
     "backfill": {backfill.LANE},
     "operator": {operator_desk.LANE},
+    "decision_log": {decision_log.LANE},
 }
 CHAINABLE = {"flow_meter", "entity_graph", "online_features", "degrade_ladder", "decision_fabric"}
 CHAINED = {
@@ -43,6 +46,7 @@ CHAINED = {
 }
 """What the gate's process writes and reads for stages that are chained behind it."""
 PRINCIPALS_OF = {
+    "decision_log": {"decision_log"},
     "flow_meter": {"flow_meter"},
     "ingest_edge": {"edge"},
     "ingestion_gate": {"ingestion_gate", "operator"},
