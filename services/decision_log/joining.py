@@ -31,8 +31,11 @@ class Joining:
         Each is in the service's log, none is skipped unsaid.
         """
 
-    def turn(self) -> None:
-        """Read what there is, at most a tenth of a second long. Raises as BulkReader.read does."""
+    def turn(self) -> int:
+        """Read what there is, at most a tenth of a second long; how many records that were.
+
+        Raises as BulkReader.read does.
+        """
         take = self.chains.take
         counts: Counter[int] = Counter()
         for source, offset, value, written in self._reader.read(_MOST_RECORDS, _WAIT_SECONDS):
@@ -50,6 +53,7 @@ class Joining:
                 self._unreadable(source, offset, str(error))
         for source, count in counts.items():
             self.read[self._reader.sources[source][0]] += count
+        return counts.total()
 
     def read_until(self) -> int:
         """Up to when every input was read, ms since 1970 UTC.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -23,6 +24,7 @@ from services.decision_log.wired import LogParts
 from services.decision_log.writer import Writer
 from sluice_audit import AuditError, AuditLog
 from sluice_kit.artifacts import ArtifactError
+from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.telemetry import Health, ServiceMetrics, get_logger
 from sluice_kit.workflow import (
     Backoff,
@@ -122,11 +124,24 @@ class LogKeeper:
     async def _turns(
         self, writer: Writer, joining: Joining, sealing: Sealing, stopping: asyncio.Event, backoff: Backoff
     ) -> None:
+        with quiet_collector() as tidy:
+            await self._until_stopped(writer, joining, sealing, stopping=stopping, backoff=backoff, tidy=tidy)
+
+    async def _until_stopped(
+        self,
+        writer: Writer,
+        joining: Joining,
+        sealing: Sealing,
+        *,
+        stopping: asyncio.Event,
+        backoff: Backoff,
+        tidy: Callable[[int], None],
+    ) -> None:
         signals = _Signals()
         next_seal = next_signal = time.monotonic()
         while True:
             last = stopping.is_set()
-            await asyncio.to_thread(joining.turn)
+            tidy(await asyncio.to_thread(joining.turn))
             self._health.beat("keeper", limit_seconds=120)
             if writer.lost:
                 raise WriterReplacedError("the session that holds the lock has ended")

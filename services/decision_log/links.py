@@ -38,7 +38,7 @@ TOPIC_OF: Final[Mapping[Kind, str]] = {
 
 
 class Link(NamedTuple):
-    """One link. `key` is (tenant, run_id, event_id of the payment), `ts_utc` its time, None in a receipt.
+    """One link. `key` is (tenant, run_id, event_id of the payment), `ts_utc` its time where that is read.
 
     `id` is the record's own id (a snapshot's hash), `digest` the sha256 of its bytes. `about` is the intent
     that an outcome answers; `says` is an outcome, or the hash of the snapshot that a decision used ('' for
@@ -99,6 +99,7 @@ _ADMITTED: Final = b"\x0aADMIT\x00\x02"
 """Of a receipt: the decision, no reason codes, and that there is a subject."""
 _OF_A_PAYMENT: Final = b"\x02\x0epayment\x02"
 _HASH: Final = b"\x80\x01"
+_CONTINUED: Final = 0x80808080808080
 _BEFORE_POSTURE: Final = re.compile(
     rb"(?:\x00|\x02\x80\x01[0-9a-f]{64})"  # feature_set_hash
     rb"(?:\x00|\x02\x80\x01([0-9a-f]{64}))"  # snapshot_hash
@@ -115,7 +116,7 @@ class _OtherLayoutError(Exception):
 
 
 class _Envelopes:
-    """Reads envelopes of one contract up to the seed, after which the rest of the envelope stands."""
+    """Reads envelopes of one contract. What is the same in all events of a run is compared only."""
 
     def __init__(self, kind: Kind) -> None:
         contract = _CONTRACTS[kind]
@@ -126,16 +127,17 @@ class _Envelopes:
         self._run = ("", "")
 
     def read(self, value: bytes) -> tuple[str, int, tuple[str, str], int]:
-        """Event id, ts_utc, (tenant, run_id), and where the field after the seed begins."""
+        """Event id, where `ts_utc` stands, (tenant, run_id), where the envelope goes on after the seed."""
         if not value.startswith(self._prefix):
             raise _OtherLayoutError
         event_id, at = _text(value, _FRAME)
         if not value.startswith(self._type, at):
             raise _OtherLayoutError
-        ts_utc, at = _number(value, at + len(self._type))
+        time_at = at + len(self._type)
+        at = _after_number(value, time_at)
         if value.startswith(self._pins, at):
-            return event_id, ts_utc, self._run, at + len(self._pins)
-        return event_id, ts_utc, *self._new_run(value, at)
+            return event_id, time_at, self._run, at + len(self._pins)
+        return event_id, time_at, *self._new_run(value, at)
 
     def _new_run(self, value: bytes, start: int) -> tuple[tuple[str, str], int]:
         _, at = _number(value, start)  # schema_version
@@ -176,8 +178,17 @@ def _number(value: bytes, at: int) -> tuple[int, int]:
     return (number >> 1) ^ -(number & 1), at
 
 
+def _after_number(value: bytes, at: int) -> int:
+    """A time of today has eight bytes, of which the last is the first below 128."""
+    if value[at + 7] < 128 and value[at + 6] >= 128 and value[at] >= 128:
+        found = int.from_bytes(value[at : at + 7], "little") & _CONTINUED
+        if found == _CONTINUED:
+            return at + 8
+    return _number(value, at)[1]
+
+
 def _after_nullable_number(value: bytes, at: int) -> int:
-    return at + 1 if value[at] == 0 else _number(value, at + 1)[1]
+    return at + 1 if value[at] == 0 else _after_number(value, at + 1)
 
 
 def _after_text(value: bytes, at: int) -> int:
@@ -192,17 +203,16 @@ def _after_text(value: bytes, at: int) -> int:
 def _payload(value: bytes, at: int) -> int:
     """Where the payload begins: behind emitted_at_utc, producer, parent_event_id and traceparent."""
     at = _after_text(value, _after_nullable_number(value, at))
-    for _ in range(2):
-        at = at + 1 if value[at] == 0 else _after_text(value, at + 1)
-    return at
+    at = at + 1 if value[at] == 0 else _after_text(value, at + 1)
+    return at + 1 if value[at] == 0 else _after_text(value, at + 1)
 
 
 def _payment_skimmer() -> Callable[[bytes], Link]:
     envelopes = _Envelopes(Kind.PAYMENT)
 
     def skim(value: bytes) -> Link:
-        event_id, ts_utc, run, _ = envelopes.read(value)
-        return Link(Kind.PAYMENT, (*run, event_id), event_id, b"", ts_utc)
+        event_id, time_at, run, _ = envelopes.read(value)
+        return Link(Kind.PAYMENT, (*run, event_id), event_id, b"", _number(value, time_at)[0])
 
     return skim
 
@@ -246,9 +256,10 @@ def _decision_skimmer() -> Callable[[bytes], Link]:
     envelopes = _Envelopes(Kind.DECISION)
 
     def skim(value: bytes) -> Link:
-        event_id, ts_utc, run, at = envelopes.read(value)
+        event_id, time_at, run, at = envelopes.read(value)
         subject, at = _text(value, _payload(value, at))
         used = _snapshot_of_decision(value, at)
+        ts_utc, _ = _number(value, time_at)
         return Link(Kind.DECISION, (*run, subject), event_id, sha256(value).digest(), ts_utc, "", used)
 
     return skim
@@ -267,10 +278,10 @@ def _intent_skimmer() -> Callable[[bytes], Link]:
     envelopes = _Envelopes(Kind.INTENT)
 
     def skim(value: bytes) -> Link:
-        event_id, ts_utc, run, at = envelopes.read(value)
+        event_id, _, run, at = envelopes.read(value)
         at = _after_text(value, _after_text(value, _payload(value, at)))  # idempotency_key, decision_id
         subject, _ = _text(value, at)
-        return Link(Kind.INTENT, (*run, subject), event_id, sha256(value).digest(), ts_utc)
+        return Link(Kind.INTENT, (*run, subject), event_id, sha256(value).digest(), None)
 
     return skim
 
@@ -279,14 +290,14 @@ def _outcome_skimmer() -> Callable[[bytes], Link]:
     envelopes = _Envelopes(Kind.OUTCOME)
 
     def skim(value: bytes) -> Link:
-        event_id, ts_utc, run, at = envelopes.read(value)
+        event_id, _, run, at = envelopes.read(value)
         intent, at = _text(value, _payload(value, at))
         subject, at = _text(value, _after_text(value, _after_text(value, at)))
         for _ in range(4):  # customer_id, domain, effector, action
             at = _after_text(value, at)
         outcome, _ = _text(value, at)
         digest = sha256(value).digest()
-        return Link(Kind.OUTCOME, (*run, subject), event_id, digest, ts_utc, intent, outcome)
+        return Link(Kind.OUTCOME, (*run, subject), event_id, digest, None, intent, outcome)
 
     return skim
 
@@ -346,7 +357,8 @@ def _about_payment(
     kind: Kind, fields: Mapping[str, Any], digest: bytes, about: str = "", says: str = ""
 ) -> Link:
     key = (*_run_of(fields), fields["payload"]["subject_event_id"])
-    return Link(kind, key, fields["event_id"], digest, fields["ts_utc"], about, says)
+    ts_utc = fields["ts_utc"] if kind is Kind.DECISION else None
+    return Link(kind, key, fields["event_id"], digest, ts_utc, about, says)
 
 
 _WHOLE: Final[Mapping[Kind, Callable[[Mapping[str, Any], bytes], Link | None]]] = {

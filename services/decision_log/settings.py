@@ -12,7 +12,6 @@ from sluice_kit.config import FileSettings, PolicyError, Wiring, load_settings
 SERVICE: Final = "decision_log"
 PRINCIPAL: Final = "decision_log"
 LANE: Final = "ingress.decision_log"
-HEADS_TOPIC: Final = "audit.decision_record"
 CONSUMES: Final = (*TOPIC_OF.values(),)
 MIGRATIONS: Final = "services.decision_log"
 LOG: Final = "sluice.decision_log"
