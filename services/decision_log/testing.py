@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.decision_log.links import TOPIC_OF, Kind
-from sluice_contracts import derived_id, encode
+from sluice_contracts import Decoded, decode, derived_id, encode, payload_hash
 from sluice_contracts.receipts import NO_COORDINATES, coordinate_tails
 
 _HASH: Final = "ab" * 32
@@ -53,6 +53,13 @@ class HandMade:
         """Of an intent."""
         return derived_id("sluice.action_intent.v1", self.tenant, self.run_id, self.event_id, domain)
 
+    @property
+    def payload_hash(self) -> str:
+        """Of the payment."""
+        content = decode(self.payment().value)
+        assert isinstance(content, Decoded)
+        return payload_hash(content.fields).hex()
+
     def payment(self) -> Message:
         """The payment itself."""
         return self._message(
@@ -79,7 +86,7 @@ class HandMade:
             "subject_event_id": self.event_id,
             "subject_event_type": subject,
             "subject_run_id": self.run_id,
-            "payload_hash": _HASH,
+            "payload_hash": self.payload_hash,
             "policy_revision": "gate-default-1",
             "partition_key": self._customer,
             "partition_profile": "customer",

@@ -260,3 +260,20 @@ def test_a_snapshot_that_no_record_can_hold_is_refused() -> None:
     for broken in (link._replace(id="no hash"), link._replace(key=("default", "run 1", "é"))):
         with pytest.raises(ValueError, match=r"no sha256|cannot name"):
             Chains().take(broken, Place(0, 0, 0), 0)
+
+
+def test_another_snapshot_than_the_one_that_was_used_is_not_taken_for_it() -> None:
+    payment, chains, log = HandMade("run-1", 1), Chains(), Log()
+    feed(chains, [payment.snapshot("cd" * 32) if "snapshot" in m.topic else m for m in payment.whole()])
+    assert tick(chains, log) == []
+    (due,) = tick(chains, log, 0)
+    assert (due.record["snapshot"], due.record["chain"]["missing"]) == (None, ["snapshot"])
+
+
+def test_references_stand_in_the_order_of_the_bus() -> None:
+    payment, chains = HandMade("run-1", 1, domains=("a", "b", "c")), Chains()
+    source = SOURCES.index(TOPIC_OF[Kind.INTENT])
+    for domain, place in (("c", (1, 0)), ("a", (0, 7)), ("b", (0, 3))):
+        chains.take(link_of(payment.intent(domain)), Place(source, *place), 0)
+    (due,) = tick(chains, Log(), 0)
+    assert [one["id"] for one in due.record["intents"]] == [payment.intent_id(name) for name in "bac"]
