@@ -138,12 +138,8 @@ def test_from_whole_chains_to_records_that_anybody_can_check(
     code, shown = audit(
         deployment, "show", payments[7].event_id, "--url", str(service.client.base_url), "--run", "run-whole"
     )
-    assert [(step["link"], step["state"]) for step in shown["steps"]] == [
-        (link, "good")
-        for link in (
-            ["event", "receipt", "snapshot", "decision", "intent", "outcome", "record", "proof", "head"]
-        )
-    ]
+    links = ["event", "receipt", "snapshot", "decision", "intent", "outcome", "record", "proof", "head"]
+    assert [(step["link"], step["state"]) for step in shown["steps"]] == [(link, "good") for link in links]
     assert code == 0
     _, heads = audit(deployment, "heads", "--url", str(service.client.base_url))
     assert {head["check"] for head in heads["heads"]} == {"GENUINE"}
