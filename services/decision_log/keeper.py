@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import KafkaException
 
@@ -18,7 +18,7 @@ from services.decision_log.core import Due
 from services.decision_log.events import signal_event
 from services.decision_log.joining import Joining
 from services.decision_log.sealing import Sealing
-from services.decision_log.settings import CONSUMES, LogPolicy
+from services.decision_log.settings import CONSUMES, PROJECTIONS, LogPolicy
 from services.decision_log.store import WriterReplacedError
 from services.decision_log.wired import LogParts
 from services.decision_log.writer import Writer
@@ -45,6 +45,7 @@ POSITION_CHECK: Final = "inbox_position"
 RECORDS_CHECK: Final = "records"
 _STANDBY_SECONDS: Final = 1.0
 _SIGNAL_SECONDS: Final = 1.0
+_BEAT_SECONDS: Final = 10.0
 
 
 class LogKeeper:
@@ -94,7 +95,7 @@ class LogKeeper:
             segments, head = await store.segments(tx), await store.newest_head(tx)
             places = await store.positions(tx)
         parts = self._parts
-        log = await asyncio.to_thread(
+        opening = asyncio.to_thread(
             AuditLog.open,
             parts.artifacts,
             parts.nodes,
@@ -103,7 +104,8 @@ class LogKeeper:
             segments=segments,
             last_head=head,
         )
-        reader = BulkReader(parts.reader_config, CONSUMES)
+        log = await self._however_long(opening)
+        reader = BulkReader(parts.reader_config, CONSUMES, projections=PROJECTIONS)
         try:
             await asyncio.to_thread(reader.start, places)
             joining = Joining(reader)
@@ -120,6 +122,14 @@ class LogKeeper:
             log.close()
             with suppress(RuntimeError):
                 await asyncio.to_thread(reader.close)
+
+    async def _however_long(self, opening: Coroutine[Any, Any, AuditLog]) -> AuditLog:
+        """Node files that are made anew take minutes in a long log; the service lives all the while."""
+        task = asyncio.create_task(opening)
+        while not task.done():
+            self._health.beat("keeper", limit_seconds=120)
+            await asyncio.wait([task], timeout=_BEAT_SECONDS)
+        return task.result()
 
     async def _turns(
         self, writer: Writer, joining: Joining, sealing: Sealing, stopping: asyncio.Event, backoff: Backoff

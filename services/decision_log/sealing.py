@@ -17,7 +17,7 @@ from services.decision_log.settings import LogPolicy
 from services.decision_log.store import Indexed
 from sluice_audit import AuditLog, Sealed, StoredRecord, read_records
 from sluice_kit.artifacts import ArtifactStore
-from sluice_kit.workflow import Database, OutboxEvent, put
+from sluice_kit.workflow import Database, OutboxEvent, Source, put
 
 
 class Sealing:
@@ -35,6 +35,7 @@ class Sealing:
     ) -> None:
         self._database, self._artifacts, self._log = database, artifacts, log
         self._joining, self._policy, self._epoch = joining, policy, epoch
+        self._advanced: dict[Source, int] = {}
 
     async def seal(self, now: int) -> list[Due]:
         """Seal what is due as of `now` (microseconds since 1970 UTC), advance the positions.
@@ -72,6 +73,8 @@ class Sealing:
 
     async def _commit(self, sealed: Sealed | None, due: list[Due]) -> None:
         places = await asyncio.to_thread(self._joining.positions)
+        if sealed is None and places == self._advanced:
+            return
         async with self._database.transaction() as tx:
             await store.hold_writing(tx, self._epoch)
             if sealed is not None:
@@ -79,6 +82,7 @@ class Sealing:
                 for event in _events(sealed, due):
                     await put(tx, event)
             await store.advance(tx, places)
+        self._advanced = places
 
 
 def _events(sealed: Sealed, due: list[Due]) -> list[OutboxEvent]:

@@ -6,13 +6,15 @@ from typing import Final
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.decision_log.links import TOPIC_OF
+from services.decision_log.links import TOPIC_OF, Kind
 from sluice_kit.config import FileSettings, PolicyError, Wiring, load_settings
 
 SERVICE: Final = "decision_log"
 PRINCIPAL: Final = "decision_log"
 LANE: Final = "ingress.decision_log"
 CONSUMES: Final = (*TOPIC_OF.values(),)
+PROJECTIONS: Final = (TOPIC_OF[Kind.SNAPSHOT],)
+"""Topics that forget by design: a chain whose snapshot is gone is recorded as one that lacks it."""
 MIGRATIONS: Final = "services.decision_log"
 LOG: Final = "sluice.decision_log"
 DEFAULT_POLICY: Final = Path(__file__).with_name("policy.yaml")

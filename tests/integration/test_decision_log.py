@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from typer.testing import CliRunner
 
 from services.decision_log.settings import LANE
@@ -99,6 +99,14 @@ def read_table(data: bytes) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     return list(zip(*columns, strict=True))
 
 
+def forget(deployment: Deployment, places: list[tuple[str, int, int]]) -> None:
+    """Let the broker drop records, as retention does."""
+    ends = {(topic, partition): offset + 1 for topic, partition, offset in places}
+    gone = [TopicPartition(topic, partition, end) for (topic, partition), end in ends.items()]
+    for future in deployment.stack.admin().delete_records(gone).values():
+        future.result(20)
+
+
 def carry_to_the_bus(wiring: Wiring) -> int:
     """What the gate would do with the log's lane; how many signs of life it has."""
     events: list[bytes] = []
@@ -126,7 +134,9 @@ def carry_to_the_bus(wiring: Wiring) -> int:
 def test_from_whole_chains_to_records_that_anybody_can_check(
     deployment: Deployment, wiring: Wiring, bus: BusWriter, start: Any
 ) -> None:
-    service = start("log")
+    gone = bus.write(HandMade("run-old", number).snapshot() for number in range(20))
+    forget(deployment, gone)
+    service = start("log")  # snapshots that are not retained are no reason not to
     payments = list(hand_made("run-whole", 40))
     bus.write_payments(payments)
     assert service.wait_for_status(payments[-1].event_id, "COMPLETE")["current"]

@@ -7,15 +7,17 @@ with what it made of the records.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from sluice_kit.kafka.clients import ClientConfig
 from sluice_kit.kafka.messages import KafkaMessage
+from sluice_kit.telemetry import get_logger
 from sluice_kit.workflow.positioned_consumer import POSITION_GONE, PositionGoneError, start_offset
 
+_log = get_logger("bulk_reader")
 _BROKER_SECONDS: Final = 10.0
 _TRUST_SECONDS: Final = 5.0
 """How long silence of the broker is believed to mean that there is nothing to read."""
@@ -39,11 +41,17 @@ class Read(NamedTuple):
 
 
 class BulkReader:
-    """Reads all partitions of some topics. One thread uses it; a failure is for good: make a new one."""
+    """Reads all partitions of some topics. One thread uses it; a failure is for good: make a new one.
 
-    def __init__(self, config: ClientConfig, topics: Sequence[str]) -> None:
+    `projections` are topics that forget by design (`state.*`): what they have no longer is passed over, and
+    the service's log says so. Of every other topic a record that is gone is an incident.
+    """
+
+    def __init__(
+        self, config: ClientConfig, topics: Sequence[str], *, projections: Collection[str] = ()
+    ) -> None:
         self._consumer = Consumer(config | {"enable.partition.eof": True})
-        self._topics = tuple(topics)
+        self._topics, self._projections = tuple(topics), frozenset(projections)
         self.sources: list[Source] = []
         self.positions: list[int] = []
         """Of each source the offset to be read next."""
@@ -70,7 +78,13 @@ class BulkReader:
     def _start(self, topic: str, partition: int, stored: Mapping[Source, int]) -> TopicPartition:
         place = TopicPartition(topic, partition)
         low, end = self._consumer.get_watermark_offsets(place, timeout=_BROKER_SECONDS)
-        place.offset = start_offset(f"{topic}/{partition}", stored.get((topic, partition)), low, end)
+        known = stored.get((topic, partition))
+        if topic in self._projections and (known or 0) < low:
+            _log.warning(
+                "records are gone, reading on", where=f"{topic}/{partition}", since=known or 0, to=low
+            )
+            known = low
+        place.offset = start_offset(f"{topic}/{partition}", known, low, end)
         return place
 
     def read(self, most: int, seconds: float) -> list[Read]:
