@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from sluice_contracts.topics import TOPICS
+from sluice_fleet.signing_keys import ensure_signing_key
 from sluice_fleet.tokens import ensure_tokens
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import admin as kafka_admin
@@ -42,6 +43,7 @@ def stack() -> Iterator[LocalStack]:
     try:
         local.up()
         ensure_tokens(home / "secrets")
+        ensure_signing_key(home / "secrets")
         yield local
     finally:
         local.down()

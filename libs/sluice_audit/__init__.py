@@ -23,7 +23,7 @@ from sluice_audit.log import Appended, AuditLog, Sealed, rebuild_nodes
 from sluice_audit.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_hash
 from sluice_audit.node_files import NodeFiles
 from sluice_audit.proofs import ConsistencyProof, InclusionProof
-from sluice_audit.segment_files import StoredRecord, read_record
+from sluice_audit.segment_files import StoredRecord, read_record, read_records
 from sluice_audit.segments import SEGMENT_PREFIX, SegmentRef
 from sluice_audit.tree import consistency_proof, inclusion_proof, root_at
 from sluice_audit.verifying import verify_log
@@ -66,6 +66,7 @@ __all__ = [
     "new_signing_key",
     "node_hash",
     "read_record",
+    "read_records",
     "rebuild_nodes",
     "root_at",
     "verify_log",

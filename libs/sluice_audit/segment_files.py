@@ -46,19 +46,37 @@ def read_record(store: ArtifactStore, segment: SegmentRef, row: int) -> StoredRe
     Raises IndexError for a row that the segment does not have, SegmentDamaged, ArtifactMissing,
     DigestMismatch (from a bucket), StoreUnavailable.
     """
-    if not 0 <= row < segment.rows:
-        raise IndexError(f"{segment.locator.uri} has {segment.rows} rows, not {row + 1}")
+    return read_records(store, segment, [row])[0]
+
+
+def read_records(store: ArtifactStore, segment: SegmentRef, rows: Sequence[int]) -> list[StoredRecord]:
+    """The records at some rows, in the order asked for; each part of the file is decoded once.
+
+    Raises as `read_record` does.
+    """
+    for row in rows:
+        if not 0 <= row < segment.rows:
+            raise IndexError(f"{segment.locator.uri} has {segment.rows} rows, not {row + 1}")
     path = store.local_path(segment.locator)
     if path is None or not path.exists():
         source = pa.BufferReader(store.read(segment.locator))
     else:
         source = pa.memory_map(str(path))
+    found: dict[int, StoredRecord] = {}
     try:
         with source, SegmentFile(source) as file:
-            number, inside = file.place_of(row)
-            part = file.read([number])
+            parts: dict[int, list[int]] = {}
+            for row in rows:
+                parts.setdefault(file.place_of(row)[0], []).append(row)
+            for number, wanted in parts.items():
+                part, first = file.read([number]), file.first_row(number)
+                found |= {row: _stored(segment, part, row, row - first) for row in wanted}
     except UNREADABLE as error:
-        raise SegmentDamaged(segment.locator.uri, f"row {row} cannot be read: {error}") from error
+        raise SegmentDamaged(segment.locator.uri, f"row {min(rows)} cannot be read: {error}") from error
+    return [found[row] for row in rows]
+
+
+def _stored(segment: SegmentRef, part: StoredRows, row: int, inside: int) -> StoredRecord:
     leaf_hash = part.rows.leaves[inside]
     if part.leaf_hashes[inside * HASH_BYTES : (inside + 1) * HASH_BYTES] != leaf_hash:
         raise SegmentDamaged(segment.locator.uri, f"row {row} does not have the leaf hash beside it")

@@ -12,10 +12,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from sluice_bench import decision_log_bench
 from sluice_bench.ingress import PARTS, effort, run_parts
 from sluice_cli.options import AsJson, fail, print_json
 from sluice_cli.progress import bring_up_progress
 from sluice_fleet import Deployment
+from sluice_kit.config import load_wiring
 from sluice_substrate import SubstrateError
 
 bench_app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -90,6 +92,41 @@ def decisions(
         f"scoring   {scoring['ours_batch_32_rows_s']:,}/s at batches of 32, LightGBM's own "
         f"{scoring['lightgbm_batch_32_rows_s']:,}/s: ratio {scoring['ratio_at_32']}, at least 0.5 wanted"
     )
+
+
+@bench_app.command("decision-log")
+def decision_log(
+    payments: Annotated[
+        int, typer.Option(min=100, help="Chains on the bus before the clock starts.")
+    ] = 100_000,
+    repetitions: Annotated[int, typer.Option(min=1, max=20, help="Runs of floor and ours.")] = 3,
+    paced_seconds: Annotated[int, typer.Option(min=0, help="Length of the steady run at 3,000/s.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """The decision log from a backlog, against a bare consumer of the same records, and at 3,000/s."""
+    folder = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
+    deployment = Deployment(folder, bound=True)
+    try:
+        with bring_up_progress() as tell:
+            deployment.substrate_up(tell, components=("kafka", "postgres"))
+        wiring = load_wiring(deployment.wiring_file)
+        found = decision_log_bench.run(
+            wiring,
+            deployment.wiring_file,
+            payments=payments,
+            repetitions=repetitions,
+            paced_seconds=paced_seconds,
+            say=_say(time.monotonic()),
+        )
+    except SubstrateError as error:
+        fail(str(error), as_json=as_json)
+    finally:
+        deployment.down()
+        shutil.rmtree(folder, ignore_errors=True)
+    if as_json:
+        print_json(found)
+    else:
+        Console().print_json(data=found)
 
 
 def _say(started: float) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from sluice_contracts import TOPICS
 from sluice_contracts.registry import Registry, publish
 from sluice_fleet.fleet import Fleet
+from sluice_fleet.signing_keys import ensure_signing_key
 from sluice_fleet.tokens import ensure_tokens
 from sluice_fleet.topology import Topology, load_topology
 from sluice_kit.config import load_wiring
@@ -51,7 +52,7 @@ class Deployment:
         self.fleet.start(report=lambda service, state: report(service, state, None, None))
 
     def substrate_up(self, report: Report = _quiet, *, components: Sequence[Component] = COMPONENTS) -> None:
-        """Bring up what the services need: broker, database, registry, topics, access, tokens.
+        """Bring up what the services need: broker, database, registry, topics, access, tokens, keys.
 
         `components` may leave parts out that nobody will ask for; the broker has to be among them.
         """
@@ -66,6 +67,7 @@ class Deployment:
         client = stack.admin()
         admin.apply(client, admin.plan(client, TOPICS))
         ensure_tokens(self.home / "secrets")
+        ensure_signing_key(self.home / "secrets")
         report("topics", "ready", None, None)
         self._publish_schemas(report)
 

@@ -57,7 +57,7 @@ PREFIXES: Mapping[str, Prefix] = _by_path(
         "artifact", "checkpoints", "every stage", "<service>/<shard>: sealed state", Scan.NONE, prunable=True
     ),
     Prefix("artifact", "wsp", "world_stream_producer", "stream plans"),
-    Prefix("artifact", "dla", "decision_log", "decision records by reference"),
+    Prefix("artifact", "dla", "decision_log", "decision records by reference", Scan.NONE),
     Prefix("artifact", "registry", "model_registry", "model and policy bundles", Scan.NONE),
     Prefix("artifact", "replay", "operator", "replayed ranges and their digests", Scan.NONE),
     Prefix("artifact", "quarantine/sensitive", "the store", "bytes that looked like a secret", Scan.NONE),

@@ -1,6 +1,7 @@
 """The workflow kit: consume from stored positions, change Postgres, speak through an outbox."""
 
 from sluice_kit.workflow.backoff import Backoff
+from sluice_kit.workflow.bulk_reader import BulkReader, Read, Source
 from sluice_kit.workflow.database import Database, DatabaseAddress, DatabaseAwayError
 from sluice_kit.workflow.inbox import Handler, Inbound, Inbox, inbound_of
 from sluice_kit.workflow.isolation import answered
@@ -14,6 +15,7 @@ from sluice_kit.workflow.waking import first_set
 __all__ = [
     "POSITION_GONE",
     "Backoff",
+    "BulkReader",
     "Database",
     "DatabaseAddress",
     "DatabaseAwayError",
@@ -26,7 +28,9 @@ __all__ = [
     "MigrationError",
     "OutboxEvent",
     "PositionGoneError",
+    "Read",
     "Relay",
+    "Source",
     "Workflow",
     "aiokafka_options",
     "answered",

@@ -15,6 +15,7 @@ from sluice_audit import (
     TreeHead,
     leaf_hash,
     read_record,
+    read_records,
     rebuild_nodes,
     root_at,
 )
@@ -218,3 +219,14 @@ def test_what_was_discarded_is_not_sealed(log: AuditLog) -> None:
     sealed = log.seal(NOW)
     assert sealed is not None
     assert sealed.head.head.root == leaf_hash(canonical_json(decision_record(7)))
+
+
+def test_records_are_read_in_the_order_asked_for_each_part_once(log: AuditLog, store: ArtifactStore) -> None:
+    log.append([decision_record(number) for number in range(2_500)])
+    sealed = log.seal(1)
+    assert sealed is not None
+    rows = [2_400, 3, 1_030, 3]
+    found = read_records(store, sealed.segment, rows)
+    assert [one.record for one in found] == [decision_record(row) for row in rows]
+    with pytest.raises(IndexError):
+        read_records(store, sealed.segment, [0, 2_500])

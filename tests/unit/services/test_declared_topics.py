@@ -7,6 +7,7 @@ import pytest
 
 from services.console import settings as console
 from services.decision_fabric import model as decision_fabric
+from services.decision_log import settings as decision_log
 from services.degrade_ladder import events as degrade_ladder
 from services.degrade_ladder.stage import LadderStage
 from services.entity_graph import core as entity_graph
@@ -40,6 +41,7 @@ CONSUMES = {
     "edge": set(edge.CONSUMES),
     "console": set(console.CONSUMES),
     "backfill": {"control.run"},
+    "decision_log": {*decision_log.CONSUMES},
 }
 EMITS = {
     "ingestion_gate": {*ADMITTED, verifier.LANE, "basis.ingestion_gate"},
@@ -53,6 +55,8 @@ EMITS = {
     "edge": set(edge.EMITS),
     "backfill": {backfill.LANE},
     "operator": {operator_lane.LANE},
+    "operator": {operator_desk.LANE},
+    "decision_log": {decision_log.LANE},
 }
 CHAINABLE = {"flow_meter", "entity_graph", "online_features", "degrade_ladder", "decision_fabric"}
 CHAINED = {
@@ -66,6 +70,7 @@ PRINCIPALS_OF = {
     "degrade_ladder": {"degrade_ladder"},
     "decision_fabric": {"decision_fabric"},
     "console": {"console"},
+    "decision_log": {"decision_log"},
     "flow_meter": {"flow_meter"},
     "ingest_edge": {"edge"},
     "ingestion_gate": {"ingestion_gate", "operator"},

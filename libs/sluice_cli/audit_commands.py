@@ -1,0 +1,176 @@
+"""`sluice audit show|verify|heads`: the decision log, checked from outside of the service that writes it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from confluent_kafka import Consumer, KafkaException
+from rich.console import Console
+from rich.table import Table
+
+from sluice_audit import AuditError, KnownKeys, SignedHead, VerifyReport
+from sluice_cli import audit_chain
+from sluice_cli.audit_verification import KeyFileError, known_keys, verify
+from sluice_cli.options import DEFAULT_WIRING, AsJson, Tenant, WiringFile, print_json
+from sluice_cli.service_calls import DECISION_LOG, ServiceCalls, reported
+from sluice_kit.config import Wiring, load_wiring
+from sluice_kit.replay import OffsetRange, ReplayBatch, ReplayError, replay_consumer_config
+from sluice_kit.replay.reading import read_ranges_back, retained
+from sluice_kit.workflow import DatabaseAwayError
+
+audit_app = typer.Typer(help="The tamper-evident log of decisions.", no_args_is_help=True)
+
+Url = Annotated[str | None, typer.Option(envvar="SLUICE_DECISION_LOG_URL", help="Address of the log.")]
+Keys = Annotated[
+    list[Path] | None,
+    typer.Option("--key", help="Public key (PEM) to believe (repeat); default: that of audit_signing_key."),
+]
+Retired = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--retired-key", metavar="FILE:SIZE", help="Public key believed up to SIZE leaves (repeat)."
+    ),
+]
+_TROUBLE: Final = (KeyFileError, AuditError, ReplayError, KafkaException, DatabaseAwayError, OSError)
+
+
+@audit_app.command()
+def show(  # noqa: PLR0917 - typer makes options of parameters
+    event_id: Annotated[str, typer.Argument(help="Id of the payment event.")],
+    run: Annotated[str | None, typer.Option(help="Only this run; else the newest record of any.")] = None,
+    tenant: Tenant = "default",
+    key: Keys = None,
+    retired_key: Retired = None,
+    wiring: WiringFile = DEFAULT_WIRING,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a payment's chain: event, receipt, snapshot, decision, intents, outcomes, record, proof, head.
+
+    Each record is read from the bus again and compared by digest. Leaves with status 1 when one differs.
+    """
+    with reported(*_TROUBLE):
+        wired = load_wiring(wiring)
+        keys = known_keys(wired, key or [], retired_key or [])
+        calls = ServiceCalls(DECISION_LOG, wiring, url, tenant=tenant)
+        answer = calls.get(f"/v1/audit/proof/{event_id}", run=run)
+        history = calls.get(f"/v1/audit/{event_id}", run=run)["records"]
+        steps = _followed(wired, answer, keys)
+    if as_json:
+        found = {name: answer[name] for name in ("record", "leaf", "leaf_hash", "segment", "row")}
+        proven = {"proof": answer["proof"], "head": answer["head"], "history": history}
+        print_json(
+            {"ok": audit_chain.sound(steps), "steps": [one.to_json() for one in steps], **found, **proven}
+        )
+    else:
+        Console().print(_chain_table(answer, steps))
+        if len(history) > 1:
+            typer.echo(f"{len(history) - 1} earlier records (--json shows them)")
+    if not audit_chain.sound(steps):
+        raise typer.Exit(1)
+
+
+@audit_app.command("verify")
+def verify_command(
+    key: Keys = None,
+    retired_key: Retired = None,
+    without_bus: Annotated[
+        bool, typer.Option("--without-bus", help="Leave out the heads on audit.decision_record.")
+    ] = False,
+    wiring: WiringFile = DEFAULT_WIRING,
+    as_json: AsJson = False,
+) -> None:
+    """Walk the whole log: every record, hash and head. Status 1, and what was altered first, if anything."""
+    with reported(*_TROUBLE):
+        wired = load_wiring(wiring)
+        keys = known_keys(wired, key or [], retired_key or [])
+        report = verify(wired, keys, with_bus=not without_bus)
+    if as_json:
+        print_json(_report_json(report))
+    else:
+        _print_report(report)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@audit_app.command()
+def heads(  # noqa: PLR0917 - typer makes options of parameters
+    limit: Annotated[int, typer.Option(help="At most so many, newest first.")] = 20,
+    key: Keys = None,
+    retired_key: Retired = None,
+    wiring: WiringFile = DEFAULT_WIRING,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the newest signed heads. Keep one elsewhere: it makes a cut of the log and its heads visible."""
+    with reported(*_TROUBLE):
+        keys = known_keys(load_wiring(wiring), key or [], retired_key or [])
+        found = ServiceCalls(DECISION_LOG, wiring, url).get("/v1/audit/heads", limit=limit)["heads"]
+        checked = [one | {"check": str(keys.check(SignedHead.load(one)))} for one in found]
+    if as_json:
+        print_json({"heads": checked})
+        return
+    table = Table("size", "signed", "root", "key", "signature")
+    for one in checked:
+        signed = datetime.fromtimestamp(one["ts_utc"] / 1e6, UTC).isoformat(timespec="seconds")
+        table.add_row(f"{one['size']:,}", signed, one["root"], one["key_id"][:16], one["check"])
+    Console().print(table)
+
+
+def _followed(wiring: Wiring, answer: Any, keys: KnownKeys) -> list[audit_chain.Step]:
+    consumer = Consumer(replay_consumer_config(wiring))
+
+    def read(topic: str, partition: int, offset: int) -> bytes | None:
+        low, end = retained(consumer, topic, partition)
+        if not low <= offset < end:
+            return None
+        values: list[bytes | None] = []
+
+        def take(batch: ReplayBatch) -> None:
+            values.extend(batch.values)
+
+        read_ranges_back(consumer, [OffsetRange(topic, partition, offset, offset + 1)], take)
+        return values[0] if values else None
+
+    try:
+        return audit_chain.follow(answer, read, keys)
+    finally:
+        consumer.close()
+
+
+def _chain_table(answer: Any, steps: list[audit_chain.Step]) -> Table:
+    chain = answer["record"]["chain"]
+    table = Table("link", "check", title=f"{answer['record']['identity']['event_id']}  {chain['status']}")
+    table.add_column("where", overflow="fold")
+    table.add_column("digest", overflow="fold")
+    table.add_column("", overflow="fold")
+    for step in steps:
+        table.add_row(step.link, step.state, step.place, step.digest, step.detail or step.id)
+    return table
+
+
+def _report_json(report: VerifyReport) -> dict[str, Any]:
+    found = [asdict(finding) | {"text": str(finding)} for finding in report.findings]
+    return {
+        "ok": report.ok,
+        "leaves": report.leaves,
+        "segments": report.segments,
+        "heads": report.heads,
+        "proven": report.proven,
+        "first": found[0] if found else None,
+        "findings": found,
+    }
+
+
+def _print_report(report: VerifyReport) -> None:
+    size = f"{report.leaves:,} records in {report.segments:,} segments under {report.heads:,} signed heads"
+    if report.ok:
+        typer.echo(f"{size}: nothing is altered")
+        return
+    typer.echo(f"{size}: {len(report.findings)} findings; the first {report.proven:,} records are proven")
+    for finding in report.findings[:20]:
+        typer.echo(f"  {finding}")

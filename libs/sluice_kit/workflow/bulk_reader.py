@@ -1,0 +1,145 @@
+"""A workflow's input by the ten thousand: stored positions as in `positioned_consumer`, on confluent-kafka.
+
+For a service that reads more than aiokafka can hand over, and that stores its positions itself, together
+with what it made of the records.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol, cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from sluice_kit.kafka.clients import ClientConfig
+from sluice_kit.kafka.messages import KafkaMessage
+from sluice_kit.telemetry import get_logger
+from sluice_kit.workflow.positioned_consumer import POSITION_GONE, PositionGoneError, start_offset
+
+_log = get_logger("bulk_reader")
+_BROKER_SECONDS: Final = 10.0
+_TRUST_SECONDS: Final = 5.0
+"""How long silence of the broker is believed to mean that there is nothing to read."""
+
+Source = tuple[str, int]
+"""(topic, partition)."""
+
+
+class _Message(KafkaMessage, Protocol):
+    def timestamp(self) -> tuple[int, int]:
+        """Kind of timestamp, milliseconds since 1970 UTC."""
+
+
+class Read(NamedTuple):
+    """A record. `source` counts partitions as `BulkReader.sources` does; `written` is ms since 1970 UTC."""
+
+    source: int
+    offset: int
+    value: bytes | None
+    written: int
+
+
+class BulkReader:
+    """Reads all partitions of some topics. One thread uses it; a failure is for good: make a new one.
+
+    `projections` are topics that forget by design (`state.*`): what they have no longer is passed over, and
+    the service's log says so. Of every other topic a record that is gone is an incident.
+    """
+
+    def __init__(
+        self, config: ClientConfig, topics: Sequence[str], *, projections: Collection[str] = ()
+    ) -> None:
+        self._consumer = Consumer(config | {"enable.partition.eof": True})
+        self._topics, self._projections = tuple(topics), frozenset(projections)
+        self.sources: list[Source] = []
+        self.positions: list[int] = []
+        """Of each source the offset to be read next."""
+        self._numbers: dict[Source, int] = {}
+        self._written: list[int] = []
+        self._at_end: list[bool] = []
+        self._heard = 0.0
+
+    def start(self, stored: Mapping[Source, int]) -> None:
+        """Read on from the stored next offsets. Raises PositionGoneError, KafkaException."""
+        starts = []
+        for topic in self._topics:
+            found = self._consumer.list_topics(topic, timeout=_BROKER_SECONDS).topics[topic]
+            if found.error is not None:
+                raise KafkaException(found.error)
+            starts += [self._start(topic, number, stored) for number in sorted(found.partitions)]
+        self.sources = [(place.topic, place.partition) for place in starts]
+        self.positions = [place.offset for place in starts]
+        self._numbers = {source: number for number, source in enumerate(self.sources)}
+        self._written = [0] * len(starts)
+        self._at_end = [False] * len(starts)
+        self._consumer.assign(starts)
+
+    def _start(self, topic: str, partition: int, stored: Mapping[Source, int]) -> TopicPartition:
+        place = TopicPartition(topic, partition)
+        low, end = self._consumer.get_watermark_offsets(place, timeout=_BROKER_SECONDS)
+        known = stored.get((topic, partition))
+        if topic in self._projections and (known or 0) < low:
+            _log.warning(
+                "records are gone, reading on", where=f"{topic}/{partition}", since=known or 0, to=low
+            )
+            known = low
+        place.offset = start_offset(f"{topic}/{partition}", known, low, end)
+        return place
+
+    def read(self, most: int, seconds: float) -> list[Read]:
+        """The next committed records, after at most `seconds`. Raises PositionGoneError, KafkaException."""
+        messages = cast("list[_Message]", self._consumer.consume(most, seconds))
+        now = time.time_ns() // 1_000_000
+        batch: list[Read] = []
+        if messages:
+            self._heard = time.monotonic()
+        for message in messages:
+            if message.error() is not None:
+                self._note(message)
+                continue
+            number = self._numbers[message.topic(), message.partition()]
+            offset, written = message.offset(), message.timestamp()[1]
+            self.positions[number] = offset + 1
+            written = written if 0 <= written < now else now  # a producer's clock may be wrong
+            self._written[number] = written
+            self._at_end[number] = False
+            batch.append(Read(number, offset, message.value(), written))
+        return batch
+
+    def read_until(self) -> int:
+        """Up to when every partition was read, ms since 1970 UTC: what was written before has been seen.
+
+        Raises KafkaException when the broker is silent because it is away.
+        """
+        if time.monotonic() - self._heard > _TRUST_SECONDS:
+            topic, partition = self.sources[0]
+            self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_BROKER_SECONDS)
+            self._heard = time.monotonic()
+        now = time.time_ns() // 1_000_000
+        return min(
+            now if at_end else written for at_end, written in zip(self._at_end, self._written, strict=True)
+        )
+
+    def lag(self) -> dict[Source, int]:
+        """Records of each partition that are still to be read, as the last answers of the broker had it."""
+        lag = {}
+        for number, (topic, partition) in enumerate(self.sources):
+            end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)[1]
+            lag[topic, partition] = 0 if self._at_end[number] else max(0, end - self.positions[number])
+        return lag
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._consumer.close()
+
+    def _note(self, message: _Message) -> None:
+        """The end of a partition; everything else is raised."""
+        error = message.error()
+        assert error is not None
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name
+            self._at_end[self._numbers[message.topic(), message.partition()]] = True
+        elif error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
+            raise PositionGoneError(f"{POSITION_GONE} while reading: {error.str()}")
+        elif error.fatal() or not error.retriable():
+            raise KafkaException(error)

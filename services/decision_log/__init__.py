@@ -1,0 +1,1 @@
+"""Decision log: one tamper-evident record of every admitted payment, by reference."""

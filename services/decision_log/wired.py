@@ -1,0 +1,42 @@
+"""What a log keeper needs of its deployment."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from services.decision_log.settings import PRINCIPAL, nodes_folder, origin_of
+from sluice_audit import SigningKey
+from sluice_kit.artifacts import ArtifactStore, open_artifacts
+from sluice_kit.config import Wiring
+from sluice_kit.kafka import ClientConfig, reader_config
+from sluice_kit.workflow import DatabaseAddress
+
+
+@dataclass(frozen=True, slots=True)
+class LogParts:
+    """Stores, key, names. `owner` says who writes, for people to read."""
+
+    artifacts: ArtifactStore
+    nodes: Path
+    key: SigningKey
+    origin: str
+    address: DatabaseAddress
+    reader_config: ClientConfig = field(repr=False)
+    owner: str
+
+    @classmethod
+    def of(cls, wiring: Wiring) -> Self:
+        """Raises LookupError (no Postgres), SecretMissing, SigningKeyUnusable."""
+        return cls(
+            artifacts=open_artifacts(wiring),
+            nodes=nodes_folder(wiring),
+            key=SigningKey.from_secret(wiring.secret_source),
+            origin=origin_of(wiring),
+            address=DatabaseAddress.from_wiring(wiring),
+            reader_config=reader_config(wiring, PRINCIPAL, group=PRINCIPAL),
+            owner=f"{socket.gethostname()}:{os.getpid()}",
+        )
