@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from services.action_layer import documents as action_layer
+from services.action_layer import settings as action_settings
 from services.flow_meter import core as flow_meter
 from services.flow_meter.stage import FlowMeterStage
 from services.ingest_edge import app as edge
@@ -21,6 +23,7 @@ ADMITTED = {TOPICS[topic].name for topic in TOPICS if TOPICS[topic].cls in {"tra
 CONSUMES = {
     "ingestion_gate": {*GateStage.inputs, *receipt_index.TOPICS, *ADMITTED, "basis.ingestion_gate"},
     "flow_meter": {*FlowMeterStage.inputs, "basis.flow_meter"},
+    "action_layer": {action_settings.INTENTS},
     "scenario_runner": {scenario_runner.CONTROL},
     "world_stream_producer": {world_stream_producer.CONTROL_TOPIC},
     "edge": set(edge.CONSUMES),
@@ -29,6 +32,7 @@ CONSUMES = {
 EMITS = {
     "ingestion_gate": {*ADMITTED, verifier.LANE, "basis.ingestion_gate"},
     "flow_meter": {flow_meter.LANE, flow_meter.TALLY, "basis.flow_meter"},
+    "action_layer": {action_layer.LANE},
     "scenario_runner": {scenario_runner.LANE},
     "world_stream_producer": {world_stream_producer.LANE},
     "edge": set(edge.EMITS),
@@ -43,6 +47,7 @@ CHAINED = {
 }
 """What the gate's process writes and reads for stages that are chained behind it."""
 PRINCIPALS_OF = {
+    "action_layer": {"action_layer"},
     "flow_meter": {"flow_meter"},
     "ingest_edge": {"edge"},
     "ingestion_gate": {"ingestion_gate", "operator"},
