@@ -18,6 +18,7 @@ LAZY: dict[str, tuple[str, str, str]] = {
     "backfill": ("stream_commands", "backfill", "Feed a READY run through the gate by reference."),
     "receipt": ("receipt_commands", "receipt_app", "Look up what the gate decided about an event."),
     "quarantine": ("receipt_commands", "quarantine_app", "List, show, release and discard refused records."),
+    "actions": ("action_commands", "actions_app", "See what came of decisions, settle what is uncertain."),
     "policy": ("policy_commands", "policy_app", "Read, check and put in force the gate's policy."),
     "topics": ("bus_commands", "topics_app", "Topics, access and retention from the contracts."),
     "replay": ("bus_commands", "replay", "Read offset ranges of the Event Bus back, with a digest."),

@@ -30,6 +30,7 @@ class Service:
 
 GATE: Final = Service("ingestion_gate", "the gate")
 SCENARIO_RUNNER: Final = Service("scenario_runner", "the Scenario Runner")
+ACTION_LAYER: Final = Service("action_layer", "the action layer")
 STREAM_PRODUCER: Final = Service("world_stream_producer", "the World Stream Producer")
 
 

@@ -1,13 +1,13 @@
-"""A webhook target for tests and benchmarks: an HTTP server that misbehaves on request and counts its effects.
+"""A webhook target for tests and benchmarks: an HTTP server that misbehaves on request and counts.
 
-``python -m services.action_layer.testing_target --folder DIR`` writes ``effects.ndjson`` (one line an effect) and
-``requests.ndjson`` (one line a request) there, and its port to ``port``. How it behaves towards a payment stands
-before the first ``-`` of its payment_id; anything else is served well:
+``python -m services.action_layer.testing_target --folder DIR`` writes there ``effects.ndjson`` (one line an
+effect), ``requests.ndjson`` (one line a request) and its ``port``. How it behaves towards a payment stands
+before the first ``-`` of the payment_id; any other is served well:
 
-flaky: two 500s first · busy: one 429 first · refuse: 400 · dead: always 500 · vanish: the connection ends before
-the effect, once · crash: after the effect, half an answer, once · stall: after the effect, no answer, once ·
-drip: after the effect, an answer without end, once · twice: the answer is sent two times · late: the first
-request has its effect only after it was given up
+flaky: two 500s first. busy: one 429 first. refuse: 400. dead: always 500. vanish: the connection ends before
+the effect, once. crash: after the effect, half an answer, once. stall: after the effect, no answer, once.
+drip: after the effect, an answer without end, once. twice: the answer is sent two times. late: the first
+request has its effect only after a while, and no answer.
 """
 
 from __future__ import annotations

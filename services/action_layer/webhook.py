@@ -57,7 +57,7 @@ class WebhookEffector:
         self._target, self._clock = target, clock
         self._client = httpx.AsyncClient(
             timeout=target.timeout_seconds,
-            # A connection a call: what a target sends too much must not be read as the answer to the next one.
+            # A connection a call: what a target sends too much is not read as the answer to the next one.
             limits=httpx.Limits(max_connections=target.concurrency, max_keepalive_connections=0),
             headers={"Connection": "close"},
             transport=transport,

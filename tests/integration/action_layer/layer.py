@@ -36,7 +36,7 @@ effectors:
   list: {{kind: list, operations: {{block_terminal: ADD}}}}
   webhook:
     kind: webhook
-    timeout_ms: 400
+    timeout_ms: {timeout_ms}
     max_attempts: 4
     backoff_first_ms: 20
     backoff_longest_ms: 100
@@ -88,13 +88,15 @@ class LayerProcess:
         reconcile: str = "retry",
         wait_ms: int = 100,
         roll_bytes: int = 100_000_000,
+        timeout_ms: int = 400,
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.log = folder / f"layer-{uuid.uuid4().hex[:6]}.log"
         policy = folder / "policy.yaml"
-        policy.write_text(
-            POLICY.format(reconcile=reconcile, wait_ms=wait_ms, roll_bytes=roll_bytes), encoding="utf-8"
+        rules = POLICY.format(
+            reconcile=reconcile, wait_ms=wait_ms, roll_bytes=roll_bytes, timeout_ms=timeout_ms
         )
+        policy.write_text(rules, encoding="utf-8")
         command = [sys.executable, "-m", "services.action_layer", "--wiring", str(wiring_file)]
         command += ["--policy", str(policy), "--http-port", "0"]
         environment = os.environ | {"SLUICE_SECRET_WEBHOOK_SIGNING": SECRET}

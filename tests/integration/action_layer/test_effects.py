@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,14 +114,13 @@ def test_a_key_with_other_content_is_refused_and_said_so_once(
     other = intent("log", idempotency_key=key, amount_minor=999_999)
     stranger = other | {"tenant": "somebody"}
     publish(wiring, [first, other, first, other, stranger])
-    found = until(
-        lambda: (said := layer.action(key)) is not None and len(said["refused"]) == 2 and said, "refusals"
-    )
+    layer.wait_for(key, "EXECUTED")
+    found = until(lambda: _with(layer.action(key), "refused", 2), "refusals")
     assert found["state"] == "EXECUTED"
     assert [one["outcome"] for one in found["outcomes"]] == ["EXECUTED"]
     for one in found["refused"]:
         assert (one["outcome"], one["reason_codes"]) == ("DENIED", ["IDEMPOTENCY_CONFLICT"])
-    said = until(lambda: len(events := lane.events("action_outcome", [key])[key]) >= 3 and events, "outcomes")
+    said = until(lambda: _with(lane.events("action_outcome", [key]), key, 3), "outcomes")[key]
     assert [one["payload"]["outcome"] for one in said] == ["EXECUTED", "DENIED", "DENIED"]
     assert logged_effects(wiring)[key] == 1
 
@@ -141,9 +141,8 @@ def test_an_event_s_actions_are_found(wiring: Wiring, layer: LayerProcess) -> No
     one, two = intent("log", subject_event_id="e-both"), intent("list", subject_event_id="e-both")
     publish(wiring, [one, two])
     found = until(
-        lambda: len(said := layer.client.get("/v1/actions?event_id=e-both").json()["actions"]) == 2 and said,
-        "both",
-    )
+        lambda: _with(layer.client.get("/v1/actions?event_id=e-both").json(), "actions", 2), "both"
+    )["actions"]
     assert {action["idempotency_key"] for action in found} == {key_of(one), key_of(two)}
     assert layer.client.get("/v1/actions/nobody").json()["code"] == "NO_SUCH_ACTION"
 
@@ -151,3 +150,8 @@ def test_an_event_s_actions_are_found(wiring: Wiring, layer: LayerProcess) -> No
 def test_every_route_wants_a_token(layer: LayerProcess, wiring: Wiring) -> None:
     asked = assert_guarded(layer.url, wiring)
     assert {"GET /v1/actions", "GET /v1/actions/uncertain", "POST /v1/actions/{action_key}/resolve"} < asked
+
+
+def _with(document: dict[str, Any] | None, name: str, count: int) -> dict[str, Any] | None:
+    """The document once it has so many entries."""
+    return document if document is not None and len(document[name]) == count else None
