@@ -128,6 +128,13 @@ def test_the_target_is_asked_a_number_of_times() -> None:
     assert (action.state, action.next_at) == (State.UNCERTAIN, None)
 
 
+def test_a_target_that_knows_nothing_of_it_clears_the_doubt() -> None:
+    unknown = reconciled(recovered(called(), rules(), NOW).action, Found.NOTHING, "", rules(), NOW).action
+    assert next_step(unknown, rules(), NOW) is Step.CALL
+    refused = answered(attempting(unknown), Refused(400, "no"), rules(), NOW, 0.5)
+    assert outcome(refused) == (State.FAILED, (REFUSED_BY_TARGET,))
+
+
 def test_only_an_uncertain_action_is_settled_by_hand() -> None:
     for state in FINAL | {State.PENDING, State.ATTEMPTING}:
         assert resolved(Action(state), State.EXECUTED, "") is None
