@@ -23,6 +23,7 @@ LAZY: dict[str, tuple[str, str, str]] = {
     "bundle": ("bundle_commands", "bundle_app", "Train, seal, look at and activate what decides."),
     "decision": ("decision_commands", "decision_app", "Look up what was decided about a payment."),
     "audit": ("audit_commands", "audit_app", "Follow decisions back by reference; verify the log of them."),
+    "actions": ("action_commands", "actions_app", "See what came of decisions, settle what is uncertain."),
     "policy": ("policy_commands", "policy_app", "Read, check and put in force the gate's policy."),
     "posture": ("posture_commands", "posture_app", "What decisions may use: show, force, release."),
     "topics": ("bus_commands", "topics_app", "Topics, access and retention from the contracts."),

@@ -34,6 +34,7 @@ SCENARIO_RUNNER: Final = Service("scenario_runner", "the Scenario Runner")
 ENTITY_GRAPH: Final = Service("entity_graph", "the entity graph")
 DECISION_FABRIC: Final = Service("decision_fabric", "the decision fabric")
 DECISION_LOG: Final = Service("decision_log", "the decision log")
+ACTION_LAYER: Final = Service("action_layer", "the action layer")
 STREAM_PRODUCER: Final = Service("world_stream_producer", "the World Stream Producer")
 ONLINE_FEATURES: Final = Service("online_features", "the features stage")
 

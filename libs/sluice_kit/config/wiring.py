@@ -72,6 +72,14 @@ class HttpWiring(_Section):
     port: int = Field(default=0, ge=0, le=65535)
 
 
+class WebhookWiring(_Section):
+    """Where an effector of kind `webhook` calls; in `status_url`, `{key}` becomes the idempotency key."""
+
+    url: str = Field(pattern="^https?://")
+    status_url: str | None = Field(default=None, pattern=r"^https?://.*\{key\}")
+    signing_secret: str = "webhook_signing"
+
+
 class TelemetryWiring(_Section):
     """Where traces go (OTLP over HTTP; none: they are not exported) and how many events are traced."""
 
@@ -101,6 +109,7 @@ class Wiring(FileSettings):
     """Folder of the policy files; none named: those that come with the code."""
     http: HttpWiring = HttpWiring()
     telemetry: TelemetryWiring = TelemetryWiring()
+    webhooks: dict[str, WebhookWiring] = Field(default_factory=dict)
 
     @property
     def secret_source(self) -> SecretSource:

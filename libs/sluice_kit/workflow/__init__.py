@@ -6,7 +6,7 @@ from sluice_kit.workflow.database import Database, DatabaseAddress, DatabaseAway
 from sluice_kit.workflow.inbox import Handler, Inbound, Inbox, inbound_of
 from sluice_kit.workflow.isolation import answered
 from sluice_kit.workflow.kafka_access import KafkaLaneWriter, aiokafka_options
-from sluice_kit.workflow.outbox import LaneNotReachedError, LaneWriter, OutboxEvent, Relay, put
+from sluice_kit.workflow.outbox import LaneNotReachedError, LaneWriter, OutboxEvent, Relay, put, put_all
 from sluice_kit.workflow.positioned_consumer import POSITION_GONE, PositionGoneError, start_offset
 from sluice_kit.workflow.runtime import Workflow
 from sluice_kit.workflow.schema_migration import MigrationError, migrate, migrations_of
@@ -39,5 +39,6 @@ __all__ = [
     "migrate",
     "migrations_of",
     "put",
+    "put_all",
     "start_offset",
 ]

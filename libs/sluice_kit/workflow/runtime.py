@@ -62,15 +62,15 @@ class Workflow:
         )
         self.topics: list[str] = []
 
-    def handles(self, topic: str) -> Callable[[Handler], Handler]:
-        """Register the handler of ``topic``."""
+    def handles(self, topic: str, *, max_records: int = _MAX_RECORDS) -> Callable[[Handler], Handler]:
+        """Register the handler of ``topic``; a batch has at most ``max_records``, of all partitions."""
 
         def register(handler: Handler) -> Handler:
             subscriber = self.broker.subscriber(
                 topic,
                 batch=True,
                 batch_timeout_ms=_BATCH_WAIT_MS,
-                max_records=_MAX_RECORDS,
+                max_records=max_records,
                 ack_policy=AckPolicy.MANUAL,
                 parser=_parse_batch,
                 decoder=_leave_encoded,

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from services.action_layer import documents as action_layer
+from services.action_layer import settings as action_settings
 from services.console import settings as console
 from services.decision_fabric import model as decision_fabric
 from services.decision_log import settings as decision_log
@@ -36,6 +38,7 @@ CONSUMES = {
     "degrade_ladder": {*LadderStage.inputs, "basis.degrade_ladder"},
     "online_features": {*OnlineFeaturesStage.inputs, look_back.SNAPSHOTS, "basis.online_features"},
     "decision_fabric": {*decision_fabric.INPUTS, "basis.decision_fabric"},
+    "action_layer": {action_settings.INTENTS},
     "scenario_runner": {scenario_runner.CONTROL},
     "world_stream_producer": {world_stream_producer.CONTROL_TOPIC},
     "edge": set(edge.CONSUMES),
@@ -50,6 +53,7 @@ EMITS = {
     "degrade_ladder": {degrade_ladder.LANE, "basis.degrade_ladder"},
     "online_features": {FEATURES_LANE, online_features.SNAPSHOTS, "basis.online_features"},
     "decision_fabric": {decision_fabric.LANE, "basis.decision_fabric"},
+    "action_layer": {action_layer.LANE},
     "scenario_runner": {scenario_runner.LANE},
     "world_stream_producer": {world_stream_producer.LANE},
     "edge": set(edge.EMITS),
@@ -71,6 +75,7 @@ PRINCIPALS_OF = {
     "decision_fabric": {"decision_fabric"},
     "console": {"console"},
     "decision_log": {"decision_log"},
+    "action_layer": {"action_layer"},
     "flow_meter": {"flow_meter"},
     "ingest_edge": {"edge"},
     "ingestion_gate": {"ingestion_gate", "operator"},

@@ -1,0 +1,194 @@
+"""Wiring of the action layer: what it reads, whom it calls, where it writes, and its life to the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI
+
+from services.action_layer import api, store
+from services.action_layer.actions import Actions
+from services.action_layer.documents import SERVICE
+from services.action_layer.effect_log import EffectLog, EffectLogError
+from services.action_layer.heartbeat import Heartbeat
+from services.action_layer.intake import Intake
+from services.action_layer.leadership import Leadership
+from services.action_layer.pacing import TokenBucket
+from services.action_layer.settings import INTENTS, Settings, WebhookEffector, check_against_wiring
+from services.action_layer.settling import Settler
+from services.action_layer.signing import signing_key
+from services.action_layer.tally import Tally
+from services.action_layer.webhook import Target
+from services.action_layer.webhook import WebhookEffector as Webhook
+from services.action_layer.worker import Lane, Worker
+from sluice_kit.http import build_app, serve
+from sluice_kit.http.access import Access
+from sluice_kit.http.endpoint import write_endpoint
+from sluice_kit.telemetry import Health, MetricFamilies, StageTracing, get_logger, register_secret
+from sluice_kit.telemetry.request_spans import RequestSpans
+from sluice_kit.workflow import (
+    Backoff,
+    Database,
+    DatabaseAddress,
+    DatabaseAwayError,
+    KafkaLaneWriter,
+    Workflow,
+    aiokafka_options,
+    answered,
+)
+
+_log = get_logger(SERVICE)
+_BATCH: Final = 2_000
+_EFFECTS: Final = "effect_log"
+_UNWIRED: Final = "effectors"
+
+
+def effects_folder(state_dir: Path) -> Path:
+    """Where the effect log of a deployment is."""
+    return state_dir / SERVICE / "effects"
+
+
+class ActionLayer:
+    """One instance of the service."""
+
+    def __init__(self, settings: Settings) -> None:
+        check_against_wiring(settings.policy, settings.wiring)
+        wiring, policy = settings.wiring, settings.policy
+        self.settings = settings
+        self.health = Health(SERVICE)
+        self.metrics = MetricFamilies().service(SERVICE)
+        self.tracing = StageTracing.exporting(SERVICE, wiring.telemetry)
+        self._access = Access.load(wiring.secret_source, self.health)
+        address = DatabaseAddress.from_wiring(wiring)
+        self.database = Database(address, SERVICE, health=self.health)
+        options = aiokafka_options(wiring, SERVICE)
+        self.workflow = Workflow(
+            SERVICE,
+            self.database,
+            kafka_options=options,
+            writer=KafkaLaneWriter(options),
+            health=self.health,
+            metrics=self.metrics,
+            migrations="services.action_layer",
+            tracing=self.tracing,
+        )
+        said = self.workflow.relay.wake
+        tally = Tally()
+        self._lanes = self._open_lanes()
+        self._effect_log = self._open_effect_log()
+        intake = Intake(policy.authority(wiring), self._effect_log, clock=_now_micros, tally=tally)
+        self.workflow.handles(INTENTS, max_records=_BATCH)(intake.take)
+        settler = Settler(
+            self.database, policy.revision, clock=_now_micros, draw=random.random, tally=tally, said=said
+        )
+        self.worker = Worker(
+            self.database,
+            Leadership(address, SERVICE),
+            self._lanes,
+            settler,
+            clock=_now_micros,
+            health=self.health,
+            taken_in=self.workflow.inbox.applied,
+        )
+        self.heartbeat = Heartbeat(self.database, tally, self.health, clock=_now_micros, said=said)
+        self.actions = Actions(self.database, settler, clock=_now_micros, said=said)
+
+    def build_http(self) -> FastAPI:
+        """The app: REST of actions and the operations routes. It runs consumer, relay and worker."""
+        wiring = self.settings.wiring
+        app = build_app(
+            SERVICE,
+            self.health,
+            self.metrics,
+            [self._access.guarded(api.router)],
+            environment=wiring.environment,
+            region=wiring.region,
+            lifespan=self._lifespan,
+        )
+        app.add_middleware(RequestSpans, tracing=self.tracing, always=True)
+        app.state.actions = self.actions
+        return app
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain: what was begun is waited for, for a moment."""
+        await serve(self.build_http(), self.settings.host, self.settings.port, on_bound=self._announce)
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        stopping = asyncio.Event()
+        async with self.workflow.running():
+            work = [self.worker.run(stopping), self.heartbeat.run(stopping), self._trim(stopping)]
+            tasks = [asyncio.create_task(one) for one in work]
+            try:
+                yield
+            finally:
+                stopping.set()
+                await asyncio.gather(*tasks)
+                for lane in self._lanes.values():
+                    await lane.effector.close()
+
+    async def _trim(self, stopping: asyncio.Event) -> None:
+        """Cut off lines that the process before this one wrote and did not commit."""
+        backoff = Backoff()
+        while not stopping.is_set():
+            try:
+                return await answered(self._trim_once())
+            except DatabaseAwayError:
+                await backoff.wait(stopping)
+            except EffectLogError as error:
+                self.health.degraded(_EFFECTS, str(error))
+                await backoff.wait(stopping)
+        return None
+
+    async def _trim_once(self) -> None:
+        async with self.database.transaction() as tx:
+            committed = await store.extent(tx)
+            await asyncio.to_thread(self._effect_log.trim, committed)
+
+    def _open_lanes(self) -> dict[str, Lane]:
+        """The webhooks that policy and wiring both name; health says which the wiring lacks."""
+        wiring, lanes = self.settings.wiring, {}
+        for name, policy in self.settings.policy.webhooks.items():
+            if name in wiring.webhooks:
+                effector = Webhook(self._target(name, policy), _now_micros)
+                bucket = TokenBucket(policy.rate_per_second, policy.burst)
+                lanes[name] = Lane(effector, policy.call_rules(), policy.concurrency, bucket)
+        if absent := sorted(self.settings.policy.webhooks.keys() - lanes.keys()):
+            names = ", ".join(absent)
+            self.health.degraded(
+                _UNWIRED, f"the wiring has no webhooks.{names}: its intents are DENIED EFFECTOR_NOT_WIRED"
+            )
+        return lanes
+
+    def _target(self, name: str, policy: WebhookEffector) -> Target:
+        wired = self.settings.wiring.webhooks[name]
+        secret = self.settings.wiring.secret_source.get(wired.signing_secret)
+        register_secret(secret)
+        key = signing_key(wired.signing_secret, secret)
+        return Target(wired.url, wired.status_url, key, policy.timeout_ms / 1_000, policy.concurrency)
+
+    def _open_effect_log(self) -> EffectLog:
+        policy = self.settings.policy.log
+        folder = effects_folder(self.settings.wiring.state_dir)
+        if policy is None:
+            return EffectLog(folder, roll_bytes=1, sync=True, say=self._lines_missing)
+        sync = policy.fsync == "batch"
+        return EffectLog(folder, roll_bytes=policy.roll_bytes, sync=sync, say=self._lines_missing)
+
+    def _lines_missing(self, detail: str) -> None:
+        _log.error("effects are missing from their log", detail=detail)
+        self.health.degraded(_EFFECTS, detail)
+
+    def _announce(self, port: int) -> None:
+        """Leave a note for local tools: where this instance answers."""
+        write_endpoint(self.settings.wiring.state_dir, SERVICE, self.settings.host, port)
+
+
+def _now_micros() -> int:
+    return time.time_ns() // 1_000

@@ -1,0 +1,187 @@
+"""The actions in Postgres: taken in batches, moved on conditionally, never forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from services.action_layer.core import Action, State
+from services.action_layer.effect_log import NAME, Extent
+from sluice_contracts import Decoded, decode
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from sluice_kit.workflow.database import Transaction
+
+Row: TypeAlias = "asyncpg.Record | Mapping[str, Any]"
+ACTION_COLUMNS: Final = "state, attempts, looks, doubt, outcomes, next_at, not_after, revision"
+OPEN: Final = "state in ('PENDING', 'ATTEMPTING', 'UNCERTAIN')"
+
+
+class NewAction(NamedTuple):
+    """A key as it is taken in; ``order_key`` and ``intent`` only where it stays open."""
+
+    idempotency_key: str
+    content_hash: bytes
+    tenant: str
+    subject_event_id: str
+    effector: str
+    action: Action
+    started_at: int
+    order_key: str | None = None
+    intent: bytes | None = None
+
+
+class OpenAction(NamedTuple):
+    """An action that is not settled, with its intent as it came."""
+
+    idempotency_key: str
+    tenant: str
+    effector: str
+    action: Action
+    started_at: int
+    intent: bytes
+
+    def fields(self) -> Mapping[str, Any]:
+        """The intent, decoded."""
+        content = decode(self.intent)
+        assert isinstance(content, Decoded), content
+        return content.fields
+
+
+class NewOutcome(NamedTuple):
+    """An outcome as it is kept: ``sequence`` counts from 1, 0 is a refused content of the key."""
+
+    idempotency_key: str
+    sequence: int
+    outcome_id: str
+    value: bytes
+
+
+class Moved(NamedTuple):
+    """An action's next state, for the row that still is at the revision that it was made from."""
+
+    idempotency_key: str
+    revision: int
+    action: Action
+
+
+_TAKE: Final = f"""
+insert into action (idempotency_key, content_hash, tenant, subject_event_id, effector, started_at, order_key,
+    intent, {ACTION_COLUMNS})
+select * from unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
+    $8::bytea[], $9::text[], $10::int[], $11::int[], $12::bool[], $13::int[], $14::bigint[], $15::bigint[],
+    $16::int[])
+on conflict (idempotency_key) do nothing returning idempotency_key
+"""  # noqa: S608 - constants only
+
+
+async def take(tx: Transaction, actions: Sequence[NewAction]) -> set[str]:
+    """Add actions whose key is new; returns those keys."""
+    if not actions:
+        return set()
+    columns = zip(*(_row(new) for new in actions), strict=True)
+    rows = await tx.fetch(_TAKE, *map(list, columns))
+    return {row["idempotency_key"] for row in rows}
+
+
+def _row(new: NewAction) -> tuple[Any, ...]:
+    own = (new.idempotency_key, new.content_hash, new.tenant, new.subject_event_id, new.effector)
+    return (*own, new.started_at, new.order_key, new.intent, *_columns(new.action))
+
+
+def _columns(action: Action) -> tuple[Any, ...]:
+    """The values of ``ACTION_COLUMNS``."""
+    counted = (action.attempts, action.looks, action.doubt, action.outcomes)
+    return (action.state.value, *counted, action.next_at, action.not_after, action.revision)
+
+
+def action_of(row: Row) -> Action:
+    """The state of a row that has ``ACTION_COLUMNS``."""
+    return Action(
+        State(row["state"]),
+        row["attempts"],
+        row["looks"],
+        row["doubt"],
+        row["outcomes"],
+        row["next_at"],
+        row["not_after"],
+        row["revision"],
+    )
+
+
+async def contents(tx: Transaction, keys: Sequence[str]) -> dict[str, bytes]:
+    """The content that each key stands for."""
+    rows = await tx.fetch(
+        "select idempotency_key, content_hash from action where idempotency_key = any($1::text[])", keys
+    )
+    return {row["idempotency_key"]: row["content_hash"] for row in rows}
+
+
+async def refuse(tx: Transaction, contents_: Sequence[tuple[str, bytes]]) -> set[tuple[str, bytes]]:
+    """Note refused contents of keys; returns those that were not refused before."""
+    rows = await tx.fetch(
+        "insert into refused_content select * from unnest($1::text[], $2::bytea[])"
+        " on conflict do nothing returning idempotency_key, content_hash",
+        [key for key, _ in contents_],
+        [content for _, content in contents_],
+    )
+    return {(row["idempotency_key"], row["content_hash"]) for row in rows}
+
+
+async def add_outcomes(tx: Transaction, outcomes: Sequence[NewOutcome]) -> None:
+    """Keep outcomes."""
+    if outcomes:
+        await tx.execute(
+            "insert into outcome select * from unnest($1::text[], $2::int[], $3::text[], $4::bytea[])",
+            *map(list, zip(*outcomes, strict=True)),
+        )
+
+
+_MOVE: Final = """
+update action a set state = n.state, attempts = n.attempts, looks = n.looks, doubt = n.doubt,
+    outcomes = n.outcomes, next_at = n.next_at, revision = n.revision,
+    intent = case when n.state in ('PENDING', 'ATTEMPTING', 'UNCERTAIN') then a.intent end
+from unnest($1::text[], $2::int[], $3::text[], $4::int[], $5::int[], $6::bool[], $7::int[], $8::bigint[],
+    $9::int[]) as n(key, expected, state, attempts, looks, doubt, outcomes, next_at, revision)
+where a.idempotency_key = n.key and a.revision = n.expected returning a.idempotency_key
+"""
+
+
+async def move(tx: Transaction, moves: Sequence[Moved]) -> set[str]:
+    """Write next states; returns keys whose row was where it should be; what is settled loses its intent."""
+    if not moves:
+        return set()
+    rows = await tx.fetch(_MOVE, *map(list, zip(*map(_move_row, moves), strict=True)))
+    return {row["idempotency_key"] for row in rows}
+
+
+def _move_row(moved: Moved) -> tuple[Any, ...]:
+    action = moved.action
+    counted = (action.attempts, action.looks, action.doubt, action.outcomes)
+    return (
+        moved.idempotency_key,
+        moved.revision,
+        action.state.value,
+        *counted,
+        action.next_at,
+        action.revision,
+    )
+
+
+async def extent(tx: Transaction) -> Extent:
+    """How far the effect log is committed; the row stays locked, so batches take turns."""
+    row = await tx.fetchrow("select file, bytes from effect_log where name = $1 for update", NAME)
+    if row is None:
+        await tx.execute("insert into effect_log values ($1, 1, 0) on conflict do nothing", NAME)
+        row = await tx.fetchrow("select file, bytes from effect_log where name = $1 for update", NAME)
+    assert row is not None
+    return Extent(row["file"], row["bytes"])
+
+
+async def commit_extent(tx: Transaction, reached: Extent) -> None:
+    """Note how long the effect log is with this transaction."""
+    await tx.execute(
+        "update effect_log set file = $2, bytes = $3 where name = $1", NAME, reached.file, reached.bytes
+    )

@@ -1,0 +1,108 @@
+"""The open actions in Postgres, as the one worker sees them: what is due, and who may call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from services.action_layer.store import ACTION_COLUMNS, OPEN, OpenAction, Row, action_of
+
+if TYPE_CHECKING:
+    from sluice_kit.workflow.database import Transaction
+
+WORKER_LOCK: Final = "action_layer:worker"
+_COLUMNS: Final = f"idempotency_key, tenant, effector, started_at, intent, {ACTION_COLUMNS}"
+_DUE: Final = f"""
+select {_COLUMNS} from action a
+where effector = $1 and next_at <= $2 and state in ('PENDING', 'UNCERTAIN')
+    and not idempotency_key = any($3::text[])
+    and not exists (select from action b where b.order_key = a.order_key and b.next_at is not null
+        and b.id < a.id)
+order by next_at, id limit $4 for update
+"""  # noqa: S608 - constants only
+
+
+class NotTheWorkerError(Exception):
+    """Another process calls effectors now."""
+
+
+async def fence(tx: Transaction, epoch: int) -> None:
+    """Hold the worker's number for this transaction. Raises NotTheWorkerError when it is another one's."""
+    if not await tx.fetchval("select true from worker where epoch = $1 for share", epoch):
+        raise NotTheWorkerError(f"worker {epoch} was replaced")
+
+
+async def due(tx: Transaction, effector: str, now: int, busy: Sequence[str], limit: int) -> list[OpenAction]:
+    """Actions of an effector that something is to be done about: of each customer the oldest open one.
+
+    One that only a person can settle has no due time, and holds nobody up.
+    """
+    return [_open(row) for row in await tx.fetch(_DUE, effector, now, busy, limit)]
+
+
+async def interrupted(tx: Transaction, effectors: Sequence[str], busy: Sequence[str]) -> list[OpenAction]:
+    """Actions whose call was begun and not ended, but for those that are under way."""
+    rows = await tx.fetch(
+        f"select {_COLUMNS} from action where state = 'ATTEMPTING' and effector = any($1::text[])"  # noqa: S608
+        " and not idempotency_key = any($2::text[]) order by id for update",
+        effectors,
+        busy,
+    )
+    return [_open(row) for row in rows]
+
+
+def _open(row: Row) -> OpenAction:
+    return OpenAction(
+        row["idempotency_key"],
+        row["tenant"],
+        row["effector"],
+        action_of(row),
+        row["started_at"],
+        row["intent"],
+    )
+
+
+async def begin_attempts(tx: Transaction, begun: Sequence[tuple[str, int]], now: int) -> None:
+    """Note calls (key, number) that are made after this transaction."""
+    if begun:
+        await tx.execute(
+            "insert into attempt (idempotency_key, number, started_at)"
+            " select key, number, $3 from unnest($1::text[], $2::int[]) as n(key, number)",
+            [key for key, _ in begun],
+            [number for _, number in begun],
+            now,
+        )
+
+
+async def end_attempts(tx: Transaction, ended: Sequence[tuple[str, int, str]], now: int) -> None:
+    """Note what calls (key, number, in words) came to."""
+    if ended:
+        await tx.execute(
+            "update attempt a set ended_at = $4, result = n.result"
+            " from unnest($1::text[], $2::int[], $3::text[]) as n(key, number, result)"
+            " where a.idempotency_key = n.key and a.number = n.number",
+            *map(list, zip(*ended, strict=True)),
+            now,
+        )
+
+
+class Backlog:
+    """How much is open: ``waiting`` has something due some time, ``by_hand`` waits for a person."""
+
+    __slots__ = ("by_hand", "oldest", "uncertain", "waiting")
+
+    def __init__(self, waiting: int, uncertain: int, by_hand: int, oldest: int | None) -> None:
+        self.waiting, self.uncertain, self.by_hand, self.oldest = waiting, uncertain, by_hand, oldest
+
+
+async def backlog(tx: Transaction) -> Backlog:
+    """Count what is open."""
+    row = await tx.fetchrow(
+        "select count(*) filter (where next_at is not null) as waiting,"  # noqa: S608
+        " count(*) filter (where state = 'UNCERTAIN') as uncertain,"
+        " count(*) filter (where next_at is null) as by_hand,"
+        " min(started_at) filter (where next_at is not null) as oldest"
+        f" from action where {OPEN}"
+    )
+    assert row is not None
+    return Backlog(row["waiting"], row["uncertain"], row["by_hand"], row["oldest"])

@@ -1,0 +1,289 @@
+"""The action layer and a webhook target as processes, as the tests of this folder see them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import orjson
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from services.action_layer.app import effects_folder
+from services.action_layer.documents import LANE, NO_PINS, SERVICE
+from services.action_layer.settings import INTENTS
+from sluice_contracts import TOPICS, Decoded, decode, encode
+from sluice_kit.config import Wiring, load_wiring
+from sluice_kit.kafka import client_config
+from sluice_kit.testing.waiting import until
+from sluice_kit.workflow import DatabaseAddress
+
+SECRET = "a-test's-own"
+POLICY = """
+revision: test-actions
+effectors:
+  log: {{kind: log, roll_bytes: {roll_bytes}}}
+  list: {{kind: list, operations: {{block_terminal: ADD}}}}
+  webhook:
+    kind: webhook
+    timeout_ms: {timeout_ms}
+    max_attempts: 4
+    backoff_first_ms: 20
+    backoff_longest_ms: 100
+    reconcile: {{by: {reconcile}, wait_ms: {wait_ms}, looks: 5}}
+allowed:
+  - {{effector: log, actions: [allow], domains: [payment_response], outcomes: [ALLOW], tenants: ["*"]}}
+  - {{effector: webhook, actions: [decline], domains: ["*"], outcomes: [DECLINE], tenants: ["*"]}}
+  - {{effector: list, actions: [block_terminal, forgotten], domains: ["*"], outcomes: ["*"], tenants: ["*"]}}
+"""
+
+
+class TargetProcess:
+    """`python -m services.action_layer.testing_target` and what it counted."""
+
+    def __init__(self, folder: Path, *, honours: bool = True) -> None:
+        self.folder = folder
+        command = [sys.executable, "-m", "services.action_layer.testing_target"]
+        command += ["--folder", str(folder), "--secret", SECRET]
+        self.process = subprocess.Popen([*command, *([] if honours else ["--forgets-keys"])])
+        self.port = until(self._port, "the target to listen")
+
+    def _port(self) -> str | None:
+        path = self.folder / "port"
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    def effects(self) -> Counter[str]:
+        """How often each key had its effect."""
+        return Counter(line["key"] for line in _lines(self.folder / "effects.ndjson"))
+
+    def requests(self, key: str, method: str = "POST") -> int:
+        """How often a key was asked for."""
+        lines = _lines(self.folder / "requests.ndjson")
+        return sum(line["key"] == key and line["method"] == method for line in lines)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+
+class LayerProcess:
+    """`python -m services.action_layer` with a policy; its log is `folder/<name>.log`."""
+
+    def __init__(
+        self,
+        wiring_file: Path,
+        folder: Path,
+        *,
+        target: TargetProcess | None = None,
+        reconcile: str = "retry",
+        wait_ms: int = 100,
+        roll_bytes: int = 100_000_000,
+        timeout_ms: int = 400,
+    ) -> None:
+        folder.mkdir(exist_ok=True)
+        self.log = folder / f"layer-{uuid.uuid4().hex[:6]}.log"
+        policy = folder / "policy.yaml"
+        rules = POLICY.format(
+            reconcile=reconcile, wait_ms=wait_ms, roll_bytes=roll_bytes, timeout_ms=timeout_ms
+        )
+        policy.write_text(rules, encoding="utf-8")
+        command = [sys.executable, "-m", "services.action_layer", "--wiring", str(wiring_file)]
+        command += ["--policy", str(policy), "--http-port", "0"]
+        environment = os.environ | {"SLUICE_SECRET_WEBHOOK_SIGNING": SECRET}
+        if target is not None:
+            base = f"http://127.0.0.1:{target.port}"
+            environment["SLUICE_WEBHOOKS__WEBHOOK__URL"] = f"{base}/actions"
+            environment["SLUICE_WEBHOOKS__WEBHOOK__STATUS_URL"] = base + "/actions/{key}"
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+        port = until(self._bound_port, "the action layer to listen")
+        token = load_wiring(wiring_file).secret_source.get("token_operator")
+        self.url = f"http://127.0.0.1:{port}"
+        self.client = httpx.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=10
+        )
+
+    def _bound_port(self) -> int | None:
+        text = self.log.read_text(encoding="utf-8")
+        assert self.process.poll() is None, text[-4000:]
+        lines = (line for line in text.splitlines() if line.startswith("{") and '"listening"' in line)
+        return next((json.loads(line)["port"] for line in lines), None)
+
+    def action(self, key: str) -> dict[str, Any] | None:
+        """GET of one action, None while it is unknown."""
+        answer = self.client.get(f"/v1/actions/{key}")
+        if answer.status_code in {404, 503}:
+            return None
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
+
+    def wait_for(self, key: str, *states: str) -> dict[str, Any]:
+        """Wait until an action is in one of the states."""
+
+        def reached() -> dict[str, Any] | None:
+            found = self.action(key)
+            return found if found is not None and found["state"] in states else None
+
+        return until(reached, f"{key} to be {states}", 30)
+
+    def resolve(self, key: str, outcome: str, reason: str = "asked the target") -> httpx.Response:
+        """Settle an action by hand."""
+        body = {"outcome": outcome, "reason": reason}
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self.client.post(f"/v1/actions/{key}/resolve", json=body, headers=headers)
+
+    def kill(self) -> None:
+        """Kill -9."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+        self.client.close()
+
+    def terminate(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self.process.terminate()
+        code = self.process.wait(30)
+        self.client.close()
+        return code
+
+    def close(self) -> None:
+        """End it whatever state it is in."""
+        if self.process.poll() is None:
+            self.kill()
+
+
+def intent(effector: str = "log", payment_id: str = "p", **changes: Any) -> dict[str, Any]:
+    """An intent with a key of its own; ``changes`` are of its payload."""
+    key = changes.pop("idempotency_key", uuid.uuid4().hex * 2)
+    actions = {"log": ("allow", "ALLOW"), "webhook": ("decline", "DECLINE")}
+    action, outcome = actions.get(effector, ("block_terminal", "DECLINE"))
+    payload = {
+        "idempotency_key": key,
+        "decision_id": f"d-{key[:16]}",
+        "subject_event_id": f"e-{key[:16]}",
+        "customer_id": f"c-{key[:8]}",
+        "domain": "payment_response",
+        "effector": effector,
+        "action": action,
+        "payment_id": f"{payment_id}-{key[:8]}",
+        "amount_minor": 1_250,
+        "currency": "EUR",
+        "reason_code": "A",
+        "list": "blocked_terminals" if effector == "list" else None,
+        "entry": "t-1" if effector == "list" else None,
+        "outcome": outcome,
+        "not_after": None,
+        "policy_revision": "decisions-1",
+    }
+    return {
+        "event_id": key,
+        "event_type": "action_intent",
+        "ts_utc": 1_767_225_600_000_000,
+        "schema_version": 1,
+        "manifest_fingerprint": NO_PINS,
+        "tenant": "default",
+        "parameter_hash": NO_PINS,
+        "scenario_id": "baseline",
+        "run_id": "run-1",
+        "seed": 42,
+        "emitted_at_utc": None,
+        "producer": "decision_fabric",
+        "parent_event_id": f"d-{key[:16]}",
+        "traceparent": None,
+        "payload": payload | changes,
+    }
+
+
+def key_of(fields: dict[str, Any]) -> str:
+    """The idempotency key of an intent."""
+    key: str = fields["payload"]["idempotency_key"]
+    return key
+
+
+def publish(wiring: Wiring, intents: Iterable[dict[str, Any]]) -> None:
+    """Put intents on their topic as the super user: the gate is not part of these tests."""
+    producer = Producer(client_config(wiring, "admin") | {"linger.ms": 5})
+    for fields in intents:
+        key = fields["payload"]["customer_id"].encode()
+        producer.produce(INTENTS, encode("action_intent", 1, fields), key)
+        producer.poll(0)
+    assert producer.flush(30) == 0
+
+
+class LaneReader:
+    """What the action layer put on its lane, read on each time it is asked; close it."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._consumer = Consumer(client_config(wiring, "admin") | {"group.id": uuid.uuid4().hex})
+        self._partitions = [TopicPartition(LANE, number) for number in range(TOPICS[LANE].partitions)]
+        self._at = {
+            partition.partition: self._consumer.get_watermark_offsets(partition, timeout=30)[0]
+            for partition in self._partitions
+        }
+        self._consumer.assign([TopicPartition(LANE, number, low) for number, low in self._at.items()])
+        self._events: dict[str, dict[str, Any]] = {}
+
+    def events(self, event_type: str, keys: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """By key, in lane order, each event once."""
+        self._read_on()
+        found: dict[str, list[dict[str, Any]]] = {key: [] for key in keys}
+        for fields in self._events.values():
+            payload = fields["payload"]
+            key = payload.get("idempotency_key") or payload.get("cause_event_id")
+            if fields["event_type"] == event_type and key in found:
+                found[key].append(fields)
+        return found
+
+    def _read_on(self) -> None:
+        ends = {
+            partition.partition: self._consumer.get_watermark_offsets(partition, timeout=30)[1]
+            for partition in self._partitions
+        }
+        while any(self._at[number] < end for number, end in ends.items()):
+            for message in self._consumer.consume(5_000, timeout=0.1):
+                partition, offset, value = message.partition(), message.offset(), message.value()
+                assert partition is not None
+                assert offset is not None
+                assert value is not None
+                self._at[partition] = offset + 1
+                content = decode(value)
+                assert isinstance(content, Decoded)
+                self._events.setdefault(content.fields["event_id"], dict(content.fields))
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def logged_effects(wiring: Wiring) -> Counter[str]:
+    """How often each key is in the effect log."""
+    files = sorted(effects_folder(wiring.state_dir).glob("*.ndjson"))
+    return Counter(line["idempotency_key"] for path in files for line in _lines(path))
+
+
+def sql(wiring: Wiring, statement: str, *arguments: Any) -> list[Any]:
+    """Run one statement in the action layer's schema."""
+
+    async def ask() -> list[Any]:
+        address = DatabaseAddress.from_wiring(wiring)
+        connection = await asyncpg.connect(
+            address.dsn, password=address.password, server_settings={"search_path": SERVICE}
+        )
+        try:
+            return list(await connection.fetch(statement, *arguments))
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.is_file() else []
