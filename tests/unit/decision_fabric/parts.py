@@ -144,7 +144,7 @@ class Fabric:
 
 def chain_of(stage: DecisionFabricStage) -> ChainSpec:
     """The stage alone. Its code revision is not asked for: it reads every source file."""
-    return ChainSpec((stage,), stage.order, "tests")
+    return ChainSpec((stage,))
 
 
 def activation(

@@ -59,7 +59,6 @@ EMITS = {
     "edge": set(edge.EMITS),
     "backfill": {backfill.LANE},
     "operator": {operator_lane.LANE},
-    "operator": {operator_desk.LANE},
     "decision_log": {decision_log.LANE},
 }
 CHAINABLE = {"flow_meter", "entity_graph", "online_features", "degrade_ladder", "decision_fabric"}
