@@ -83,6 +83,7 @@ def test_a_restart_goes_on_with_what_was_waiting(make: MakeFabric) -> None:
     fabric.pay("e2")
     fabric.pay("e0")
     fabric.driver.step()
+    fabric.driver.advance(1)
     assert [one["subject_event_id"] for one in fabric.decisions()] == ["e0", "e1", "e2"]
     assert [one["mode"] for one in fabric.decisions()] == ["MODEL"] * 3
     assert fabric.decide("e3", tenant="acme")[-1]["reason_codes"][0] == "TERMINAL_BLOCKED"
