@@ -54,8 +54,8 @@ class Intake:
     ) -> None:
         """Take every record in, in the order given; then see which deadlines have passed."""
         snapshots = self._snapshots(read, poison)
+        self._advance(records)
         for index, (record, found) in enumerate(zip(records, read, strict=True)):
-            self._advance(record)
             if found is None:
                 self._refuse("UNREADABLE")
             elif found.contract.event_type == "payment":
@@ -77,9 +77,11 @@ class Intake:
         self.refused[reason] += 1
         self.count("errors")
 
-    def _advance(self, record: Record) -> None:
-        if record.offset >= 0:
-            self._open.positions[f"{record.topic}|{record.partition}"] = record.offset + 1
+    def _advance(self, records: Sequence[Record]) -> None:
+        """Note the exclusive-next positions; offsets of a partition ascend within a batch."""
+        ends = {(record.topic, record.partition): record.offset + 1 for record in records}
+        for (topic, partition), end in ends.items():
+            self._open.positions[f"{topic}|{partition}"] = end
 
     def _steer(self, found: Decoded) -> None:
         fields = found.fields

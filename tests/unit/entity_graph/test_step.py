@@ -12,6 +12,7 @@ from services.entity_graph.core import CONTEXT, LANE, PAYMENTS
 from services.entity_graph.settings import load_policy
 from services.entity_graph.stage import EntityGraphStage, entity_graph_chain
 from sluice_contracts import contract_for
+from sluice_graph import GraphError
 from sluice_kit.columnar.reader import FEWEST_ROWS
 from sluice_kit.config import PolicyError
 from sluice_kit.stage.keyed_state import KeyedState
@@ -210,6 +211,30 @@ def test_a_restart_from_a_checkpoint_goes_on_with_the_same_bytes(tmp_path: Path)
     assert len(facts[0]) == 100
     assert facts[0] == facts[1]
     assert all(fact.topic == CONTEXT for fact in facts[0])
+
+
+def test_what_could_not_be_sealed_goes_with_the_next_checkpoint(tmp_path: Path) -> None:
+    graph = GraphDriver.fresh()
+    graph.pay("e1", 1, customer="C1", device="D1")
+    graph.step()
+    with pytest.raises(OSError, match="gone"):
+        graph.stage.state.freeze().write(tmp_path / "gone")
+    graph.pay("e2", 2, customer="C2", device="D1")
+    graph.step()
+    stage = EntityGraphStage(POLICY)
+    stage.state.load(graph.stage.state.freeze().write(tmp_path))
+    assert stage.state.size()[:3] == graph.stage.state.size()[:3] == (1, 4, 4)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    graph = GraphDriver.fresh()
+    graph.pay("e1", 1)
+    graph.step()
+    files = graph.stage.state.freeze().write(tmp_path)
+    (sealed,) = [path for path in files if path.suffix == ".graph"]
+    sealed.write_bytes(sealed.read_bytes()[:-4])
+    with pytest.raises(GraphError, match=sealed.name):
+        EntityGraphStage(POLICY).state.load(files)
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), max_size=5), max_size=8))
