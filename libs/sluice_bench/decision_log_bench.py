@@ -27,8 +27,8 @@ from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config
 
 PRINCIPAL: Final = "admin"
-TARGET: Final = 9_000
-"""Payments a second from a backlog: three times the rate that the loop has to sustain."""
+TARGET: Final = 6_000
+"""Payments a second from a backlog: the burst that the loop has to take."""
 _PACED_PER_SECOND: Final = 3_000
 _LOOK_SECONDS: Final = 0.1
 _GIVE_UP_SECONDS: Final = 600.0

@@ -155,14 +155,18 @@ class Chains:
             if chain.former is not None and _groups(chain) == _groups_of(chain.former.record):
                 del self._open[key]
 
-    def settle(self, written_before: int, most_waiting: int) -> list[Due]:
+    def settle(self, written_before: int, most_waiting: int, at_most: int) -> list[Due]:
         """Take out what is due: chains that are whole, and those that began at `written_before` or earlier.
 
         Should more than `most_waiting` be left, the oldest of them go, too. Only chains that were looked up.
+        `at_most` records at once: whoever gets so many asks again.
         """
         due: list[Due] = []
         waiting: list[tuple[int, Key]] = []
         for key, chain in self._open.items():
+            if len(due) == at_most:
+                waiting.clear()  # first what is due, then what waits too long
+                break
             if not chain.looked_up:
                 continue
             late = chain.written <= written_before
@@ -174,7 +178,8 @@ class Chains:
                     continue
             waiting.append((chain.written, key))
         if len(waiting) > most_waiting:
-            for _, key in sorted(waiting)[: len(waiting) - most_waiting]:
+            surplus = min(len(waiting) - most_waiting, at_most - len(due))
+            for _, key in sorted(waiting)[:surplus]:
                 groups = _groups(self._open[key])
                 due.append(_due(key, self._open[key], groups, _missing(groups)))
         for one in due:

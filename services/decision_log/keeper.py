@@ -160,7 +160,8 @@ class LogKeeper:
             if last or full or now >= next_seal:
                 begin = time.perf_counter()
                 due = await sealing.seal(_now())
-                next_seal = time.monotonic() + self._policy.seal_seconds
+                more = len(due) >= self._policy.seal_records
+                next_seal = time.monotonic() + (0 if more else self._policy.seal_seconds)
                 self._note(joining, signals, due, time.perf_counter() - begin)
                 backoff.reset()
             if now >= next_signal or last:

@@ -40,7 +40,7 @@ class Sealing:
     async def seal(self, now: int) -> list[Due]:
         """Seal what is due as of `now` (microseconds since 1970 UTC), advance the positions.
 
-        Gives what was sealed.
+        Gives what was sealed, at most `seal_records` of the policy; when it is so many, there may be more.
 
         Raises WriterReplacedError, DatabaseAwayError, KafkaException, ArtifactError, AuditError, OSError.
         """
@@ -63,7 +63,9 @@ class Sealing:
 
     def _due(self) -> list[Due]:
         wait = int(self._policy.wait_seconds * 1000)
-        return self._joining.chains.settle(self._joining.read_until() - wait, self._policy.most_waiting)
+        return self._joining.chains.settle(
+            self._joining.read_until() - wait, self._policy.most_waiting, self._policy.seal_records
+        )
 
     def _seal(self, due: list[Due], now: int) -> Sealed:
         self._log.append([one.record for one in due])

@@ -29,7 +29,7 @@ class LogPolicy(FileSettings):
     wait_seconds: float = Field(default=30.0, gt=0, le=86_400)
     seal_seconds: float = Field(default=2.0, gt=0, le=3_600)
     seal_records: int = Field(default=20_000, ge=1, le=1_000_000)
-    most_waiting: int = Field(default=150_000, ge=1, le=5_000_000)
+    most_waiting: int = Field(default=100_000, ge=1, le=5_000_000)
 
 
 def load_policy(path: Path = DEFAULT_POLICY) -> LogPolicy:

@@ -103,8 +103,9 @@ def forget(deployment: Deployment, places: list[tuple[str, int, int]]) -> None:
     """Let the broker drop records, as retention does."""
     ends = {(topic, partition): offset + 1 for topic, partition, offset in places}
     gone = [TopicPartition(topic, partition, end) for (topic, partition), end in ends.items()]
-    for future in deployment.stack.admin().delete_records(gone).values():
-        future.result(20)
+    admin = deployment.stack.admin()
+    for future in admin.delete_records(gone).values():
+        future.result(60)
 
 
 def carry_to_the_bus(wiring: Wiring) -> int:

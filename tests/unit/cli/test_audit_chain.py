@@ -38,7 +38,7 @@ class Bus:
             chains.take(link, Place(SOURCES.index(message.topic), 0, 0), 0)
             self.values[message.topic, 0, 0] = message.value
         chains.looked_up(chains.not_looked_up(), {})
-        (due,) = chains.settle(-1, 10)
+        (due,) = chains.settle(-1, 10, 10)
         log = AuditLog.open(open_store(folder / "a"), folder / "n", self.key, "sluice.decision_log/test")
         appended = log.append([due.record])
         sealed = log.seal(1)

@@ -53,11 +53,13 @@ class Log:
         return [due.record for due in self.records if due.key == key]
 
 
-def tick(chains: Chains, log: Log, written_before: int = NEVER, most: int = MOST) -> list[Due]:
+def tick(
+    chains: Chains, log: Log, written_before: int = NEVER, most: int = MOST, *, at_most: int = MOST
+) -> list[Due]:
     """What the service does at each seal, without the commit."""
     keys = chains.not_looked_up()
     chains.looked_up(keys, log.formers(keys))
-    due = chains.settle(written_before, most)
+    due = chains.settle(written_before, most, at_most)
     for one in due:
         assert has_form(RECORD, one.record), one.record
         assert contradiction(one.record) == ""
@@ -121,9 +123,9 @@ class Loop(RuleBasedStateMachine):
     def time_passes(self) -> None:
         self.now += 1
 
-    @rule(late=st.booleans(), most=st.sampled_from([0, 1, MOST]))
-    def seal(self, late: bool, most: int) -> None:
-        due = tick(self.chains, self.log, self.now if late else NEVER, most)
+    @rule(late=st.booleans(), most=st.sampled_from([0, 1, MOST]), at_most=st.sampled_from([1, MOST]))
+    def seal(self, late: bool, most: int, at_most: int) -> None:
+        due = tick(self.chains, self.log, self.now if late else NEVER, most, at_most=at_most)
         self.log.records += due
         low = self.chains.low_marks()
         marks = [min(low.get(source, place), place) for source, place in enumerate(self.position)]
@@ -157,7 +159,7 @@ class Loop(RuleBasedStateMachine):
         self.written_to_the_bus(len(self.unsent))
         for source, records in enumerate(self.bus):
             self.read(source, len(records))
-        self.seal(late=False, most=MOST)
+        self.seal(late=False, most=MOST, at_most=MOST)
         assert len(self.chains) == 0, "everything was there, so nothing waits"
         assert self.committed == [len(records) for records in self.bus]
         for payment in self.payments:
@@ -253,6 +255,14 @@ def test_no_more_chains_wait_than_the_policy_allows() -> None:
     due = tick(chains, log, most=3)
     assert [one.key[2] for one in due] == [HandMade("run-1", number).event_id for number in (4, 3)]
     assert len(chains) == 3
+
+
+def test_a_segment_holds_no_more_than_the_policy_allows() -> None:
+    chains, log = Chains(), Log()
+    for number in range(5):
+        feed(chains, HandMade("run-1", number).whole(), start=10 * number)
+    sizes = [len(tick(chains, log, 0, 0, at_most=2)) for _ in range(4)]
+    assert sizes == [2, 2, 1, 0]
 
 
 def test_a_snapshot_that_no_record_can_hold_is_refused() -> None:
