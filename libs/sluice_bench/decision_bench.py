@@ -21,7 +21,7 @@ import numpy as np
 from services.decision_fabric.bundle_source import BundleSource
 from services.decision_fabric.core import step
 from services.decision_fabric.model import BUNDLES, PAYMENTS, POSTURES, SNAPSHOTS
-from services.decision_fabric.policy_files import DEFAULT_FOLDER, binding_of, read_feature_set, read_policy
+from services.decision_fabric.policy_files import binding_of, read_feature_set, read_policy
 from services.decision_fabric.state import DecisionState
 from sluice_contracts import Decoded, decode, derived_id, encode
 from sluice_decisions import (
@@ -37,6 +37,7 @@ from sluice_decisions import (
 from sluice_decisions.model import Matrix, lightgbm_library
 from sluice_decisions.training import LabelledTable, TrainingParameters, fit
 from sluice_kit.artifacts import ArtifactStore, Locator, open_store
+from sluice_kit.config.wiring import POLICY_DIR
 from sluice_kit.stage import Batch, Record, StepResult
 from sluice_kit.stage.collector import quiet_collector
 
@@ -139,8 +140,8 @@ def seal_drawn_bundle(store: ArtifactStore, binding: FeatureBinding, trees: int 
         revision="drawn-1",
         feature_set=binding,
         model_text=fit(table, TrainingParameters(trees=trees)),
-        policy=_document(DecisionPolicy, DEFAULT_FOLDER / "decision_rules.yaml"),
-        thresholds=_document(ThresholdTable, DEFAULT_FOLDER / "decision_rules.thresholds.yaml"),
+        policy=_document(DecisionPolicy, POLICY_DIR / "decision_rules.yaml"),
+        thresholds=_document(ThresholdTable, POLICY_DIR / "decision_rules.thresholds.yaml"),
         probe_rows=drawn.rows[:16],
     )
     return seal_bundle(store, parts, datetime(2026, 1, 1, tzinfo=UTC))

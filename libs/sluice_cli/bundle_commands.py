@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.decision_fabric.policy_files import DEFAULT_FOLDER, binding_of, read_feature_set
+from services.decision_fabric.policy_files import binding_of, read_feature_set
 from sluice_cli.bundle_making import ArtifactRoot, PolicyFolder, artifact_store, seal, told, train
 from sluice_cli.operator_lane import awaited_receipt, operator_event, put_on_lane, receipt_now
 from sluice_cli.options import DEFAULT_WIRING, AsJson, GateUrl, WiringFile, print_json
@@ -20,6 +20,7 @@ from sluice_decisions import Bundle, BundleProblem, load_bundle
 from sluice_decisions.bundle_manifest import BUNDLES, BundleManifest
 from sluice_kit.artifacts import ArtifactStore, Locator
 from sluice_kit.config import load_wiring
+from sluice_kit.config.wiring import POLICY_DIR
 
 bundle_app = typer.Typer(help="What decides: model, policy, thresholds, feature set.", no_args_is_help=True)
 bundle_app.command()(train)
@@ -55,7 +56,7 @@ def list_bundles(
 @bundle_app.command()
 def show(
     manifest: ManifestUri,
-    policy_dir: PolicyFolder = DEFAULT_FOLDER,
+    policy_dir: PolicyFolder = POLICY_DIR,
     artifacts: ArtifactRoot = None,
     wiring: WiringFile = DEFAULT_WIRING,
     as_json: AsJson = False,
@@ -90,7 +91,7 @@ def activate(  # noqa: PLR0917 - typer makes options of parameters
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the bundle, change nothing.")] = False,
     seconds: Annotated[float, typer.Option(help="How long to wait for the receipt.")] = 30.0,
-    policy_dir: PolicyFolder = DEFAULT_FOLDER,
+    policy_dir: PolicyFolder = POLICY_DIR,
     artifacts: ArtifactRoot = None,
     wiring: WiringFile = DEFAULT_WIRING,
     gate_url: GateUrl = None,
@@ -134,7 +135,7 @@ def activate(  # noqa: PLR0917 - typer makes options of parameters
         raise typer.Exit(1)
 
 
-def usable(store: ArtifactStore, uri: str, policy_dir: Any = DEFAULT_FOLDER) -> tuple[Bundle, Locator]:
+def usable(store: ArtifactStore, uri: str, policy_dir: Any = POLICY_DIR) -> tuple[Bundle, Locator]:
     """A bundle that can be used with the served feature set. Raises RefusedError with the reason code."""
     locator = store.locate(store.path_of(uri))
     found = load_bundle(store, locator, binding_of(read_feature_set(policy_dir)))

@@ -14,8 +14,6 @@ import numpy as np
 import typer
 
 from services.decision_fabric.policy_files import (
-    DEFAULT_FOLDER,
-    PolicyUnreadable,
     binding_of,
     read_feature_set,
 )
@@ -39,7 +37,8 @@ from sluice_decisions.model import Matrix
 from sluice_decisions.training import Periods, Recipe, Shares, TableProblem, TrainingParameters, train_bundle
 from sluice_features import FeatureError
 from sluice_kit.artifacts import ArtifactError, ArtifactStore, Locator, open_artifacts, open_store
-from sluice_kit.config import SecretMissing, WiringError, load_wiring
+from sluice_kit.config import PolicyError, SecretMissing, WiringError, load_wiring
+from sluice_kit.config.wiring import POLICY_DIR
 from sluice_oracle import WorldError
 
 D = TypeVar("D", bound=Document)
@@ -49,7 +48,7 @@ _EXPECTED: Final = (
     FeatureError,
     ModelRuntimeUnavailable,
     OSError,
-    PolicyUnreadable,
+    PolicyError,
     SecretMissing,
     TableProblem,
     UnsoundBundle,
@@ -79,7 +78,7 @@ class PolicyDocuments:
 
     @classmethod
     def read(cls, folder: Path) -> PolicyDocuments:
-        """Raises PolicyUnreadable naming the file and what is wrong in it."""
+        """Raises PolicyError naming the file and what is wrong in it."""
         return cls(
             binding_of(read_feature_set(folder)),
             _document(DecisionPolicy, folder / "decision_rules.yaml"),
@@ -109,7 +108,7 @@ def train(  # noqa: PLR0917 - typer makes options of parameters
             help="Thresholds that 2 %, 0.5 % and 0.2 % of the tested payments reach, not the policy's.",
         ),
     ] = False,
-    policy_dir: PolicyFolder = DEFAULT_FOLDER,
+    policy_dir: PolicyFolder = POLICY_DIR,
     artifacts: ArtifactRoot = None,
     wiring: WiringFile = DEFAULT_WIRING,
     oracle_root: OracleRoot = None,
@@ -156,7 +155,7 @@ def seal(  # noqa: PLR0917 - typer makes options of parameters
     model: Annotated[Path, typer.Argument(help="A model as LightGBM's text.", exists=True, dir_okay=False)],
     revision: Annotated[str, typer.Option(help="Revision of the bundle.")],
     bundle_id: BundleName = "payments",
-    policy_dir: PolicyFolder = DEFAULT_FOLDER,
+    policy_dir: PolicyFolder = POLICY_DIR,
     artifacts: ArtifactRoot = None,
     wiring: WiringFile = DEFAULT_WIRING,
     as_json: AsJson = False,
@@ -231,8 +230,8 @@ def _document(kind: type[D], path: Path) -> D:
     try:
         found: Any = kind.parse(path.read_bytes(), str(path))
     except OSError as error:
-        raise PolicyUnreadable(f"{path}: {error.strerror or error}") from error
+        raise PolicyError(f"{path}: {error.strerror or error}") from error
     if isinstance(found, DocumentProblem):
-        raise PolicyUnreadable(str(found))
+        raise PolicyError(str(found))
     document: D = found
     return document

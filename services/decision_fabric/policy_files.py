@@ -8,30 +8,27 @@ from typing import Final
 from services.decision_fabric.policy import FILE, FabricPolicy
 from sluice_decisions import DocumentProblem, FeatureBinding
 from sluice_features import FeatureSet, FeatureSetProblem
+from sluice_kit.config import PolicyError
+from sluice_kit.config.wiring import POLICY_DIR
 
-DEFAULT_FOLDER: Final = Path(__file__).parents[2] / "deploy" / "policy"
 FEATURE_SET: Final = "feature_sets/payments.json"
 
 
-class PolicyUnreadable(ValueError):
-    """A policy file cannot be used; says which, where in it, and why."""
-
-
-def read_policy(folder: Path = DEFAULT_FOLDER) -> FabricPolicy:
-    """The fabric's policy. Raises PolicyUnreadable."""
+def read_policy(folder: Path = POLICY_DIR) -> FabricPolicy:
+    """The fabric's policy. Raises PolicyError."""
     path = folder / FILE
     found = FabricPolicy.parse(_content(path), str(path))
     if isinstance(found, DocumentProblem):
-        raise PolicyUnreadable(str(found))
+        raise PolicyError(str(found))
     return found
 
 
-def read_feature_set(folder: Path = DEFAULT_FOLDER) -> FeatureSet:
-    """The feature set that the online stage serves. Raises PolicyUnreadable."""
+def read_feature_set(folder: Path = POLICY_DIR) -> FeatureSet:
+    """The feature set that the online stage serves. Raises PolicyError."""
     path = folder / FEATURE_SET
     found = FeatureSet.parse(_content(path))
     if isinstance(found, FeatureSetProblem):
-        raise PolicyUnreadable(f"{path}: {found}")
+        raise PolicyError(f"{path}: {found}")
     return found
 
 
@@ -51,4 +48,4 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise PolicyUnreadable(f"{path}: {error.strerror or error}") from error
+        raise PolicyError(f"{path}: {error.strerror or error}") from error

@@ -10,7 +10,6 @@ from services.decision_fabric.bundle_source import BundleSource
 from services.decision_fabric.decided import DecidedCache
 from services.decision_fabric.model import Activation
 from services.decision_fabric.policy_files import (
-    PolicyUnreadable,
     binding_of,
     read_feature_set,
     read_policy,
@@ -20,7 +19,7 @@ from sluice_decisions import BundleProblem, ModelRuntimeUnavailable
 from sluice_decisions.model import lightgbm_library
 from sluice_kit.artifacts import ArtifactStore
 from sluice_kit.http.access import Access
-from sluice_kit.stage import MemberRun, StageError
+from sluice_kit.stage import MemberRun
 from sluice_kit.stage.process import Member, StageArguments
 from sluice_kit.telemetry import Health, get_logger
 
@@ -30,12 +29,9 @@ BUNDLES: str = "bundles"
 
 
 def make_member(given: StageArguments, store: ArtifactStore, health: Health) -> Member:
-    """Wire the fabric. Raises StageError (policy that cannot be used), TokenFileError."""
+    """Wire the fabric. Raises PolicyError, TokenFileError."""
     policy_dir = given.wiring.policy_dir
-    try:
-        policy, served = read_policy(policy_dir), binding_of(read_feature_set(policy_dir))
-    except PolicyUnreadable as error:
-        raise StageError(str(error)) from error
+    policy, served = read_policy(policy_dir), binding_of(read_feature_set(policy_dir))
 
     def unusable(activation: Activation, problem: BundleProblem) -> None:
         log.error("bundle.unusable", activation=activation.event_id, problem=str(problem))

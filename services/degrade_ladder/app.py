@@ -11,7 +11,7 @@ from sluice_kit.telemetry import Health
 
 
 def make_member(given: StageArguments, store: ArtifactStore, health: Health) -> Member:
-    """What a process needs of the ladder, alone or chained. Raises StageError (policy), TokenFileError."""
+    """What a process needs of the ladder, alone or chained. Raises PolicyError, TokenFileError."""
     del store
     stage = make_stage(given.wiring.policy_dir / FILE_NAME)
     if not given.serves:

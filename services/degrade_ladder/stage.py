@@ -9,14 +9,12 @@ from typing import Final
 from services.degrade_ladder.core import ORDERS, SIGNALS, step
 from services.degrade_ladder.events import SERVICE
 from services.degrade_ladder.policy import FILE_NAME, LadderPolicy, load_policy
-from sluice_kit.config import PolicyError
 from sluice_kit.config.wiring import POLICY_DIR
 from sluice_kit.stage import (
     Batch,
     ChainSpec,
     Coordinate,
     Record,
-    StageError,
     StepResult,
     control_first,
 )
@@ -62,11 +60,8 @@ class LadderStage:
 
 
 def make_stage(policy_file: Path = SHIPPED) -> LadderStage:
-    """A fresh stage: what a topology that chains it asks for. Raises StageError for a bad policy."""
-    try:
-        return LadderStage(load_policy(policy_file))
-    except PolicyError as error:
-        raise StageError(str(error)) from error
+    """A fresh stage on a policy file. Raises PolicyError."""
+    return LadderStage(load_policy(policy_file))
 
 
 def ladder_chain(stage: LadderStage) -> ChainSpec:

@@ -9,7 +9,6 @@ from sluice_graph import GraphPolicy, PolicyProblem
 from sluice_kit.config import PolicyError
 
 POLICY_FILE: Final = "entity_graph.yaml"
-POLICY_DIR: Final = Path(__file__).parents[2] / "deploy" / "policy"
 
 
 def load_policy(folder: Path) -> GraphPolicy:

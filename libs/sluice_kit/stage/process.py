@@ -11,7 +11,7 @@ from pathlib import Path
 from fastapi import APIRouter
 
 from sluice_kit.artifacts import ArtifactStore, SensitiveReport, open_artifacts
-from sluice_kit.config import Wiring, load_wiring
+from sluice_kit.config import PolicyError, Wiring, load_wiring
 from sluice_kit.http import build_app, run_beside
 from sluice_kit.http.endpoint import write_endpoint
 from sluice_kit.stage.chain import MemberRun
@@ -122,11 +122,12 @@ def run_stage(service: str, make_member: MakeMember, arguments: Sequence[str] | 
         makers = [make_member, *(member_of(name) for name in given.chained)]
         members = [make(given, store, health) for make in makers]
         _run_members(given, members, store, health)
-    except StageError as error:
+    except (StageError, PolicyError) as error:
+        code = error.exit_code if isinstance(error, StageError) else StageError.exit_code
         log.error(  # noqa: TRY400 - a named end, its message says all
-            "stage.stopped", reason=type(error).__name__, error=str(error), exit_code=error.exit_code
+            "stage.stopped", reason=type(error).__name__, error=str(error), exit_code=code
         )
-        return error.exit_code
+        return code
     return 0
 
 

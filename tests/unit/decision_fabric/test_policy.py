@@ -10,7 +10,7 @@ import pytest
 
 from services.decision_fabric.policy import FabricPolicy
 from services.decision_fabric.policy_files import (
-    PolicyUnreadable,
+    PolicyError,
     binding_of,
     read_feature_set,
     read_policy,
@@ -67,11 +67,11 @@ def test_a_policy_that_cannot_be_used_says_where(changes: dict[str, Any], words:
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PolicyUnreadable, match=r"decision_actions\.yaml: No such file"):
+    with pytest.raises(PolicyError, match=r"decision_actions\.yaml: No such file"):
         read_policy(tmp_path)
     (tmp_path / "feature_sets").mkdir()
     (tmp_path / "feature_sets/payments.json").write_text("{}")
-    with pytest.raises(PolicyUnreadable, match=r"payments\.json: name"):
+    with pytest.raises(PolicyError, match=r"payments\.json: name"):
         read_feature_set(tmp_path)
 
 
