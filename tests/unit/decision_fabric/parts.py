@@ -143,8 +143,10 @@ class Fabric:
 
 
 def chain_of(stage: DecisionFabricStage) -> ChainSpec:
-    """The stage alone. Its code revision is not asked for: it reads every source file."""
-    return ChainSpec((stage,))
+    """The stage alone, with a code revision that costs nothing: the real one reads every source file."""
+    chain = ChainSpec((stage,))
+    chain.__dict__["code_rev"] = "tests"
+    return chain
 
 
 def activation(
