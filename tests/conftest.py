@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from confluent_kafka.admin import AdminClient
 
@@ -16,6 +17,10 @@ from sluice_fleet.tokens import ensure_tokens
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import admin as kafka_admin
 from sluice_substrate import LocalStack
+
+hypothesis.settings.register_profile("sluice", deadline=None)
+hypothesis.settings.load_profile("sluice")
+"""A busy machine is no failure of a property; the time-out of a test ends one that hangs."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
