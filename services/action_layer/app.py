@@ -130,8 +130,6 @@ class ActionLayer:
             finally:
                 stopping.set()
                 await asyncio.gather(*tasks)
-                for lane in self._lanes.values():
-                    await lane.effector.close()
 
     async def _trim(self, stopping: asyncio.Event) -> None:
         """Cut off lines that the process before this one wrote and did not commit."""
@@ -171,7 +169,7 @@ class ActionLayer:
         secret = self.settings.wiring.secret_source.get(wired.signing_secret)
         register_secret(secret)
         key = signing_key(wired.signing_secret, secret)
-        return Target(wired.url, wired.status_url, key, policy.timeout_ms / 1_000, policy.concurrency)
+        return Target(wired.url, wired.status_url, key, policy.timeout_ms / 1_000)
 
     def _open_effect_log(self) -> EffectLog:
         policy = self.settings.policy.log

@@ -33,6 +33,7 @@ from sluice_kit.workflow import Backoff, Database, DatabaseAwayError, answered, 
 
 _log = get_logger("worker")
 _LOOK_SECONDS: Final = 0.2
+_GATHER_SECONDS: Final = 0.02  # one transaction begins what became due meanwhile
 _DRAIN_SECONDS: Final = 10.0
 _CHECK: Final = "worker"
 
@@ -90,6 +91,7 @@ class Worker:
             else:
                 backoff.reset()
                 self._health.ok(_CHECK)
+                await first_set([stopping], _GATHER_SECONDS)
                 if not begun:
                     await first_set([self._taken_in, self._settler.settled, stopping], _LOOK_SECONDS)
         if self._calls:
