@@ -1,6 +1,6 @@
 """The action layer at full speed: intents that wait on their topic, until the last outcome is on the lane.
 
-Of the intents a share goes to a webhook target in a process of its own, the others to the effect log. The floor
+A share goes to a webhook target in a process of its own, the rest to the effect log. The floor
 is Postgres alone: the same number of outcomes as rows of one table, a batch a transaction.
 """
 
@@ -43,7 +43,7 @@ _FLOOR_BATCH: Final = 500
 
 
 def run(home: Path, tell: Tell, *, intents: int = 60_000, webhook_share: float = 0.05) -> dict[str, Any]:
-    """Measure once on the stack under `home` (broker, Postgres, topics). Raises RuntimeError at the deadline."""
+    """Measure once on the stack under `home`. Raises RuntimeError at the deadline."""
     wiring = load_wiring(home / "wiring.yaml")
     floor = asyncio.run(_floor(wiring, intents))
     tell(f"floor: {floor:,.0f} rows a second")

@@ -30,6 +30,7 @@ from services.action_layer.worker import Lane, Worker
 from sluice_kit.http import build_app, serve
 from sluice_kit.http.access import Access
 from sluice_kit.http.endpoint import write_endpoint
+from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.telemetry import Health, MetricFamilies, StageTracing, get_logger, register_secret
 from sluice_kit.telemetry.request_spans import RequestSpans
 from sluice_kit.workflow import (
@@ -37,7 +38,7 @@ from sluice_kit.workflow import (
     Database,
     DatabaseAddress,
     DatabaseAwayError,
-    KafkaLaneWriter,
+    FastLaneWriter,
     Workflow,
     aiokafka_options,
     answered,
@@ -72,7 +73,7 @@ class ActionLayer:
             SERVICE,
             self.database,
             kafka_options=options,
-            writer=KafkaLaneWriter(options),
+            writer=FastLaneWriter(idempotent_producer_config(wiring, SERVICE)),
             health=self.health,
             metrics=self.metrics,
             migrations="services.action_layer",
