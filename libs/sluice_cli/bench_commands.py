@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from sluice_bench import actions_bench
 from sluice_bench.ingress import PARTS, effort, run_parts
 from sluice_cli.options import AsJson, fail, print_json
 from sluice_cli.progress import bring_up_progress
@@ -67,6 +68,34 @@ def ingress(  # noqa: PLR0917 - typer makes options of parameters
         print_json(found)
     if found["failed"]:
         raise typer.Exit(1)
+
+
+@bench_app.command("actions")
+def actions(
+    intents: Annotated[int, typer.Option(min=100, help="Intents that wait on their topic.")] = 60_000,
+    webhook_share: Annotated[float, typer.Option(min=0, max=1, help="Share that calls a webhook.")] = 0.05,
+    as_json: AsJson = False,
+) -> None:
+    """The action layer from a backlog of intents to the last outcome on its lane, every effect counted.
+
+    Exit code 1 when it could not run. A missed target is part of the report, not a failure.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
+    deployment = Deployment(folder, bound=True)
+    try:
+        with bring_up_progress() as tell:
+            deployment.substrate_up(tell)
+        say = _say(time.monotonic())
+        found = actions_bench.run(folder, say, intents=intents, webhook_share=webhook_share)
+    except (SubstrateError, RuntimeError) as error:
+        fail(str(error), as_json=as_json)
+    finally:
+        deployment.down()
+        shutil.rmtree(folder, ignore_errors=True)
+    if as_json:
+        print_json(found)
+    else:
+        Console().print(found)
 
 
 def _say(started: float) -> Any:
