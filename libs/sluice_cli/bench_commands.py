@@ -4,7 +4,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sluice_bench import decision_log_bench
+from sluice_bench import actions_bench, decision_log_bench
 from sluice_bench.ingress import PARTS, effort, run_parts
 from sluice_cli.options import AsJson, fail, print_json
 from sluice_cli.progress import bring_up_progress
@@ -104,21 +104,47 @@ def decision_log(
     as_json: AsJson = False,
 ) -> None:
     """The decision log from a backlog, against a bare consumer of the same records, and at 3,000/s."""
-    folder = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
-    deployment = Deployment(folder, bound=True)
-    try:
-        with bring_up_progress() as tell:
-            deployment.substrate_up(tell, components=("kafka", "postgres"))
-        wiring = load_wiring(deployment.wiring_file)
-        found = decision_log_bench.run(
-            wiring,
+
+    def run(deployment: Deployment) -> dict[str, Any]:
+        return decision_log_bench.run(
+            load_wiring(deployment.wiring_file),
             deployment.wiring_file,
             payments=payments,
             repetitions=repetitions,
             paced_seconds=paced_seconds,
             say=_say(time.monotonic()),
         )
-    except SubstrateError as error:
+
+    _on_own_stack(run, as_json=as_json)
+
+
+@bench_app.command("actions")
+def actions(
+    intents: Annotated[int, typer.Option(min=100, help="Intents that wait on their topic.")] = 60_000,
+    webhook_share: Annotated[float, typer.Option(min=0, max=1, help="Share that calls a webhook.")] = 0.05,
+    as_json: AsJson = False,
+) -> None:
+    """The action layer from a backlog of intents to the last outcome on its lane, every effect counted.
+
+    Exit code 1 when it could not run. A missed target is part of the report, not a failure.
+    """
+
+    def run(deployment: Deployment) -> dict[str, Any]:
+        say = _say(time.monotonic())
+        return actions_bench.run(deployment.home, say, intents=intents, webhook_share=webhook_share)
+
+    _on_own_stack(run, as_json=as_json)
+
+
+def _on_own_stack(run: Callable[[Deployment], dict[str, Any]], *, as_json: bool) -> None:
+    """Run a bench on a broker and a database of its own, which go with it, and show what it found."""
+    folder = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
+    deployment = Deployment(folder, bound=True)
+    try:
+        with bring_up_progress() as tell:
+            deployment.substrate_up(tell, components=("kafka", "postgres"))
+        found = run(deployment)
+    except (SubstrateError, RuntimeError) as error:
         fail(str(error), as_json=as_json)
     finally:
         deployment.down()

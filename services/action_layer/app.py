@@ -30,6 +30,7 @@ from services.action_layer.worker import Lane, Worker
 from sluice_kit.http import build_app, serve
 from sluice_kit.http.access import Access
 from sluice_kit.http.endpoint import write_endpoint
+from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.telemetry import Health, MetricFamilies, StageTracing, get_logger, register_secret
 from sluice_kit.telemetry.request_spans import RequestSpans
 from sluice_kit.workflow import (
@@ -37,7 +38,7 @@ from sluice_kit.workflow import (
     Database,
     DatabaseAddress,
     DatabaseAwayError,
-    KafkaLaneWriter,
+    FastLaneWriter,
     Workflow,
     aiokafka_options,
     answered,
@@ -72,7 +73,7 @@ class ActionLayer:
             SERVICE,
             self.database,
             kafka_options=options,
-            writer=KafkaLaneWriter(options),
+            writer=FastLaneWriter(idempotent_producer_config(wiring, SERVICE)),
             health=self.health,
             metrics=self.metrics,
             migrations="services.action_layer",
@@ -130,8 +131,6 @@ class ActionLayer:
             finally:
                 stopping.set()
                 await asyncio.gather(*tasks)
-                for lane in self._lanes.values():
-                    await lane.effector.close()
 
     async def _trim(self, stopping: asyncio.Event) -> None:
         """Cut off lines that the process before this one wrote and did not commit."""
@@ -171,7 +170,7 @@ class ActionLayer:
         secret = self.settings.wiring.secret_source.get(wired.signing_secret)
         register_secret(secret)
         key = signing_key(wired.signing_secret, secret)
-        return Target(wired.url, wired.status_url, key, policy.timeout_ms / 1_000, policy.concurrency)
+        return Target(wired.url, wired.status_url, key, policy.timeout_ms / 1_000)
 
     def _open_effect_log(self) -> EffectLog:
         policy = self.settings.policy.log

@@ -23,6 +23,3 @@ class RemoteEffector(Protocol):
 
     async def reconcile(self, idempotency_key: str) -> Finding:
         """Ask whether it was done; nothing changes."""
-
-    async def close(self) -> None:
-        """Release connections."""

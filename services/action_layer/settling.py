@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from services.action_layer import store, work_list
 from services.action_layer.core import Answer, CallRules, Change, Done, Unknown, answered, reconciled
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sluice_kit.workflow.database import Transaction
 
 _log = get_logger("settling")
+_GATHER_SECONDS: Final = 0.02  # one transaction writes what ended meanwhile
 
 
 class Called(NamedTuple):
@@ -74,6 +75,7 @@ class Settler:
         backoff = Backoff()
         while self._ended or not self._closing:
             await self._some.wait()
+            await asyncio.sleep(0 if self._closing else _GATHER_SECONDS)
             self._some.clear()
             group = self._ended[:]
             if not group:

@@ -22,12 +22,19 @@ order by next_at, id limit $4 for update
 """  # noqa: S608 - constants only
 
 
+_BY_INDEX: Final = (
+    "set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off"
+)
+"""Open actions are few among many: their partial indexes are right, also before a table has statistics."""
+
+
 class NotTheWorkerError(Exception):
     """Another process calls effectors now."""
 
 
 async def fence(tx: Transaction, epoch: int) -> None:
     """Hold the worker's number for this transaction. Raises NotTheWorkerError when it is another one's."""
+    await tx.execute(_BY_INDEX)
     if not await tx.fetchval("select true from worker where epoch = $1 for share", epoch):
         raise NotTheWorkerError(f"worker {epoch} was replaced")
 
@@ -97,6 +104,7 @@ class Backlog:
 
 async def backlog(tx: Transaction) -> Backlog:
     """Count what is open."""
+    await tx.execute(_BY_INDEX)
     row = await tx.fetchrow(
         "select count(*) filter (where next_at is not null) as waiting,"  # noqa: S608
         " count(*) filter (where state = 'UNCERTAIN') as uncertain,"

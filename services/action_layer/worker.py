@@ -33,6 +33,7 @@ from sluice_kit.workflow import Backoff, Database, DatabaseAwayError, answered, 
 
 _log = get_logger("worker")
 _LOOK_SECONDS: Final = 0.2
+_GATHER_SECONDS: Final = 0.02  # one transaction begins what became due meanwhile
 _DRAIN_SECONDS: Final = 10.0
 _CHECK: Final = "worker"
 
@@ -45,6 +46,7 @@ class Lane:
     rules: CallRules
     concurrency: int
     bucket: TokenBucket
+    under_way: int = 0
 
 
 class Worker:
@@ -64,7 +66,7 @@ class Worker:
         self._database, self._leadership, self._lanes = database, leadership, lanes
         self._settler, self._clock, self._health = settler, clock, health
         self._taken_in = taken_in
-        self._busy: dict[str, str] = {}
+        self._busy: set[str] = set()
         self._calls: set[asyncio.Task[None]] = set()
         self._unsure = True
 
@@ -90,6 +92,7 @@ class Worker:
             else:
                 backoff.reset()
                 self._health.ok(_CHECK)
+                await first_set([stopping], _GATHER_SECONDS)
                 if not begun:
                     await first_set([self._taken_in, self._settler.settled, stopping], _LOOK_SECONDS)
         if self._calls:
@@ -130,8 +133,7 @@ class Worker:
 
     async def _begin(self, name: str, lane: Lane) -> int:
         now = self._clock()
-        under_way = sum(effector == name for effector in self._busy.values())
-        limit = min(lane.concurrency - under_way, lane.bucket.available(now))
+        limit = min(lane.concurrency - lane.under_way, lane.bucket.available(now))
         if limit <= 0:
             return 0
         async with self._database.transaction() as tx:
@@ -149,13 +151,14 @@ class Worker:
         looks = [one for one, step in steps if step is Step.LOOK]
         lane.bucket.spend(len(calls) + len(looks))
         for one in calls:
-            self._start(one, self._call(one, lane))
+            self._start(one, lane, self._call(one, lane))
         for one in looks:
-            self._start(one, self._look(one, lane))
+            self._start(one, lane, self._look(one, lane))
         return len(steps)
 
-    def _start(self, one: OpenAction, work: Coroutine[Any, Any, None]) -> None:
-        self._busy[one.idempotency_key] = one.effector
+    def _start(self, one: OpenAction, lane: Lane, work: Coroutine[Any, Any, None]) -> None:
+        self._busy.add(one.idempotency_key)
+        lane.under_way += 1
         task = asyncio.create_task(work)
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
@@ -166,7 +169,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - nobody knows what the target saw
             _log.exception("a call broke", key=one.idempotency_key)
             answer = Unknown(f"the call broke: {type(error).__name__}")
-        self._end(Called(one, answer, lane.rules))
+        self._end(Called(one, answer, lane.rules), lane)
 
     async def _look(self, one: OpenAction, lane: Lane) -> None:
         try:
@@ -174,10 +177,11 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - asked again
             _log.exception("a question broke", key=one.idempotency_key)
             finding = Finding(Found.UNDECIDED, f"the question broke: {type(error).__name__}")
-        self._end(Looked(one, finding, lane.rules))
+        self._end(Looked(one, finding, lane.rules), lane)
 
-    def _end(self, ended: Ended) -> None:
-        self._settler.put(ended, lambda: self._busy.pop(ended.open.idempotency_key, None))
+    def _end(self, ended: Ended, lane: Lane) -> None:
+        lane.under_way -= 1
+        self._settler.put(ended, lambda: self._busy.discard(ended.open.idempotency_key))
 
     def _epoch(self) -> int:
         if self._leadership.epoch is None:

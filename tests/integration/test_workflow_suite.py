@@ -13,11 +13,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from sluice_kit.config import Wiring
+from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.telemetry import Health, MetricFamilies
 from sluice_kit.testing.waiting import eventually
 from sluice_kit.workflow import (
     Database,
     DatabaseAddress,
+    FastLaneWriter,
     Inbound,
     KafkaLaneWriter,
     LaneWriter,
@@ -68,11 +70,14 @@ class InMemory:
 
 
 class RealKafka:
-    def __init__(self, wiring: Wiring) -> None:
+    def __init__(self, wiring: Wiring, *, fast: bool) -> None:
         self._options = aiokafka_options(wiring, "admin")
         name = uuid.uuid4().hex[:10]
         self.topic, self.lane = f"test.{name}.in", f"test.{name}.lane"
-        self.writer = KafkaLaneWriter(self._options)
+        config = idempotent_producer_config(wiring, "admin")
+        self.writer: KafkaLaneWriter | FastLaneWriter = (
+            FastLaneWriter(config, ack_seconds=2) if fast else KafkaLaneWriter(self._options)
+        )
         self._producer = AIOKafkaProducer(**self._options)
 
     async def start(self) -> None:
@@ -111,12 +116,12 @@ class RealKafka:
         return values + [record.value for records in more.values() for record in records]
 
 
-@pytest.fixture(params=["in_memory", "kafka"])
+@pytest.fixture(params=["in_memory", "kafka", "kafka_fast"])
 async def transport(request: pytest.FixtureRequest, wiring: Wiring) -> AsyncIterator[Transport]:
     if request.param == "in_memory":
         yield InMemory()
         return
-    real = RealKafka(wiring)
+    real = RealKafka(wiring, fast=request.param == "kafka_fast")
     await real.start()
     yield real
     await real.stop()
@@ -250,11 +255,15 @@ async def test_what_was_applied_before_is_skipped_when_it_is_read_again(
 
 async def test_events_wait_while_the_lane_is_away(service: Service) -> None:
     writer = service.transport.writer
+    good: dict[str, Any] = {}
     if isinstance(writer, InMemoryLanes):
         writer.away = True
+    elif isinstance(writer, FastLaneWriter):
+        good = writer._config
+        writer._config = good | {"bootstrap.servers": "127.0.0.1:1"}
     else:
         assert isinstance(writer, KafkaLaneWriter)
-        good = dict(writer._options)
+        good = writer._options
         writer._options = good | {"bootstrap_servers": "127.0.0.1:1"}
     await service.transport.publish(b"a")
     await eventually(
@@ -264,7 +273,10 @@ async def test_events_wait_while_the_lane_is_away(service: Service) -> None:
     assert await service.waiting() == 1
     if isinstance(writer, InMemoryLanes):
         writer.away = False
+    elif isinstance(writer, FastLaneWriter):
+        writer._config = good
     else:
+        assert isinstance(writer, KafkaLaneWriter)
         writer._options = good
     assert await service.transport.on_lane(1) == [b"answer to a"]
     await eventually(lambda: service.health.report().state == "ok")

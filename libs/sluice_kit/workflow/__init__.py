@@ -3,6 +3,7 @@
 from sluice_kit.workflow.backoff import Backoff
 from sluice_kit.workflow.bulk_reader import BulkReader, Read, Source
 from sluice_kit.workflow.database import Database, DatabaseAddress, DatabaseAwayError
+from sluice_kit.workflow.fast_lanes import FastLaneWriter
 from sluice_kit.workflow.inbox import Handler, Inbound, Inbox, inbound_of
 from sluice_kit.workflow.isolation import answered
 from sluice_kit.workflow.kafka_access import KafkaLaneWriter, aiokafka_options
@@ -19,6 +20,7 @@ __all__ = [
     "Database",
     "DatabaseAddress",
     "DatabaseAwayError",
+    "FastLaneWriter",
     "Handler",
     "Inbound",
     "Inbox",
