@@ -23,6 +23,7 @@ from sluice_contracts import LANES, TOPICS, encode
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import admin as kafka_admin
 from sluice_kit.kafka import client_config, idempotent_producer_config, transactional_producer_config
+from sluice_kit.testing.waiting import until
 from sluice_substrate import LocalStack
 from tests.integration.fleets import running
 from tests.unit.checker.crafted_log import CraftedLog, payment
@@ -243,6 +244,7 @@ def test_the_gate_of_the_project_is_found_right(
     changed = standing_payment(unique("check"), ts_utc=now)
     twins = [encode("payment", 1, changed), encode("payment", 1, changed | {"tenant": "nobody"})]
     values = [*good, *good[:40], b"noise", good[0][:-2], b"", *twins]
+    until(lambda: not any(gate_lags(wiring_file).values()), "the gate to read what earlier tests left")
     starts = ends_now(wiring_file)
     send(wiring, values)
     found = read_wiring(wiring_file)
@@ -255,19 +257,19 @@ def test_the_gate_of_the_project_is_found_right(
     assert (report.lane_records, report.admitted, report.duplicates) == (545, 501, 40)
     assert (report.quarantined, report.evidence) == (4, 4)
     assert (report.missing, report.twice) == (0, 0)
-    assert lag_of_the_gate(wiring_file) == dict.fromkeys(range(4), 0)
+    assert {gate_lags(wiring_file).get((LANE, partition), 0) for partition in range(4)} == {0}
 
 
-def lag_of_the_gate(wiring_file: Path) -> dict[int, int]:
-    """What `sluice lag` says about the partitions of our lane."""
+def gate_lags(wiring_file: Path) -> dict[tuple[str, int], int]:
+    """What `sluice lag` says about the gate's partitions."""
     app = typer.Typer()
     app.command("lag")(lag)
     answer = CliRunner().invoke(app, ["--wiring", str(wiring_file), "--json"])
     assert answer.exit_code == 0, answer.output
     readers = json.loads(answer.stdout)["readers"]
-    ours = [item for item in readers if (item["reader"], item["topic"]) == ("ingestion_gate", LANE)]
-    assert {item["source"] for item in ours} == {"basis"}
-    return dict.fromkeys(range(4), 0) | {item["partition"]: item["lag"] for item in ours}
+    ours = [item for item in readers if item["reader"] == "ingestion_gate"]
+    assert {item["source"] for item in ours} <= {"basis"}
+    return {(item["topic"], item["partition"]): item["lag"] for item in ours}
 
 
 def test_the_reader_hands_over_each_committed_record_once(wiring_file: Path, topics_applied: None) -> None:

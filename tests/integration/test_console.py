@@ -96,7 +96,7 @@ def test_the_page_works_in_a_browser_wide_and_narrow(fleet: Fleet, decided: str,
     with Chromium(tmp_path / "profile") as browser:
 
         def shown(text: str) -> None:
-            script = f"document.querySelector('main').innerText.includes({text!r})"
+            script = f"(document.querySelector('main')?.innerText ?? '').includes({text!r})"
             until(lambda: browser.run(script), f"the page to show {text}")
 
         for width in (1280, 400):

@@ -13,6 +13,8 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from typer.testing import CliRunner
 
+from services.degrade_ladder.policy import load_policy
+from services.degrade_ladder.stage import SHIPPED
 from sluice_cli.posture_commands import posture_app
 from sluice_contracts import Decoded, decode
 from sluice_fleet import Fleet
@@ -83,7 +85,7 @@ def command(wiring_file: Path, *arguments: str) -> Any:
 
 
 def postures(wiring: Wiring) -> list[dict[str, Any]]:
-    """Payloads of everything on `control.posture`, oldest first."""
+    """Payloads of what the ladder put on `control.posture` under the shipped policy, oldest first."""
     consumer = Consumer(reader_config(wiring, "auditor", group="auditor-test"))
     try:
         place = TopicPartition("control.posture", 0, 0)
@@ -95,7 +97,7 @@ def postures(wiring: Wiring) -> list[dict[str, Any]]:
                 decoded = decode(message.value())
                 assert isinstance(decoded, Decoded)
                 found.append(decoded.fields["payload"])
-        return found
+        return [one for one in found if one["policy_revision"] == load_policy(SHIPPED).revision]
     finally:
         consumer.close()
 

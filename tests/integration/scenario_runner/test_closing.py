@@ -7,6 +7,7 @@ import pytest
 from services.scenario_runner.settings import LANE
 from sluice_kit.config import Wiring
 from sluice_oracle import World
+from tests.integration.builders import streamed_rows
 from tests.integration.scenario_runner.bus import admit, lane_events, on_topic
 from tests.integration.scenario_runner.instances import Client
 
@@ -31,7 +32,10 @@ async def test_closing_waits_for_admission_then_tells_the_lane_once(
     events = await lane_events(wiring, tenant, 2)
     assert [fields["event_type"] for _, fields in events] == ["run_ready", "run_closed"]
     assert events[1][1]["parent_event_id"] == ready["event_id"]
-    assert events[1][1]["payload"] == {"reason": "all events are in", "events_expected": 300}
+    assert events[1][1]["payload"] == {
+        "reason": "all events are in",
+        "events_expected": sum(streamed_rows(world).values()),
+    }
 
 
 async def test_a_refused_run_can_be_closed_and_says_nothing(
