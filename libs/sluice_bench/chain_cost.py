@@ -1,14 +1,14 @@
 """What a payment costs each stage of the chain: real stages, one process, no broker.
 
-CPU is that of the calling thread, which other work on the machine moves little. The gate's share holds its two
-receipts, decision and intent of each payment as well; decoding ahead of the step is shown apart.
+CPU is that of the calling thread, which other work on the machine moves little. The gate's share holds what
+it does for the decision and the intents of each payment as well; decoding ahead of the step is shown apart.
 """
 
 import cProfile
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,20 +16,22 @@ from typing import Any, Final
 from services.decision_fabric.policy_files import binding_of, read_feature_set
 from sluice_bench.arithmetic import spread
 from sluice_bench.decision_bench import activation, normal_posture, seal_drawn_bundle
-from sluice_bench.loop_traffic import LANE, loop_values
+from sluice_bench.loop_traffic import loop_values
+from sluice_bench.payments import LANE
 from sluice_contracts import TOPICS
 from sluice_decisions import Bundle, load_bundle
 from sluice_kit.artifacts import ArtifactStore, open_store
 from sluice_kit.config import Wiring
 from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.stage import Batch, ChainSpec, Coordinate, Output, Record, StageSettings
-from sluice_kit.stage.batching import arranged, with_prepared
+from sluice_kit.stage.batching import with_prepared
 from sluice_kit.stage.chain import MemberRun, ranges_of, run_chain
 from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.stage.process import StageArguments, member_of
 from sluice_kit.telemetry import Health
 
 CHAIN: Final = ("ingestion_gate", "entity_graph", "online_features", "degrade_ladder", "decision_fabric")
+PAYMENTS: Final = "traffic.payment"
 _OPERATOR: Final = "ingress.operator"
 _LADDER: Final = "ingress.degrade_ladder"
 _PARTITIONS: Final = 4
@@ -59,17 +61,26 @@ def chain_cost(payments: int, batch: int, *, profile: cProfile.Profile | None = 
     return cost_table(chain.spent, counted) | {
         "batch": batch,
         "events": counted,
-        "written": dict(sorted(chain.written.items())),
+        "records_of_a_payment": records_of_a_payment(chain.written),
     }
 
 
-def cost_table(spent: dict[str, list[float]], events: int) -> dict[str, Any]:
+def cost_table(spent: Mapping[str, Sequence[float]], events: int) -> dict[str, Any]:
     """From CPU seconds of each batch by part to microseconds an event, in all and by part."""
     sums = {name: sum(seconds) / events * 1e6 for name, seconds in spent.items()}
     return {
         "cpu_us_per_event": {name: round(sums[name], 1) for name in spent}
         | {"all": round(sum(sums.values()), 1)},
         "batch_ms": spread([sum(parts) * 1e3 for parts in zip(*spent.values(), strict=True)]),
+    }
+
+
+def records_of_a_payment(sizes: Mapping[str, Sequence[int]]) -> dict[str, dict[str, float]]:
+    """How many records a payment each topic gets, and their average bytes; `sizes` are by topic."""
+    payments = len(sizes[PAYMENTS])
+    return {
+        topic: {"records": round(len(found) / payments, 3), "bytes": round(sum(found) / len(found))}
+        for topic, found in sorted(sizes.items())
     }
 
 
@@ -82,7 +93,7 @@ class _Chain:
     now: int
     batch_no: int = 0
     spent: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    written: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    written: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     _ends: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
     _partitioner: Partitioner = field(default_factory=Partitioner)
 
@@ -129,7 +140,7 @@ class _Chain:
         self.batch_no += 1
         for run in runs:
             for out in run.resolved():
-                self.written[out.topic] += 1
+                self.written[out.topic].append(len(out.value))
             run.digest()
             run.stage.state.apply(run.overlay, run.coordinates, self.batch_no)
         spent["between them (feed, resolve, digest, apply)"] = (
@@ -142,7 +153,7 @@ class _Chain:
     def _place(self, _index: int, facts: Sequence[Output]) -> list[Coordinate]:
         placed = []
         for fact in facts:
-            self.written[fact.topic] += 1
+            self.written[fact.topic].append(len(fact.value))
             partition = self._partitioner.partition(fact.key or b"", TOPICS[fact.topic].partitions)
             placed.append(Coordinate(fact.topic, partition, self._next(fact.topic, partition)))
         return placed
@@ -177,6 +188,3 @@ class _Timed:
         made = self._stage.prepare(records)
         self._spent[self._stage.name] += time.thread_time() - begin
         return made
-
-
-__all__ = ["CHAIN", "arranged", "chain_cost", "cost_table"]

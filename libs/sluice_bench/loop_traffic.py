@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sluice_bench.payments import LANE, RUN_ID, Generator, bench_event_id
+from sluice_bench.payments import RUN_ID, Generator, bench_event_id
 from sluice_contracts import encode
 
 CUSTOMERS: Final = 5_000
@@ -28,7 +28,7 @@ def loop_values(mark: str, count: int) -> Iterator[tuple[int, bytes]]:
 
 
 def preload_loop(wiring: dict[str, Any], mark: str, count: int) -> int:
-    """Write the events of `count` payments to the lane as fast as it goes; returns the bytes of all values."""
+    """Write the events of `count` payments to the lane as it goes; returns the bytes of all values."""
     generator, size = Generator(wiring), 0
     for _, value in loop_values(mark, count):
         size += len(value)
@@ -118,6 +118,3 @@ def _event(mark: str, event_type: str, number: int, now: int) -> dict[str, Any]:
         "parent_event_id": None,
         "traceparent": None,
     }
-
-
-__all__ = ["LANE", "loop_values", "paced_loop", "preload_loop"]
