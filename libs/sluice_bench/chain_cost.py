@@ -152,6 +152,7 @@ class _Chain:
 
     def _place(self, _index: int, facts: Sequence[Output]) -> list[Coordinate]:
         placed = []
+        self._partitioner.learn([fact.key or b"" for fact in facts])
         for fact in facts:
             self.written[fact.topic].append(len(fact.value))
             partition = self._partitioner.partition(fact.key or b"", TOPICS[fact.topic].partitions)

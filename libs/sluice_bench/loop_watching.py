@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient
 
 from sluice_bench.copy_loop import PRINCIPAL, Starts
 from sluice_bench.watching import committed_ends
