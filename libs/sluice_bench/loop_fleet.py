@@ -78,7 +78,7 @@ def train_and_activate(home: Path, events: int) -> dict[str, Any]:
     """Make a small world, train a bundle on it and put it in force, with the tools that a user has."""
     wiring = ("--wiring", str(home / "wiring.yaml"), "--json")
     world = _tool("world", "generate", "--events", str(events), "--seed", "8", *wiring)
-    trained = _tool("bundle", "train", world["name"], *wiring)
+    trained = _tool("bundle", "train", world["uri"], *wiring)
     uri = trained["manifest"]["uri"]
     _tool("bundle", "activate", uri, "--reason", "bench", *wiring)
     return {"bundle": trained["revision"], "payments": trained["payments"]}
