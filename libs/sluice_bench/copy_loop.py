@@ -6,6 +6,7 @@ same batch size, same client settings (no compression) and partition counts as t
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -30,10 +31,14 @@ def copy_loop(
     records: int,
     batch: int,
     receipt_bytes: int,
+    more_bytes: Sequence[int] = (),
     wait_seconds: float = 0.1,
     deadline_seconds: float = 180.0,
 ) -> dict[str, float]:
-    """Copy `records` records; returns transactions and CPU microseconds an event of this process."""
+    """Copy `records` records; returns transactions and CPU microseconds an event of this process.
+
+    `more_bytes` are the sizes of further records an event, beside its copy and its receipt.
+    """
     made, facts, receipts = Wiring(**wiring), *outputs
     consumer = Consumer(reader_config(made, PRINCIPAL, group="bench-copy-loop"))
     consumer.assign([TopicPartition(*start) for start in starts])
@@ -57,6 +62,11 @@ def copy_loop(
         for index in range(len(values)):
             slot = index % _DISTINCT
             produce(receipts, stand_ins[slot], _PREPARED_KEYS[slot], partitions[slot])
+        for size in more_bytes:
+            more = noise[: min(size, len(noise))]
+            for index in range(len(values)):
+                slot = index % _DISTINCT
+                produce(receipts, more, _PREPARED_KEYS[slot], partitions[slot])
         producer.commit_transaction(30)
         copied += len(values)
         transactions += 1

@@ -36,14 +36,11 @@ def payment_values(mark: str, count: int) -> Iterator[bytes]:
 
 def preload(wiring: dict[str, Any], mark: str, count: int) -> int:
     """Write `count` payments to the lane as fast as it goes; returns the bytes of all values."""
-    producer, size = _producer(wiring), 0
-    for number, value in enumerate(payment_values(mark, count)):
+    generator, size = Generator(wiring), 0
+    for value in payment_values(mark, count):
         size += len(value)
-        producer.produce(LANE, value, RUN_ID)
-        if number % _POLL_EVERY == 0:
-            while len(producer) > 50_000:
-                producer.poll(0.01)
-    _flush(producer)
+        generator.send(value)
+    generator.flush()
     return size
 
 
@@ -53,8 +50,7 @@ def paced(wiring: dict[str, Any], mark: str, count: int, per_second: int, start_
     Returns by how many seconds the generator itself was late at most.
     """
     values = list(payment_values(mark, count))
-    producer = _producer(wiring)
-    producer.list_topics(LANE, timeout=30)
+    generator = Generator(wiring)
     sent, latest = 0, 0.0
     while sent < count:
         now = time.monotonic()
@@ -62,23 +58,40 @@ def paced(wiring: dict[str, Any], mark: str, count: int, per_second: int, start_
         if due > sent:
             latest = max(latest, now - start_at - sent / per_second)
             for value in values[sent:due]:
-                producer.produce(LANE, value, RUN_ID)
+                generator.send(value)
             sent = due
-        producer.poll(0)
+        generator.serve()
         time.sleep(0.001)
-    _flush(producer)
+    generator.flush()
     return latest
 
 
-def _producer(wiring: dict[str, Any]) -> Producer:
-    config = idempotent_producer_config(Wiring(**wiring), PRINCIPAL)
-    return Producer(config | {"queue.buffering.max.messages": 200_000})
+class Generator:
+    """Puts framed events on the lane, as the World Stream Producer does."""
 
+    def __init__(self, wiring: dict[str, Any]) -> None:
+        config = idempotent_producer_config(Wiring(**wiring), PRINCIPAL)
+        self._producer = Producer(config | {"queue.buffering.max.messages": 200_000})
+        self._producer.list_topics(LANE, timeout=30)
+        self._sent = 0
 
-def _flush(producer: Producer) -> None:
-    left = producer.flush(_FLUSH_SECONDS)
-    if left:
-        raise RuntimeError(f"{left} payments were not acknowledged within {_FLUSH_SECONDS} s")
+    def send(self, value: bytes) -> None:
+        """Queue one; waits when very many are under way."""
+        self._producer.produce(LANE, value, RUN_ID)
+        self._sent += 1
+        if self._sent % _POLL_EVERY == 0:
+            while len(self._producer) > 50_000:
+                self._producer.poll(0.01)
+
+    def serve(self) -> None:
+        """Take acknowledgements in."""
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        """Wait for all of them. Raises RuntimeError for those that do not come."""
+        left = self._producer.flush(_FLUSH_SECONDS)
+        if left:
+            raise RuntimeError(f"{left} events were not acknowledged within {_FLUSH_SECONDS} s")
 
 
 def _payment(mark: str, number: int, now: int) -> dict[str, Any]:

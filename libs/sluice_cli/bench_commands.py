@@ -14,9 +14,10 @@ from rich.table import Table
 
 from sluice_bench import actions_bench, decision_log_bench
 from sluice_bench.ingress import PARTS, effort, run_parts
+from sluice_bench.loop import LOOP_PARTS, loop_effort, run_loop
 from sluice_cli.options import AsJson, fail, print_json
 from sluice_cli.progress import bring_up_progress
-from sluice_fleet import Deployment
+from sluice_fleet import Deployment, FleetError
 from sluice_kit.config import load_wiring
 from sluice_substrate import SubstrateError
 
@@ -65,6 +66,49 @@ def ingress(  # noqa: PLR0917 - typer makes options of parameters
         if home is None:
             shutil.rmtree(folder, ignore_errors=True)
     _show(found)
+    if as_json:
+        print_json(found)
+    if found["failed"]:
+        raise typer.Exit(1)
+
+
+@bench_app.command("loop")
+def loop(
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="PART", help=f"One of {', '.join(LOOP_PARTS)}; repeat."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small amounts: shows that it works.")] = False,
+    repetitions: Annotated[int, typer.Option(min=1, max=20, help="Runs of each part; quick: one.")] = 3,
+    home: Annotated[
+        Path | None, typer.Option(help="Folder for the stack; a temporary one that is removed if none.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The decision loop: latency, burst, rate, cost, replay and restart, from a payment to its audit record.
+
+    Exit code 1 when a part could not run. A missed target is part of the report, not a failure.
+    """
+    names = only or list(LOOP_PARTS)
+    unknown = sorted(set(names) - set(LOOP_PARTS))
+    if unknown:
+        fail(
+            f"no such part: {', '.join(unknown)}; there are {', '.join(LOOP_PARTS)}", as_json=as_json, code=2
+        )
+    folder = home or Path(tempfile.mkdtemp(prefix="sluice-bench-"))
+    deployment = Deployment(folder, bound=True)
+    try:
+        with bring_up_progress() as tell:
+            deployment.substrate_up(tell)
+        work = loop_effort(quick=quick, repetitions=repetitions)
+        found = run_loop(folder, names, work, _say(time.monotonic()))
+    except (SubstrateError, FleetError, RuntimeError) as error:
+        fail(str(error), as_json=as_json)
+    finally:
+        deployment.down()
+        if home is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    _show_loop(found)
     if as_json:
         print_json(found)
     if found["failed"]:
@@ -168,6 +212,37 @@ def _show(found: Mapping[str, Any]) -> None:
     for name, part in found["parts"].items():
         table.add_row(name, *row(name, part), str(part["load_average"]["after"]))
     Console(stderr=True).print(table)
+
+
+def _show_loop(found: Mapping[str, Any]) -> None:
+    table = Table("part", "measured", "target", "verdict", "load")
+    for name, part in found["parts"].items():
+        table.add_row(name, *loop_row(name, part), str(part["load_average"]["after"]))
+    Console(stderr=True).print(table)
+
+
+def loop_row(name: str, part: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What was measured, target and verdict of one part of the loop, as text."""
+    if "error" in part:
+        return part["error"][:60], "", "could not run"
+    word = {True: "met", False: "MISSED", None: ""}[part["passed"]]
+    match name:
+        case "latency" | "separate":
+            ours = part["ours"]
+            targets = ", ".join(f"{which} ≤ {limit:g}" for which, limit in part["targets_ms"].items())
+            return f"p50 {ours['p50_ms']['median']} ms, p99 {ours['p99_ms']['median']} ms", targets, word
+        case "burst":
+            return f"{part['recovery_seconds']['median']} s", f"≤ {part['target_seconds']:g} s", word
+        case "restart":
+            return f"{part['seconds']['median']} s", f"≤ {part['target_seconds']:g} s", word
+        case "sustained":
+            text = f"{part['ours']['median']:,.0f}/s ({part['ratio']} of the floor)"
+            return text, f"≥ {part['target']:,.0f}/s", word
+        case "replay":
+            return f"{part['payments_per_second']:,}/s, x{part['ratio']}", f"≥ x{part['target']:g}", word
+        case _:
+            spent = part["stages_by_batch"]
+            return ", ".join(f"{one['cpu_us_per_event']['all']} µs" for one in spent.values()), "", word
 
 
 def row(name: str, part: Mapping[str, Any]) -> tuple[str, str, str, str, str]:

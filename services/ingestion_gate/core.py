@@ -6,7 +6,7 @@ with the time-out.
 
 from services.ingestion_gate import control
 from services.ingestion_gate.admission import Desk
-from services.ingestion_gate.express import Express, alike_rows
+from services.ingestion_gate.express import Express, rows_from
 from services.ingestion_gate.model import Candidate, Origin, Refusal
 from services.ingestion_gate.overlay import GateOverlay
 from services.ingestion_gate.reasons import Reason
@@ -29,7 +29,7 @@ def step(overlay: GateOverlay, batch: Batch) -> StepResult:
     while index < len(examined):
         found = examined[index]
         if isinstance(found, Row):
-            rows = alike_rows(batch.records, examined, index)
+            rows = rows_from(batch.records, examined, index)
             express.admit(batch.records[index : index + len(rows)], rows)
             index += len(rows)
             continue

@@ -6,10 +6,10 @@ same id, a wrong time or size, a run that is not open.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from services.ingestion_gate.admission import Desk
-from services.ingestion_gate.model import Admission, Origin, Refusal, Run
+from services.ingestion_gate.model import Admission, Origin, Refusal
 from services.ingestion_gate.receipts import RECEIPT_TOPIC
 from services.ingestion_gate.rows import Row, context_fields
 from services.ingestion_gate.screening import Screen, carries
@@ -18,22 +18,30 @@ from sluice_kit.columnar import EventContext
 from sluice_kit.stage import Coordinate, Output, Record, TrailingOutput
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """What one context's events on one lane share, as long as runs and policy stay."""
+    """What one context's events on one lane share, as long as runs and policy stay.
 
-    run: Run
+    `oldest` and `latest` are the ends of what `ts_utc` may be, in microseconds.
+    """
+
+    run_no: int
+    oldest: int
+    latest: int
+    fields: Mapping[str, Any]
     principal: str
+    origin: str
     profile: str
     path: str
+    topic: str
 
 
-Alike = tuple[Record, Mapping[str, Any], str, str]
-"""What receipts share: lane partition (of a record), context, principal, partition profile."""
+class Settled(NamedTuple):
+    """ADMIT or DUPLICATE, with the fact of this batch or the earlier coordinates that the receipt names."""
 
-
-Settled = tuple[str, int | None, Coordinate | None]
-"""ADMIT or DUPLICATE, with the fact of this batch or the earlier coordinates that the receipt names."""
+    decision: str
+    fact: int | None
+    known: Coordinate | None
 
 
 class Express:
@@ -42,140 +50,188 @@ class Express:
     def __init__(self, desk: Desk, screen: Screen) -> None:
         self._desk = desk
         self._screen = screen
-        self._routes: dict[tuple[str, EventContext], Route | None] = {}
+        self._routes: dict[tuple[str, bool, EventContext], Route | None] = {}
 
     def admit(self, records: Sequence[Record], rows: Sequence[Row]) -> None:
-        """Admit rows of one context that stand on one lane partition; `records` are theirs, in order."""
-        first = rows[0]
-        at = (records[0].topic, first.context)
-        if at not in self._routes:
-            self._routes[at] = self._route(records[0].topic, first)
-        route = self._routes[at]
-        keys = None if route is None else partition_keys(rows, route.path)
-        if route is None or keys is None:
-            for record in records:
-                self._one_by_one(record)
-        else:
-            self._settle(route, records, rows, keys)
-
-    def _settle(
-        self, route: Route, records: Sequence[Record], rows: Sequence[Row], keys: Sequence[str]
-    ) -> None:
-        """Decide event by event; what is admitted or a duplicate is written by stretches."""
+        """Admit rows that stand on one lane partition, or were handed over for one; `records` are theirs."""
+        routes = [self._route_of(records[0], row) for row in rows]
+        keys = partition_keys(rows, routes)
         desk = self._desk
         overlay, known_of = desk.overlay, desk.known
-        admitted, run_no = overlay.admitted, route.run.run_no
-        limit, (oldest, latest) = self._screen.limit, desk.times_of(route.run)
-        alike = (records[0], context_fields(rows[0].context), route.principal, route.profile)
+        admitted, limit = overlay.admitted, self._screen.limit
         begin, fact = 0, overlay.facts
         settled: list[Settled] = []
-        for position, (record, row) in enumerate(zip(records, rows, strict=True)):
+        for position, (record, row, route, partition_key) in enumerate(
+            zip(records, rows, routes, keys, strict=True)
+        ):
             _, _, _, _, ts_utc, _, key, payload_hash = row
             pending = admitted.get(key)
             known = known_of[key] if pending is None else None
             first = pending or known
-            sound = oldest <= ts_utc <= latest and len(record.value or b"") <= limit
+            sound = (
+                route is not None
+                and partition_key is not None
+                and route.oldest <= ts_utc <= route.latest
+                and len(record.value or b"") <= limit
+            )
             if sound and first is None:
-                admitted[key] = Admission(fact, payload_hash, ts_utc, run_no)
-                settled.append(("ADMIT", fact, None))
+                assert route is not None
+                admitted[key] = Admission(fact, payload_hash, ts_utc, route.run_no)
+                settled.append(Settled("ADMIT", fact, None))
                 fact += 1
             elif sound and first is not None and first.payload_hash == payload_hash:
                 settled.append(
-                    (
+                    Settled(
                         "DUPLICATE",
                         None if pending is None else pending.fact,
                         None if known is None else known.coordinate,
                     )
                 )
             else:
-                self._write(
-                    records[begin:position], rows[begin:position], keys[begin:position], settled, alike
-                )
+                self._write(slice(begin, position), records, rows, routes, keys, settled)
                 self._one_by_one(record)
                 begin, fact, settled = position + 1, overlay.facts, []
-        self._write(records[begin:], rows[begin:], keys[begin:], settled, alike)
+        self._write(slice(begin, len(rows)), records, rows, routes, keys, settled)
 
-    def _write(
+    def _write(  # noqa: PLR0917 - lists that run side by side
         self,
+        part: slice,
         records: Sequence[Record],
         rows: Sequence[Row],
-        keys: Sequence[str],
+        routes: Sequence[Route | None],
+        keys: Sequence[str | None],
         settled: Sequence[Settled],
-        alike: Alike,
     ) -> None:
-        """Write facts and receipts of settled rows, in their order."""
-        if not rows:
+        """Write facts and receipts of the settled rows in `part`, in their order."""
+        if not settled:
             return
-        desk, topic = self._desk, rows[0].columns.contract.topic
-        assert topic is not None
-        receipts = [b""] * len(rows)
-        for decision in ("ADMIT", "DUPLICATE"):
-            chosen = [index for index, (what, _, _) in enumerate(settled) if what == decision]
-            if chosen:
-                template = desk.writer.template(decision, *alike)
-                rendered = template.render(
-                    [records[index].offset for index in chosen],
-                    [rows[index].traceparent for index in chosen],
-                    [rows[index].event_id for index in chosen],
-                    [rows[index].payload_hash.hex() for index in chosen],
-                    [keys[index] for index in chosen],
-                )
-                for index, receipt in zip(chosen, rendered, strict=True):
-                    receipts[index] = receipt
+        desk = self._desk
+        taken = [
+            _Taken(*one, *what)
+            for one, what in zip(
+                zip(
+                    records[part],
+                    rows[part],
+                    cast("Sequence[Route]", routes[part]),
+                    cast("Sequence[str]", keys[part]),
+                    strict=True,
+                ),
+                settled,
+                strict=True,
+            )
+        ]
         facts = [
-            Output(topic, key.encode(), record.value or b"")
-            for key, record, (what, _, _) in zip(keys, records, settled, strict=True)
-            if what == "ADMIT"
+            Output(one.route.topic, one.key.encode(), one.record.value or b"")
+            for one in taken
+            if one.decision == "ADMIT"
         ]
         desk.result.facts += facts
         desk.overlay.facts += len(facts)
         desk.receipts += [
-            TrailingOutput(RECEIPT_TOPIC, row.event_id.encode(), receipt, fact, known)
-            for row, receipt, (_, fact, known) in zip(rows, receipts, settled, strict=True)
+            TrailingOutput(RECEIPT_TOPIC, one.row.event_id.encode(), receipt, one.fact, one.known)
+            for one, receipt in zip(taken, self._receipts(taken), strict=True)
         ]
 
-    def _route(self, topic: str, row: Row) -> Route | None:
+    def _receipts(self, taken: Sequence["_Taken"]) -> list[bytes]:
+        """The receipts, in order; those that one template renders are rendered at once."""
+        alike: dict[tuple[Route, str], list[int]] = {}
+        for index, one in enumerate(taken):
+            alike.setdefault((one.route, one.decision), []).append(index)
+        receipts = [b""] * len(taken)
+        for (route, decision), chosen in alike.items():
+            few = [taken[index] for index in chosen]
+            template = self._desk.writer.template(
+                decision, few[0].record, route.fields, route.principal, route.origin, route.profile
+            )
+            rendered = template.render(
+                [one.record.offset for one in few],
+                [one.row.traceparent for one in few],
+                [one.row.event_id for one in few],
+                [one.row.payload_hash.hex() for one in few],
+                [one.key for one in few],
+            )
+            for index, receipt in zip(chosen, rendered, strict=True):
+                receipts[index] = receipt
+        return receipts
+
+    def _route_of(self, record: Record, row: Row) -> Route | None:
+        at = (record.topic, record.offset < 0, row.context)
+        if at not in self._routes:
+            self._routes[at] = self._route(record, row)
+        return self._routes[at]
+
+    def _route(self, record: Record, row: Row) -> Route | None:
         """None when something about the lane, the rights or the run is not as it should be."""
-        context, contract, lane = row.context, row.columns.contract, LANES[topic]
+        context, contract, lane = row.context, row.columns.contract, LANES[record.topic]
         principal = lane.lane_principal or lane.owner
         if not carries(lane, contract):
             return None
         if self._screen.rights_problem(lane, principal, contract.event_type, context.tenant) is not None:
             return None
-        run = self._desk.overlay.run((context.tenant, context.run_id))
-        if run is None or self._desk.run_problem(context_fields(context), run, topic) is not None:
+        run, fields = self._desk.overlay.run((context.tenant, context.run_id)), context_fields(context)
+        if run is None or self._desk.run_problem(fields, run, record.topic) is not None:
             return None
         profile = self._desk.profile_of(contract.event_type)
-        return Route(run, principal, profile.profile, profile.path)
+        oldest, latest = self._desk.times_of(run)
+        assert contract.topic is not None
+        return Route(
+            run.run_no,
+            oldest,
+            latest,
+            fields,
+            principal,
+            Origin.CHAINED if record.offset < 0 else Origin.LANE,
+            profile.profile,
+            profile.path,
+            contract.topic,
+        )
 
     def _one_by_one(self, record: Record) -> None:
-        found = self._screen.examine(record, Origin.LANE)
+        found = self._screen.examine(record, Origin.CHAINED if record.offset < 0 else Origin.LANE)
         if isinstance(found, Refusal):
             self._desk.quarantine(found)
         else:
             self._desk.traffic(found)
 
 
-def partition_keys(rows: Sequence[Row], path: str) -> list[str] | None:
-    """The rows' values at `path`; None when it is no text or a row has none."""
-    try:
-        keys = [key for row in rows if (key := row.columns.texts(path)[row.position]) is not None]
-    except KeyError:
-        return None
-    return keys if len(keys) == len(rows) else None
+class _Taken(NamedTuple):
+    """A row that is written, with all that its fact and its receipt are made of."""
+
+    record: Record
+    row: Row
+    route: Route
+    key: str
+    decision: str
+    fact: int | None
+    known: Coordinate | None
 
 
-def alike_rows(records: Sequence[Record], examined: Sequence[object], start: int) -> list[Row]:
-    """The rows from `start` on that share contract, context and lane partition with the first."""
-    alike: list[Row] = []
+def partition_keys(rows: Sequence[Row], routes: Sequence[Route | None]) -> list[str | None]:
+    """The rows' values at their routes' paths; None where that is no text or a row has none."""
+    texts: dict[tuple[int, str], list[str | None] | None] = {}
+    keys: list[str | None] = []
+    for row, route in zip(rows, routes, strict=True):
+        if route is None:
+            keys.append(None)
+            continue
+        at = (id(row.columns), route.path)
+        if at not in texts:
+            try:
+                texts[at] = row.columns.texts(route.path)
+            except KeyError:
+                texts[at] = None
+        column = texts[at]
+        keys.append(None if column is None else column[row.position])
+    return keys
+
+
+def rows_from(records: Sequence[Record], examined: Sequence[object], start: int) -> list[Row]:
+    """The rows from `start` on that stand on one lane partition."""
+    found: list[Row] = []
     place = records[start][:2]
     for index in range(start, len(examined)):
         row = examined[index]
         if not isinstance(row, Row) or records[index][:2] != place:
             break
-        if alike and (
-            row.context is not alike[0].context or row.columns.contract is not alike[0].columns.contract
-        ):
-            break
-        alike.append(row)
-    return alike
+        found.append(row)
+    return found

@@ -1,11 +1,12 @@
-"""Encoding receipts fast: those of one batch, run and lane differ in six places only.
+"""Encoding receipts fast: those of one batch, run and lane differ in six places at most.
 
 A template is made by encoding one receipt with marks in those places and cutting the bytes at the marks, so
 the codec stays the one authority on the format; a test holds the two against each other.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 from sluice_contracts.receipts import NO_COORDINATES
@@ -27,29 +28,33 @@ Encode = Callable[[Mapping[str, Any]], bytes]
 class ReceiptTemplate:
     """Receipts that share everything but id, trace, subject, payload hash, partition key and offset."""
 
-    __slots__ = ("_identity", "_parts")
+    __slots__ = ("_identity", "_parts", "_placed")
 
-    def __init__(self, encode: Encode, marked: Mapping[str, Any], identity: "hashlib._Hash") -> None:
+    def __init__(
+        self, encode: Encode, marked: Mapping[str, Any], identity: "hashlib._Hash", *, placed: bool
+    ) -> None:
         """`marked` holds the fields of a receipt with the marks in the six places.
 
-        `identity` is the hash of a receipt's id, fed with all that stands before the lane offset.
+        `identity` is the hash of a receipt's id, fed with all that stands before its last cause: the lane
+        offset where the record was `placed` on a lane, the subject's id where it was handed over in memory.
         """
         self._identity = identity
+        self._placed = placed
         rest = encode(marked).decode("latin-1").removesuffix(NO_COORDINATES.decode("latin-1"))
         parts: list[str] = []
-        for mark in (
+        marks = [
             RECEIPT_MARK,
             f"\x02{_LENGTH}{TRACE_MARK}",
             RECEIPT_MARK,
             f"{_LENGTH}{SUBJECT_MARK}",
             HASH_MARK,
             f"{_LENGTH}{KEY_MARK}",
-            NUMBER[OFFSET_MARK],
-        ):
+        ]
+        for mark in (*marks, NUMBER[OFFSET_MARK]) if placed else marks:
             part, found, rest = rest.partition(mark)
             assert found, "the receipt contract changed: a mark is not where it was"
             parts.append(part)
-        self._parts = (*parts, rest)
+        self._parts = (*parts, rest) if placed else (*parts, rest, "")
 
     def render(
         self,
@@ -59,13 +64,23 @@ class ReceiptTemplate:
         payload_hashes: Sequence[str],
         partition_keys: Sequence[str],
     ) -> list[bytes]:
-        """Receipts without their coordinates. The texts must be ASCII, the hashes 64 long."""
+        """Receipts without their coordinates. The texts must be ASCII, the hashes 64 long.
+
+        Subject ids must be such as JSON writes as they stand. Offsets of records without a place are not
+        looked at.
+        """
         a, b, c, d, e, f, g, h = self._parts
         begun = self._identity.copy
         receipts: list[bytes] = []
-        for lane_offset, offset, traceparent, subject_id, payload_hash, partition_key in zip(
-            lane_offsets,
-            numbers(lane_offsets),
+        if self._placed:
+            causes = [b"%d]" % lane_offset for lane_offset in lane_offsets]
+            offsets: Iterable[str] = numbers(lane_offsets)
+        else:
+            causes = [f'"{subject_id}"]'.encode() for subject_id in subject_ids]
+            offsets = repeat("", len(causes))
+        for cause, offset, traceparent, subject_id, payload_hash, partition_key in zip(
+            causes,
+            offsets,
             traceparents,
             subject_ids,
             payload_hashes,
@@ -73,7 +88,7 @@ class ReceiptTemplate:
             strict=True,
         ):
             identity = begun()
-            identity.update(b"%d]" % lane_offset)
+            identity.update(cause)
             receipt_id = identity.hexdigest()
             trace = "\x00" if traceparent is None else f"\x02{NUMBER[len(traceparent)]}{traceparent}"
             receipts.append(

@@ -67,8 +67,8 @@ class ReceiptWriter:
         """The receipt of an admission or a duplicate: it ends in the coordinates of the first admission."""
         event_id: str = fields["event_id"]
         traceparent: str | None = fields["traceparent"]
-        if origin == Origin.LANE and partition_key.isascii() and (traceparent or "").isascii():
-            template = self.template(decision, record, fields, principal, partition_profile)
+        if partition_key.isascii() and (traceparent or "").isascii():
+            template = self.template(decision, record, fields, principal, origin, partition_profile)
             [value] = template.render(
                 [record.offset], [traceparent], [event_id], [payload_hash.hex()], [partition_key]
             )
@@ -86,8 +86,14 @@ class ReceiptWriter:
             )
         return TrailingOutput(RECEIPT_TOPIC, event_id.encode(), value, fact=fact, known=known)
 
-    def template(
-        self, decision: str, record: Record, fields: Mapping[str, Any], principal: str, partition_profile: str
+    def template(  # noqa: PLR0917 - what such receipts share
+        self,
+        decision: str,
+        record: Record,
+        fields: Mapping[str, Any],
+        principal: str,
+        origin: str,
+        partition_profile: str,
     ) -> ReceiptTemplate:
         """The receipts of this batch that share all this; `fields` are those of one of their subjects."""
         alike = (
@@ -101,6 +107,7 @@ class ReceiptWriter:
             fields["event_type"],
             partition_profile,
             principal,
+            origin,
             record.topic,
             record.partition,
         )
@@ -112,13 +119,15 @@ class ReceiptWriter:
                 record._replace(offset=OFFSET_MARK),
                 decision=decision,
                 principal=principal,
-                origin=Origin.LANE,
+                origin=origin,
                 payload_hash=HASH_MARK,
                 partition_key=KEY_MARK,
                 partition_profile=partition_profile,
             )
-            causes = orjson.dumps((RECEIPT_DOMAIN, record.topic, record.partition)).removesuffix(b"]")
-            template = ReceiptTemplate(_RECEIPT.encode, marked, hashlib.sha256(causes + b","))
+            placed = origin == Origin.LANE
+            causes = (record.topic, record.partition) if placed else (origin, record.topic)
+            identity = hashlib.sha256(orjson.dumps((RECEIPT_DOMAIN, *causes)).removesuffix(b"]") + b",")
+            template = ReceiptTemplate(_RECEIPT.encode, marked, identity, placed=placed)
             self._templates[alike] = template
         return template
 

@@ -6,7 +6,7 @@ from itertools import compress
 import numpy as np
 
 from sluice_kit.columnar.joined_values import Mask
-from sluice_kit.columnar.lockstep import Column, NumberColumn, TextColumn
+from sluice_kit.columnar.lockstep import Column, ListColumn, NumberColumn, TextColumn
 
 
 class ColumnValues:
@@ -15,13 +15,14 @@ class ColumnValues:
     Lists that are handed out are shared: they must not be changed.
     """
 
-    __slots__ = ("_columns", "_numbers", "_text", "_texts", "constants", "count")
+    __slots__ = ("_columns", "_json", "_numbers", "_text", "_texts", "constants", "count")
 
     def __init__(self, text: str, columns: Mapping[str, Column], count: int) -> None:
         self._text = text
         self._columns = columns
         self._texts: dict[str, list[str | None]] = {}
         self._numbers: dict[str, list[int | None]] = {}
+        self._json: dict[str, list[str]] = {}
         self.count = count
         self.constants: dict[str, str] = {}
         """Paths whose text is the same in all rows, as far as that was found out."""
@@ -58,6 +59,23 @@ class ColumnValues:
             self._texts[path] = texts
         return texts
 
+    def list_bytes(self, path: str) -> list[str]:
+        """The encoded lists of a field, a character for each byte; raises KeyError for no list."""
+        column, text = self._columns[path], self._text
+        if not isinstance(column, ListColumn):
+            raise KeyError(path)
+        return [
+            text[start:end] for start, end in zip(column.starts.tolist(), column.ends.tolist(), strict=True)
+        ]
+
+    def list_json(self, path: str) -> list[str]:
+        """The lists of a field as JSON, from one who has read them; raises KeyError where nobody has."""
+        return self._json[path]
+
+    def remember_json(self, path: str, lists: list[str]) -> None:
+        """Take the lists of a field, as JSON."""
+        self._json[path] = lists
+
     def remember_texts(self, path: str, texts: list[str | None]) -> None:
         """Take the texts of a field from one who has them already."""
         self._texts[path] = texts
@@ -77,6 +95,8 @@ class ColumnValues:
     def value(self, path: str, row: int) -> str | int | None:
         """One value; raises KeyError for an unknown path."""
         column = self._columns[path]
+        if isinstance(column, ListColumn):
+            raise KeyError(path)
         if column.nulls is not None and column.nulls[row]:
             return None
         if isinstance(column, NumberColumn):
@@ -92,4 +112,5 @@ class ColumnValues:
         flags = wanted.tolist()
         picked._texts = {path: list(compress(texts, flags)) for path, texts in self._texts.items()}
         picked._numbers = {path: list(compress(values, flags)) for path, values in self._numbers.items()}
+        picked._json = {path: list(compress(lists, flags)) for path, lists in self._json.items()}
         return picked

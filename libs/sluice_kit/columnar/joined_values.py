@@ -40,6 +40,11 @@ class JoinedValues:
         self._windows: Windows = np.ndarray((last + 1,), "<u8", self.octets, strides=(1,))
         self._last = last
 
+    def pieces(self, positions: Positions) -> list[bytes]:
+        """The values at some positions."""
+        bounds = zip(self.starts[positions].tolist(), self.ends[positions].tolist(), strict=True)
+        return [self.octets[start:end] for start, end in bounds]
+
     def octets_at(self, places: Positions) -> Octets:
         """The byte at each place; a place behind the end reads the last byte."""
         return self._octets.take(places, mode="clip")

@@ -20,6 +20,8 @@ _ODD: Final = np.uint8(1)  # a negative number, zigzag coded
 _ONE: Final = np.uint64(1)
 _STOPS: Final = np.uint64(0x8080808080808080)
 _GROUPS: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
+MOST_ITEMS: Final = 8
+"""A longer list of texts counts as a fault; so does one in several blocks, or in one that says its size."""
 _PAIRS: Final = tuple(
     (np.uint64(shift), np.uint64(low), np.uint64(low << 8 * shift))
     for shift, low in ((1, 0x007F007F007F007F), (2, 0x00003FFF00003FFF), (4, 0x000000000FFFFFFF))
@@ -52,7 +54,19 @@ class NumberColumn:
         return NumberColumn(self.values.take(rows), _taken(self.nulls, rows))
 
 
-Column = TextColumn | NumberColumn
+@dataclass(frozen=True, slots=True)
+class ListColumn:
+    """Where the encoded lists stand in the buffer, ends excluded."""
+
+    starts: Positions
+    ends: Positions
+
+    def take(self, rows: Positions) -> "ListColumn":
+        """The same of some rows."""
+        return ListColumn(self.starts.take(rows), self.ends.take(rows))
+
+
+Column = TextColumn | NumberColumn | ListColumn
 
 
 class LockstepReader:
@@ -102,6 +116,27 @@ class LockstepReader:
         values, ends, faults = self._numbers()
         self._advance(ends, faults, nulls)
         return NumberColumn(values, nulls)
+
+    def empty_list(self) -> ListColumn:
+        """Read a list that has no items."""
+        starts = self.at
+        self._faults |= self._values.octets_at(starts)
+        self.at = starts + 1
+        return ListColumn(starts, self.at)
+
+    def text_list(self) -> ListColumn:
+        """Read a list of strings: one block of MOST_ITEMS at most."""
+        starts = self.at
+        counts = self._values.octets_at(starts)
+        self._faults |= (counts & _ODD) | (counts > 2 * MOST_ITEMS)
+        self.at = starts + 1
+        for item in range(min(MOST_ITEMS, int(counts.max()) >> 1)):
+            _, ends, faults = self._bounds()
+            self._advance(ends, faults, counts <= 2 * item)
+        filled = counts > 0
+        self._faults |= self._values.octets_at(self.at) * filled
+        self.at = self.at + filled
+        return ListColumn(starts, self.at)
 
     def _advance(self, ends: Positions, faults: Octets | None, nulls: Mask | None) -> None:
         """Move all rows to `ends` and note their faults; where the value is null, nothing was read."""

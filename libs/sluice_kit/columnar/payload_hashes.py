@@ -6,7 +6,7 @@ from itertools import repeat
 from typing import Any
 
 from sluice_kit.columnar.column_values import ColumnValues
-from sluice_kit.columnar.read_plan import PAYLOAD, FieldPlan, ReadPlan, TextField
+from sluice_kit.columnar.read_plan import PAYLOAD, FieldPlan, ListField, ReadPlan, TextField
 
 _Tree = dict[str, "FieldPlan | _Tree"]
 
@@ -68,6 +68,8 @@ def _layout(tree: _Tree) -> Iterator[str | FieldPlan]:
 
 def _shown(field: FieldPlan, values: ColumnValues) -> tuple[str | Iterable[str], str]:
     """JSON of each row, or of all of them where it is the same, and the quote to put around it."""
+    if isinstance(field, ListField):
+        return values.list_json(field.path), ""
     is_text = isinstance(field, TextField)
     if field.path in values.constants:
         return values.constants[field.path], '"'

@@ -63,7 +63,19 @@ class NumberField:
         return allowed if column.nulls is None else allowed | column.nulls
 
 
-FieldPlan = TextField | NumberField
+@dataclass(frozen=True, slots=True)
+class ListField:
+    """A list. One of `texts` may have some items; any other has to be empty to be read by columns."""
+
+    path: str
+    texts: bool
+
+    def read(self, reader: LockstepReader) -> Column:
+        """The column of this field, which is the next one."""
+        return reader.text_list() if self.texts else reader.empty_list()
+
+
+FieldPlan = TextField | NumberField | ListField
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,13 +90,13 @@ class ReadPlan:
 def plan_reading(contract: Contract) -> ReadPlan | None:
     """The plan of a contract, None where its events have to be read one by one.
 
-    Read by columns: enveloped events whose fields are strings, ints and longs, also nullable ones, and
-    records of those.
+    Read by columns: enveloped events whose fields are strings, ints and longs, also nullable ones, lists,
+    and records of those.
     """
     if not contract.enveloped:
         return None
     try:
-        steps = plan_row(contract.schema, b"", {})
+        steps = plan_row(contract.schema, b"", {}, lists=True)
     except UnsupportedFieldError:
         return None
     rules = field_rules(contract)
@@ -104,6 +116,8 @@ def _field(step: ColumnStep, rules: FieldRules) -> FieldPlan | None:
         if constant is not None and not (check.accepts(constant) and len(constant) <= _LONGEST_CONSTANT):
             return None
         return TextField(step.path, step.nullable, check, constant)
+    if step.kind in {"texts", "list"}:
+        return ListField(step.path, step.kind == "texts")
     if step.kind not in _RANGES:
         return None
     low, high = _RANGES[step.kind]
@@ -126,5 +140,5 @@ def _is_envelope(fields: list[FieldPlan]) -> bool:
     first = paths.index(PINS[0])
     required = {"event_type", "ts_utc"}
     return tuple(paths[first : first + len(PINS)]) == PINS and required < {
-        field.path for field in fields if not field.nullable
+        field.path for field in fields if not isinstance(field, ListField) and not field.nullable
     }

@@ -12,9 +12,17 @@ from sluice_kit.columnar.column_checks import TextColumnChecks
 from sluice_kit.columnar.column_values import ColumnValues
 from sluice_kit.columnar.event_context import ContextCache, EventContext
 from sluice_kit.columnar.joined_values import JoinedValues, Mask, Positions
+from sluice_kit.columnar.list_checks import ListChecks
 from sluice_kit.columnar.lockstep import Column, LockstepReader, TextColumn
 from sluice_kit.columnar.payload_hashes import PayloadHasher
-from sluice_kit.columnar.read_plan import PINS, NumberField, ReadPlan, TextField, plan_reading
+from sluice_kit.columnar.read_plan import (
+    PINS,
+    ListField,
+    NumberField,
+    ReadPlan,
+    TextField,
+    plan_reading,
+)
 
 FEWEST_ROWS: Final = 48
 """With fewer rows of a contract the fixed cost, 0.4 ms of calls into numpy, is more than columns save."""
@@ -67,7 +75,8 @@ def read_columns(values: Sequence[bytes | None]) -> tuple[list[EventColumns], li
 
     The second result are the positions of all other values, ascending. They are to be read one by one: some
     are faulty, some are sound and of a kind that columns do not pay for (text that is not plain ASCII,
-    contracts with lists or maps, fewer than FEWEST_ROWS of a contract, very long values).
+    lists with more than a few texts, contracts with maps, fewer than FEWEST_ROWS of a contract, very long
+    values).
     """
     if len(values) < FEWEST_ROWS:
         return [], list(range(len(values)))
@@ -112,6 +121,9 @@ class _ContractReader:
         self._plan = plan
         self._contexts = ContextCache(plan)
         self._hasher = PayloadHasher(plan)
+        self._lists = ListChecks(
+            plan.contract, [field for field in plan.fields if isinstance(field, ListField)]
+        )
         self._checks = TextColumnChecks(
             field for field in plan.fields if isinstance(field, TextField) and field.path not in PINS
         )
@@ -125,6 +137,8 @@ class _ContractReader:
             positions, columns, pins = positions[sound], columns.pick(sound), pins.take(np.flatnonzero(sound))
         contexts, heads, sound = self._contexts.resolve(pins, columns, joined)
         sound = sound & self._checks.sound(columns, joined)
+        if self._lists.any:
+            sound = sound & self._lists.sound(columns, joined.pieces(positions))
         if not sound.any():
             return None, positions[sound]
         if not sound.all():

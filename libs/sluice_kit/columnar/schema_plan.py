@@ -3,13 +3,13 @@
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import fastavro
 
 from sluice_kit.columnar.errors import UnsupportedFieldError
 
-ColumnKind = Literal["string", "bytes", "int", "long", "boolean", "enum"]
+ColumnKind = Literal["string", "bytes", "int", "long", "boolean", "enum", "texts", "list"]
 _SCALARS: Final[dict[str, ColumnKind]] = {
     "string": "string",
     "bytes": "bytes",
@@ -48,17 +48,20 @@ class ColumnStep:
 Step = ConstantStep | ColumnStep
 
 
-def plan_row(schema: Mapping[str, Any], prefix: bytes, constants: Mapping[str, Any]) -> tuple[Step, ...]:
+def plan_row(
+    schema: Mapping[str, Any], prefix: bytes, constants: Mapping[str, Any], *, lists: bool = False
+) -> tuple[Step, ...]:
     """List the steps that write one row: `prefix`, then every field of `schema` in order.
 
     A field whose dotted path is in `constants` is encoded here, once; every other field becomes a column.
-    Neighbouring constants are folded into one step.
+    Neighbouring constants are folded into one step. With `lists`, a list that is never null is a column too,
+    of the kind `texts` or, where its items are no strings, `list`: for readers, which can pass over it.
 
     Raises:
         UnsupportedFieldError: a field is neither constant nor of a type that a column can hold, or
             `constants` names a field that the schema does not have.
     """
-    walker = _Walker(constants)
+    walker = _Walker(constants, lists=lists)
     steps: list[Step] = []
     pending = bytearray(prefix)
     parsed = fastavro.parse_schema(dict(schema))  # names become full names; a parsed schema stays as it is
@@ -80,8 +83,9 @@ def plan_row(schema: Mapping[str, Any], prefix: bytes, constants: Mapping[str, A
 
 
 class _Walker:
-    def __init__(self, constants: Mapping[str, Any]) -> None:
+    def __init__(self, constants: Mapping[str, Any], *, lists: bool) -> None:
         self._constants = constants
+        self._lists = lists
         self._named: dict[str, Mapping[str, Any]] = {}
         self.used: set[str] = set()
 
@@ -123,6 +127,9 @@ class _Walker:
         name = _type_name(resolved)
         if name == "enum":
             return ColumnStep(path, "enum", tuple(resolved["symbols"]), null_branch, value_branch)
+        if name == "array" and self._lists and not value_branch:
+            items = "texts" if resolved["items"] == "string" else "list"
+            return ColumnStep(path, cast("ColumnKind", items), (), b"", b"")
         kind = _SCALARS.get(name)
         if kind is None:
             raise UnsupportedFieldError(f"{path}: Avro type {name!r} can only be a constant of the batch")

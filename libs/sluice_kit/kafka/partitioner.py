@@ -3,10 +3,16 @@
 Source: org.apache.kafka.common.utils.Utils.murmur2 and librdkafka's `murmur2_random`.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+
 SEED = 0x9747B28C
 MULTIPLIER = 0x5BD1E995
 MASK = 0xFFFFFFFF
 CACHE_LIMIT = 200_000
+FEWEST_KEYS = 16
+"""With fewer keys of a length, hashing them one by one is quicker."""
 
 
 def murmur2(data: bytes) -> int:
@@ -26,11 +32,49 @@ def murmur2(data: bytes) -> int:
     return value ^ (value >> 15)
 
 
+def murmur2_of_many(keys: Sequence[bytes]) -> list[int]:
+    """`murmur2` of keys that are all of one length, at once."""
+    length = len(keys[0])
+    whole = length & ~3
+    octets = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), length)
+    words = np.ascontiguousarray(octets[:, :whole]).view("<u4") * np.uint32(MULTIPLIER)
+    words ^= words >> np.uint32(24)
+    words *= np.uint32(MULTIPLIER)
+    value = np.full(len(keys), SEED ^ length, np.uint32)
+    for word in words.T:
+        value *= np.uint32(MULTIPLIER)
+        value ^= word
+    if whole < length:
+        for place in range(whole, length):
+            value ^= octets[:, place].astype(np.uint32) << np.uint32(8 * (place - whole))
+        value *= np.uint32(MULTIPLIER)
+    value ^= value >> np.uint32(13)
+    value *= np.uint32(MULTIPLIER)
+    value ^= value >> np.uint32(15)
+    hashes: list[int] = value.tolist()
+    return hashes
+
+
 class Partitioner:
     """Maps keys to partitions; keys repeat (a customer pays often), so the hashes are kept."""
 
     def __init__(self) -> None:
         self._hashes: dict[bytes, int] = {}
+
+    def learn(self, keys: Sequence[bytes]) -> None:
+        """Hash what is new among many keys at once, ahead of `partition`."""
+        known = self._hashes
+        if len(known) + len(keys) > CACHE_LIMIT:
+            known.clear()
+        by_length: dict[int, dict[bytes, None]] = {}
+        for key in keys:
+            if key not in known:
+                by_length.setdefault(len(key), {})[key] = None
+        for new in by_length.values():
+            if len(new) >= FEWEST_KEYS:
+                same = list(new)
+                hashes = [value & 0x7FFFFFFF for value in murmur2_of_many(same)]
+                known.update(zip(same, hashes, strict=True))
 
     def partition(self, key: bytes, partitions: int) -> int:
         """The partition of `key` in a topic of `partitions` partitions."""

@@ -94,10 +94,12 @@ def run_chain(
     runs = [MemberRun(stage, stage.state.overlay()) for stage in members]
     head = runs[0]
     head.inputs = list(inputs)
+    consumed = [frozenset(run.stage.inputs) for run in runs]
     for chain_pass in range(MAX_PASSES):
         stated, handed = _step(runs, 0, batch, place)
         for index, run in enumerate(runs[1:], start=1):
-            fed = [record for record in stated if record.topic in run.stage.inputs]
+            topics = consumed[index]
+            fed = [record for record in stated if record.topic in topics]
             run.inputs = merge_ranges(run.inputs, ranges_of(fed))
             if fed or chain_pass == 0:
                 fed_batch = Batch(batch.now, arranged(run.stage, fed), batch.environment)
@@ -106,7 +108,7 @@ def run_chain(
                 handed += for_head
         if not handed:
             return runs
-        batch = Batch(batch.now, head.stage.order(handed), batch.environment)
+        batch = Batch(batch.now, arranged(head.stage, handed), batch.environment)
     raise ChainLoopError(
         f"{[stage.name for stage in members]} still feed one another after {MAX_PASSES} passes"
     )
@@ -131,7 +133,7 @@ def _step(
     run.trailing += result.trailing
     run.artifacts += result.artifacts
     run.quarantined += result.quarantined
-    lanes = runs[0].stage.inputs if index else ()
+    lanes = frozenset(runs[0].stage.inputs if index else ())
     run.written += [out for out in result.trailing if out.topic not in lanes]
     if len(runs) == 1:
         return [], []

@@ -72,6 +72,7 @@ class TransactionalWriter:
 
     def place(self, facts: Sequence[Output]) -> list[Coordinate]:
         """Write facts and wait for their offsets; the result is in the order of `facts`."""
+        self._partitioner.learn([fact.key or b"" for fact in facts])
         partition_of, partitions = self._partitioner.partition, self._partitions
         places = [(fact.topic, partition_of(fact.key or b"", partitions[fact.topic])) for fact in facts]
         reports = DeliveryReports(places, self._exact)

@@ -26,6 +26,7 @@ def test_the_rules_of_every_ruled_field_are_in_the_plan() -> None:
                 assert rules.minimum is None or field.low == rules.minimum
                 assert rules.maximum is None or field.high == rules.maximum
             else:
+                assert isinstance(field, TextField)
                 assert field.constant is None or rules.values == (field.constant,)
         assert fields["seed"] == NumberField("seed", nullable=True, low=-(2**63), high=2**63 - 1)
         assert isinstance(fields["event_type"], TextField)

@@ -14,6 +14,7 @@ from tests.unit.columnar.events import (
     OTHERS,
     PLAIN,
     READABLE,
+    decision,
     message,
     payment,
     read_and_compare,
@@ -61,9 +62,38 @@ def test_no_contract_is_read_otherwise(key: tuple[str, int], data: st.DataObject
 
 
 @pytest.mark.parametrize("key", OTHERS, ids=str)
-def test_contracts_with_lists_maps_or_no_envelope_are_left_alone(key: tuple[str, int]) -> None:
+def test_contracts_with_maps_other_lists_or_no_envelope_are_left_alone(key: tuple[str, int]) -> None:
     example = (REPOSITORY / "contracts" / "examples" / f"{key[0]}.v{key[1]}" / "full.bin").read_bytes()
     assert read_columns([example] * FEWEST_ROWS) == ([], list(range(FEWEST_ROWS)))
+
+
+REASONS = st.lists(st.sampled_from(["LOW_RISK", "HIGH_SCORE", "NEW_DEVICE", "no code"]), max_size=10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(REASONS, st.sampled_from([0, 0, 0, 1])), min_size=1, max_size=12))
+def test_lists_are_read_as_one_by_one(drawn: list[tuple[list[str], int]]) -> None:
+    """Lists of up to eight sound texts and empty ones by columns, all others one by one."""
+    attribution = {"feature": "amount", "value": 1, "contribution_ppm": 2}
+    values = [
+        message(decision(number, reason_codes=codes, attributions=[attribution] * attributions))
+        for number, (codes, attributions) in enumerate(drawn * FEWEST_ROWS)
+    ]
+    _, alone = read_and_compare(values)
+    assert alone == [
+        row
+        for row, (codes, attributions) in enumerate(drawn * FEWEST_ROWS)
+        if "no code" in codes or len(codes) > 8 or attributions
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(place=st.integers(5, 700), octet=st.integers(0, 255))
+def test_a_decision_with_a_wrong_byte_is_read_as_one_by_one(place: int, octet: int) -> None:
+    values = [message(decision(number)) for number in range(FEWEST_ROWS + 1)]
+    broken = bytearray(values[7])
+    broken[place % len(broken)] = octet
+    read_and_compare([*values[:7], bytes(broken), *values[8:]])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The express desk decides as the desk that looks at every event by itself: same facts, same receipts."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -20,6 +22,7 @@ from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import (
     NOW,
     Fields,
+    envelope,
     framed,
     open_run,
     payment,
@@ -28,6 +31,7 @@ from tests.unit.ingestion_gate.events import (
 )
 
 WSP: Final = "ingress.world_stream_producer"
+ROOT: Final = Path(__file__).parents[3]
 DAY: Final = 86_400_000_000
 WEEK: Final = 8 * DAY
 """Longer than a standing run's keys are believed."""
@@ -142,6 +146,74 @@ def assert_decided_alike(made: list[Timed]) -> TopologyDriver:
 @settings(max_examples=150, deadline=None)
 def test_every_batch_is_decided_alike(made: list[Timed]) -> None:
     assert_decided_alike(made)
+
+
+LOOP: Final = "ingress.decision_fabric"
+
+
+@st.composite
+def handed(draw: st.DrawFn) -> list[bytes]:
+    """Decisions and intents in any order: sound, repeated, altered, of runs that are open or not."""
+    made: list[bytes] = []
+    for _ in range(draw(st.integers(1, 12))):
+        event_type = draw(st.sampled_from(["decision", "action_intent"]))
+        event = envelope(event_type, f"l{draw(st.integers(0, 6))}", {}) | {
+            "payload": EXAMPLES[event_type] | {"amount_minor": draw(st.sampled_from([1, 1, 2]))}
+        }
+        match draw(st.integers(0, 7)):
+            case 0:
+                event["run_id"] = "nobody-knows-it"
+            case 1:
+                event["payload"]["currency"] = "eur"
+            case 2 if event_type == "decision":
+                event["payload"]["reason_codes"] = ["HIGH_SCORE", "LOW_RISK"]
+            case 3:
+                event["traceparent"] = f"00-{'1' * 32}-{'2' * 16}-01"
+            case _:
+                pass
+        made.append(framed(event))
+    return made
+
+
+def example_payload(event_type: str) -> Fields:
+    """The payload of the contract's own example."""
+    text = (ROOT / "contracts" / "examples" / f"{event_type}.v1" / "full.json").read_text("utf-8")
+    payload: Fields = json.loads(text)["fields"]["payload"]
+    return payload
+
+
+EXAMPLES: Final = {event_type: example_payload(event_type) for event_type in ("decision", "action_intent")}
+
+
+@given(made=st.lists(handed(), min_size=1, max_size=3), chained=st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_what_chained_stages_hand_over_is_decided_alike(made: list[list[bytes]], *, chained: bool) -> None:
+    """Decisions and intents side by side, handed over in memory or read from their lane."""
+    gates = [driver(express=True), driver(express=False)]
+    for gate in gates:
+        open_run(gate)
+        for number, values in enumerate(made):
+            first = number * 20
+            gate.step_records(
+                [
+                    Record(LOOP, *((-1, -1) if chained else (0, first + place)), b"run-1", value)
+                    for place, value in enumerate(values)
+                ]
+            )
+    one, other = gates
+    assert one.logs == other.logs
+    assert [record.outputs_digest for record in one.basis] == [
+        record.outputs_digest for record in other.basis
+    ]
+
+
+def test_decisions_and_intents_take_the_express_desk() -> None:
+    for event_type, payload in EXAMPLES.items():
+        event = envelope(
+            event_type, "l1", payload | ({"attributions": []} if event_type == "decision" else {})
+        )
+        [prepared] = rows.prepare_all([Record(LOOP, -1, -1, None, framed(event))])
+        assert isinstance(prepared, Row)
 
 
 def test_an_id_that_is_new_again_beyond_the_horizon_stands_among_others() -> None:

@@ -23,9 +23,16 @@ TRACES = st.none() | st.from_regex(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", fullmatch
     partition=st.integers(0, 2**20),
     offset=st.integers(0, 2**62),
     decision=st.sampled_from(["ADMIT", "DUPLICATE"]),
+    origin=st.sampled_from(Origin),
 )
 def test_a_template_writes_what_the_codec_writes(
-    event_id: str, customer: str, trace: str | None, partition: int, offset: int, decision: str
+    event_id: str,
+    customer: str,
+    trace: str | None,
+    partition: int,
+    offset: int,
+    decision: str,
+    origin: Origin,
 ) -> None:
     fields = payment(event_id, customer=customer, traceparent=trace)
     writer = ReceiptWriter(now=1_700_000_000_000_000, policy_revision="p1")
@@ -38,18 +45,18 @@ def test_a_template_writes_what_the_codec_writes(
     }
     record = Record("ingress.world_stream_producer", partition, offset, None, b"")
 
-    first = writer.settled(record, fields, origin=Origin.LANE, **about)
-    again = writer.settled(record, fields, origin=Origin.LANE, **about)
+    first = writer.settled(record, fields, origin=origin, **about)
+    again = writer.settled(record, fields, origin=origin, **about)
 
     plain = writer._encode(  # the slow path, from the same fields
         decoded_payload(first.value)["receipt_id"],
         fields,
         record,
-        origin=Origin.LANE,
+        origin=origin,
         **{**about, "payload_hash": payload_hash(fields).hex()},
     )
     assert first.value == again.value == plain
-    assert decoded_payload(first.value)["receipt_id"] == receipt_id(record, Origin.LANE, event_id)
+    assert decoded_payload(first.value)["receipt_id"] == receipt_id(record, origin, event_id)
 
 
 def test_a_receipt_without_coordinates_decodes_once_the_tail_is_on() -> None:

@@ -1,0 +1,114 @@
+"""What the loop bench counts and verifies, from topics alone, in processes of its own."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from sluice_bench.copy_loop import PRINCIPAL, Starts
+from sluice_bench.watching import committed_ends
+from sluice_contracts import Decoded, decode
+from sluice_kit.config import Wiring
+from sluice_kit.kafka import client_config, reader_config
+from sluice_kit.replay.verifying import verify
+
+DECISIONS: Final = "traffic.decision"
+INTENTS: Final = "traffic.action_intent"
+OUTCOMES: Final = "traffic.action_outcome"
+AUDIT: Final = "audit.decision_record"
+WATCHED: Final = (DECISIONS, INTENTS, OUTCOMES, AUDIT)
+_LOOK_SECONDS: Final = 1.0
+
+
+def chains_since(
+    wiring: dict[str, Any], starts: dict[str, Starts], payments: int, deadline_seconds: float
+) -> dict[str, Any]:
+    """Read what a part's payments led to, until the audit log covers them all or the deadline has come.
+
+    `starts` are the committed ends of WATCHED before the part.
+    """
+    made = Wiring(**wiring)
+    deadline = time.monotonic() + deadline_seconds
+    while True:
+        segments = [fields["payload"] for fields in _events(made, starts[AUDIT], "decision_segment")]
+        records = sum(one["records"] for one in segments)
+        if records >= payments or time.monotonic() > deadline:
+            break
+        time.sleep(_LOOK_SECONDS)
+    decisions = _events(made, starts[DECISIONS], "decision")
+    intents = _events(made, starts[INTENTS], "action_intent")
+    outcomes = _events(made, starts[OUTCOMES], "action_outcome")
+    return {
+        "decisions": len(decisions),
+        "decided_payments": len({one["payload"]["subject_event_id"] for one in decisions}),
+        "by_outcome": _counted([one["payload"]["outcome"] for one in decisions]),
+        "by_mode": _counted([one["payload"]["mode"] for one in decisions]),
+        "intents": len(intents),
+        "outcomes": len(outcomes),
+        "by_action": _counted([one["payload"]["outcome"] for one in outcomes]),
+        "audit_records": records,
+        "audit_incomplete": sum(one["incomplete"] for one in segments),
+        "audit_corrections": sum(one["corrections"] for one in segments),
+    }
+
+
+def complete(found: dict[str, Any], payments: int) -> bool:
+    """Whether every payment was decided once, every intent has an outcome and the audit log covers all."""
+    return bool(
+        found["decisions"] == found["decided_payments"] == payments
+        and found["intents"] == found["outcomes"]
+        and found["audit_records"] - found["audit_corrections"] == payments
+    )
+
+
+def verify_chain(wiring: dict[str, Any]) -> dict[str, Any]:
+    """Step the chain's whole history again and hold it against the log."""
+    return verify(Wiring(**wiring), "ingestion_gate", principal=PRINCIPAL).to_json()
+
+
+def recovery_seconds(latencies: Sequence[float], per_second: int, normal_seconds: float) -> float:
+    """Seconds from the end of a burst until a decision comes as fast as it should, and all later ones do.
+
+    `latencies` are those of the burst's events in the order of sending and then of a quiet flow, each with
+    its own rate; pass the flow's behind the burst. 0 when the last slow one came before the end.
+    """
+    slow = [number for number, latency in enumerate(latencies) if latency > normal_seconds]
+    return 0.0 if not slow else latencies[slow[-1]] + slow[-1] / per_second
+
+
+def count_records(wiring: dict[str, Any], topic: str) -> int:
+    """Committed records of a topic from its beginning, markers left out."""
+    made = Wiring(**wiring)
+    admin = AdminClient(client_config(made, PRINCIPAL))
+    return len(_values(made, [(topic, number, 0) for _, number, _ in committed_ends(admin, topic)]))
+
+
+def _events(wiring: Wiring, starts: Starts, event_type: str) -> list[dict[str, Any]]:
+    found = (decode(value) for value in _values(wiring, starts))
+    return [one.fields for one in found if isinstance(one, Decoded) and one.contract.event_type == event_type]
+
+
+def _values(wiring: Wiring, starts: Starts) -> list[bytes]:
+    """All committed values from `starts` on, as of now."""
+    consumer = Consumer(
+        reader_config(wiring, PRINCIPAL, group="bench-chains") | {"enable.partition.eof": True}
+    )
+    consumer.assign([TopicPartition(*start) for start in starts])
+    found: list[bytes] = []
+    ended: set[int] = set()
+    while len(ended) < len(starts):
+        for message in consumer.consume(5_000, 0.2):
+            if message.error() is None:
+                found.append(message.value() or b"")
+                ended.discard(message.partition() or 0)
+            else:
+                ended.add(message.partition() or 0)
+    consumer.close()
+    return found
+
+
+def _counted(values: Sequence[str]) -> dict[str, int]:
+    return dict(sorted(Counter(values).items()))

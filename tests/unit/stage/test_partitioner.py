@@ -1,0 +1,26 @@
+"""Keys hashed many at once stand where keys hashed one by one stand."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice_kit.kafka.partitioner import FEWEST_KEYS, Partitioner, murmur2, murmur2_of_many
+
+
+@given(length=st.integers(0, 70), data=st.data())
+def test_many_hashes_are_those_of_each(length: int, data: st.DataObject) -> None:
+    keys = data.draw(st.lists(st.binary(min_size=length, max_size=length), min_size=1, max_size=20))
+    assert murmur2_of_many(keys) == [murmur2(key) for key in keys]
+
+
+def test_known_hashes() -> None:
+    """Those that Kafka's own test states."""
+    known = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536}
+    for key, signed in known.items():
+        assert murmur2_of_many([key]) == [signed & 0xFFFFFFFF]
+
+
+def test_what_was_learnt_changes_no_partition() -> None:
+    keys = [b"C-%d" % number for number in range(3 * FEWEST_KEYS)]
+    learnt, plain = Partitioner(), Partitioner()
+    learnt.learn(keys)
+    assert [learnt.partition(key, 4) for key in keys] == [plain.partition(key, 4) for key in keys]
