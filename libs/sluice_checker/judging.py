@@ -74,6 +74,7 @@ def judge_loop(
         decisions=len(log.decisions.at),
         by_outcome=dict(sorted(log.decisions.by_outcome.items())),
         by_mode=dict(sorted(log.decisions.by_mode.items())),
+        without_snapshot=log.decisions.without_snapshot,
         intents=len(log.intents.at),
         outcomes=dict(sorted(log.outcomes.by_outcome.items())),
         webhook_executed=sum(log.outcomes.called),

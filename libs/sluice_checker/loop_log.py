@@ -58,6 +58,8 @@ class Decisions:
         self.timestamp_ms = number_column()
         self.by_outcome: Counter[str] = Counter()
         self.by_mode: Counter[str] = Counter()
+        self.without_snapshot = 0
+        """Decisions that used none: their audit record lacks that link for good."""
         self.declined: Declined | None = None
 
 
@@ -98,6 +100,8 @@ class LoopLog:
         self.segments: list[AuditSegment] = []
         self.audited = 0
         """First records about a payment (no corrections), as the segments' events count them."""
+        self.lacking = 0
+        """Records that lack a link and that no later one corrects, by the same events."""
 
     def take(self, at: int, event_type: str, fields: dict[str, Any], timestamp_ms: int) -> None:
         """Take one decoded fact in; `at` is its place, `timestamp_ms` the broker's."""
@@ -115,6 +119,7 @@ class LoopLog:
             segment = body["segment"]
             self.segments.append(AuditSegment(at, segment["uri"], segment["digest"]["hash"], body["records"]))
             self.audited += body["records"] - body["corrections"]
+            self.lacking += body["incomplete"] - body["corrections"]
 
     @property
     def is_closed(self) -> bool:
@@ -125,6 +130,7 @@ class LoopLog:
             len(self.decisions.at) >= payments
             and settled >= len(self.intents.at)
             and self.audited >= payments
+            and self.lacking <= self.decisions.without_snapshot
         )
 
     def standing(self) -> str:
@@ -132,7 +138,7 @@ class LoopLog:
         return (
             f"{len(self.payments.at)} payments, {len(self.decisions.at)} decisions, "
             f"{len(self.intents.at)} intents, {sum(self.outcomes.certain)} final outcomes, "
-            f"{self.audited} audit records"
+            f"{self.audited} audit records, {self.lacking} of them not whole"
         )
 
     def _decided(self, at: int, fields: dict[str, Any], body: dict[str, Any], timestamp_ms: int) -> None:
@@ -144,6 +150,7 @@ class LoopLog:
         log.timestamp_ms.append(max(0, timestamp_ms))
         log.by_outcome[body["outcome"]] += 1
         log.by_mode[body["mode"]] += 1
+        log.without_snapshot += body["snapshot_hash"] is None
         if log.declined is None and body["outcome"] == _DECLINE:
             log.declined = Declined(
                 event_id=body["subject_event_id"],

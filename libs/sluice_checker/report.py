@@ -118,6 +118,7 @@ class Percentiles:
 class LoopReport:
     """What became of the payments on the bus.
 
+    ``without_snapshot``: decisions that used none, whose audit record lacks that link for good.
     ``intents``, ``outcomes``: on the bus, outcomes by name. ``webhook_executed``: webhook calls that
     EXECUTED; ``effects``: lines of the receiver's own log, None when no log was given. ``audit_records``
     counts corrections too; ``incomplete``: payments whose last record lacks a link; both None when no files
@@ -130,6 +131,7 @@ class LoopReport:
     decisions: int
     by_outcome: Mapping[str, int]
     by_mode: Mapping[str, int]
+    without_snapshot: int
     intents: int
     outcomes: Mapping[str, int]
     webhook_executed: int

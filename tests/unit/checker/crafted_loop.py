@@ -82,6 +82,7 @@ class CraftedLoop:
         locator = {"uri": uri, "digest": digest, "bytes": len(content), "schema_version": 1}
         event = example(
             "decision_segment", self.payments[0], "segment-1", segment=locator, records=len(self.records),
+            incomplete=sum(chain["status"] != "COMPLETE" for _, chain in self.records),
             corrections=sum(chain["corrects"] is not None for _, chain in self.records),
         )  # fmt: skip
         value = encode("decision_segment", 1, event)
