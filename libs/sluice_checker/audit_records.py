@@ -22,7 +22,7 @@ class AuditRecords:
     """`first`: payments that have a record, a digest for each record that corrects no other."""
 
     first: bytearray = field(default_factory=bytearray)
-    records: int = 0
+    corrections: int = 0
     incomplete: set[bytes] = field(default_factory=set)
     """Payments whose last record lacks a link."""
 
@@ -58,9 +58,10 @@ def _take(found: AuditRecords, content: bytes, segment: AuditSegment, findings: 
     for who, how in zip(*columns, strict=True):
         about, chain = orjson.loads(who), orjson.loads(how)
         subject = payment_identity(about["tenant"], about["run_id"], about["event_id"])
-        found.records += 1
         if chain["corrects"] is None:
             found.first += subject
+        else:
+            found.corrections += 1
         if chain["status"] == "COMPLETE":
             found.incomplete.discard(subject)
         else:

@@ -13,6 +13,7 @@ WEBHOOK = "webhook"
 _UNCERTAIN = "UNCERTAIN"
 _EXECUTED = "EXECUTED"
 _DECLINE = "DECLINE"
+_MODEL = "MODEL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Decisions:
         self.without_snapshot = 0
         """Decisions that used none: their audit record lacks that link for good."""
         self.declined: Declined | None = None
+        """One that the model declined, where there is one."""
 
 
 class Intents:
@@ -151,7 +153,9 @@ class LoopLog:
         log.by_outcome[body["outcome"]] += 1
         log.by_mode[body["mode"]] += 1
         log.without_snapshot += body["snapshot_hash"] is None
-        if log.declined is None and body["outcome"] == _DECLINE:
+        if body["outcome"] == _DECLINE and (
+            log.declined is None or _MODEL == body["mode"] != log.declined.mode
+        ):
             log.declined = Declined(
                 event_id=body["subject_event_id"],
                 run_id=fields["run_id"],

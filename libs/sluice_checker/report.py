@@ -120,11 +120,11 @@ class LoopReport:
 
     ``without_snapshot``: decisions that used none, whose audit record lacks that link for good.
     ``intents``, ``outcomes``: on the bus, outcomes by name. ``webhook_executed``: webhook calls that
-    EXECUTED; ``effects``: lines of the receiver's own log, None when no log was given. ``audit_records``
-    counts corrections too; ``incomplete``: payments whose last record lacks a link; both None when no files
-    were read. ``decision_ms``: from the Kafka timestamp of the payment on its lane to that of its decision,
-    over all payments that came by a lane; None without any. ``declined``: one declined payment, as its
-    decision tells it.
+    EXECUTED; ``effects``: lines of the receiver's own log, None when no log was given. ``audit_records``:
+    those that correct no other, so one a payment; ``incomplete``: payments whose last record lacks a link;
+    None when no files were read. ``decision_ms``: from the Kafka timestamp of the payment on its lane to
+    that of its decision, over all payments that came by a lane; None without any. ``declined``: one declined
+    payment, as its decision tells it.
     """
 
     payments: int
@@ -137,6 +137,7 @@ class LoopReport:
     webhook_executed: int
     effects: int | None
     audit_records: int | None
+    audit_corrections: int | None
     incomplete: int | None
     decision_ms: Percentiles | None
     declined: Mapping[str, Any] | None
@@ -242,7 +243,7 @@ def _loop_rows(loop: LoopReport | None) -> list[tuple[str, int]]:
     if loop.effects is not None:
         rows += [("effects at the webhook's receiver", loop.effects)]
     if loop.audit_records is not None and loop.incomplete is not None:
-        rows += [("audit records", loop.audit_records), ("  incomplete ones", loop.incomplete)]
+        rows += [("audit records", loop.audit_records), ("  that lack a link", loop.incomplete)]
     if loop.decision_ms is not None:
         rows += [("lane to decision, ms p50", loop.decision_ms.p50), ("  p99", loop.decision_ms.p99)]
     return rows

@@ -16,11 +16,12 @@ def loop_checks(loop: Mapping[str, Any], payments: int, verified: VerifyReport) 
     by_model = loop["by_mode"].get("MODEL", 0)
     return [
         (decisions == payments, f"{decisions} decisions of {payments} payments"),
+        (loop["audit_records"] == payments, f"{loop['audit_records']} audit records of {payments} payments"),
         (by_model > 0, f"the model decided nothing: {loop['by_mode']}"),
         (not undone, f"actions were not done: {undone}"),
         (
             loop["incomplete"] <= loop["without_snapshot"],
-            f"{loop['incomplete']} audit records lack a link, {loop['without_snapshot']} decisions a snapshot",
+            f"{loop['incomplete']} audit records lack a link, more than decisions a snapshot",
         ),
         (verified.identical, _difference(verified)),
     ]
@@ -39,6 +40,7 @@ def loop_answer(loop: Mapping[str, Any]) -> dict[str, Any]:
             "effects": loop["effects"],
         },
         "audit_records": loop["audit_records"],
+        "audit_corrections": loop["audit_corrections"],
         "decision_ms": loop["decision_ms"],
         "declined": loop["declined"],
     }
@@ -57,6 +59,9 @@ def loop_rows(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("effects at the receiver", f"{actions['effects']:,}, each once"),
         ("audit records, signed", f"{answer['audit_records']:,}"),
     ]
+    closed = answer["by_mode"].get("FAIL_CLOSED", 0)
+    if closed:
+        rows.insert(2, ("", f"{closed:,} while signals were too old to decide by (gate away, machine slow)"))
     if waited is not None:
         rows.append(("lane to decision", f"p50 {waited['p50']:,} ms, p99 {waited['p99']:,} ms at full speed"))
     return rows

@@ -43,7 +43,8 @@ def test_a_correction_is_no_second_record_and_the_last_one_says_whether_a_link_i
     loop.records.append((who, {"status": "COMPLETE", "corrects": "a" * 64}))
     verdict = loop.checked()
     assert verdict.faults == {}
-    assert (verdict.report.audit_records, verdict.report.incomplete) == (PAYMENTS + 1, 0)
+    report = verdict.report
+    assert (report.audit_records, report.audit_corrections, report.incomplete) == (PAYMENTS, 1, 0)
 
 
 def test_a_loop_without_anything_is_closed_and_an_undecided_payment_is_not() -> None:
