@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 deadline_seconds=options.deadline,
                 ready_pending_seconds=options.ready_pending,
                 starts=dict(options.start),
+                loop=options.loop,
+                effects=options.effects,
             ),
             _progress(lines=options.progress),
         )
@@ -72,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
         default=120.0,
         metavar="SECONDS",
         help="a READY without a receipt may be so old before it counts as missing",
+    )
+    parser.add_argument(
+        "--loop", action="store_true", help="judge decisions, actions and audit records too; waits for them"
+    )
+    parser.add_argument(
+        "--effects", type=Path, metavar="FILE", help="with --loop: the effect log of the webhook's receiver"
     )
     parser.add_argument(
         "--start",

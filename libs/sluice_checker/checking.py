@@ -3,15 +3,19 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from sluice_checker.audit_records import read_segments
 from sluice_checker.bus_reader import BusReader, Partition
 from sluice_checker.columns import base, by_topic, numbers
+from sluice_checker.effects import read_effects
 from sluice_checker.evidence import EvidenceSource, check_evidence
 from sluice_checker.findings import Findings
-from sluice_checker.judging import judge
-from sluice_checker.logs import Recorded
-from sluice_checker.report import CheckReport, Fault
+from sluice_checker.judging import judge, judge_loop
+from sluice_checker.logs import FactLog, LaneLog, Recorded
+from sluice_checker.loop_log import LoopLog
+from sluice_checker.report import CheckReport, Fault, LoopReport
 from sluice_checker.tables import Logs
 from sluice_contracts import LANES, TOPICS
 
@@ -23,6 +27,8 @@ FACTS: Sequence[str] = tuple(
     if topic.cls in {"traffic", "control", "audit"} and topic.name not in {RECEIPTS, QUARANTINE}
 )
 LOOK_SECONDS = 0.1
+RECEIPT_PATIENCE = 3
+"""How many times longer rest takes while a lane record has no receipt."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being read, records read so far, and about how many there are by now (markers too)."""
@@ -33,9 +39,12 @@ class CheckSettings:
     """What to wait for and where to start.
 
     ``until_sent``: lane records that must be there before anything is judged; once they are and each has its
-    receipt, there is no more waiting. ``settle_seconds``: else, rest is when no end offset moved for so long
-    and no transaction is open. ``deadline_seconds``: when nothing was read and no end moved for so long, the
+    receipt, there is no more waiting. ``settle_seconds``: else, rest is when nothing but heartbeats came
+    for so long and no transaction is open. ``deadline_seconds``: when nothing else was read for so long, the
     verdict is given as things stand, with NOT_SETTLED beside it; as long as things move there is no limit.
+    ``loop``: judge the decision loop as well, and wait until every payment is decided, every intent has
+    a final outcome and every payment an audit record. ``effects``: the webhook receiver's own log, NDJSON
+    with a `key` a line.
     ``ready_pending_seconds``: how old a READY without a receipt may be (it waits for the gate's evidence).
     ``starts``: first offset to read of a partition, where not the first retained one.
     """
@@ -45,6 +54,8 @@ class CheckSettings:
     deadline_seconds: float = 120.0
     ready_pending_seconds: float = 120.0
     starts: Mapping[Partition, int] = field(default_factory=dict)
+    loop: bool = False
+    effects: Path | None = None
 
 
 def check(
@@ -70,6 +81,7 @@ def check(
     oldest = time.time() - reading.settings.ready_pending_seconds
     tally = judge(logs, findings, pending_since_ms=int(oldest * 1000))
     originals = 0 if evidence is None else check_evidence(logs.quarantine, logs.lanes, evidence, findings)
+    loop = _loop(reading, evidence)
     counts = findings.ordered_counts()
     return CheckReport(
         lane_records=len(logs.lanes),
@@ -95,7 +107,18 @@ def check(
         fault_counts=counts,
         problems=findings.first(),
         pending_at=tally.lanes.pending_at,
+        loop=loop,
     )
+
+
+def _loop(reading: "_Reading", evidence: EvidenceSource | None) -> LoopReport | None:
+    """The loop's part of the verdict: decision records and effects are read when the bus is at rest."""
+    log = reading.logs.facts.loop
+    if log is None:
+        return None
+    records = None if evidence is None else read_segments(log.segments, evidence, reading.findings)
+    effects = None if reading.settings.effects is None else read_effects(reading.settings.effects)
+    return judge_loop(reading.logs, reading.findings, records=records, effects=effects)
 
 
 class _Reading:
@@ -104,7 +127,8 @@ class _Reading:
     def __init__(self, reader: BusReader, settings: CheckSettings, progress: Progress) -> None:
         self.settings = settings
         self.findings = Findings()
-        self.logs = Logs()
+        loop = LoopLog() if settings.loop else None
+        self.logs = Logs(lanes=LaneLog(timed=settings.loop), facts=FactLog(loop))
         self.records = 0
         self._reader = reader
         self._progress = progress
@@ -126,8 +150,10 @@ class _Reading:
         while True:
             ends = self._reader.ends(self._partitions)
             if any(stable > self._position[partition] for partition, (stable, _) in ends.items()):
+                before = self._substance()
                 self._read_to({partition: stable for partition, (stable, _) in ends.items()})
-                moved = time.monotonic()
+                if self._substance() != before:
+                    moved = time.monotonic()
             elif self._at_rest(ends, moved):
                 return
             elif time.monotonic() - moved > self.settings.deadline_seconds:
@@ -136,15 +162,25 @@ class _Reading:
             else:
                 time.sleep(LOOK_SECONDS)  # the pace of looking; what ends the wait is the offsets
 
+    def _substance(self) -> int:
+        """Records but heartbeats, which never stop; receipts only by the records that they are about."""
+        lanes, facts = self.logs.lanes, self.logs.facts
+        return len(lanes) - lanes.heartbeats + len(facts) - facts.heartbeats
+
     def _at_rest(self, ends: Mapping[Partition, tuple[int, int]], moved: float) -> bool:
         if any(stable != written for stable, written in ends.values()):
             return False
-        sent = len(self.logs.lanes)
+        sent, loop = len(self.logs.lanes), self.logs.facts.loop
         if self.settings.until_sent is not None and sent < self.settings.until_sent:
             return False
-        return (
-            self.logs.receipts.from_lanes >= sent and self.settings.until_sent is not None
-        ) or time.monotonic() - moved >= self.settings.settle_seconds
+        if loop is not None and not loop.is_closed:
+            return False
+        receipted = self.logs.receipts.from_lanes >= sent
+        if receipted and self.settings.until_sent is not None:
+            return True
+        # A heartbeat may stand on its lane whose receipt is still to come: give it a moment.
+        patience = self.settings.settle_seconds * (1 if receipted else RECEIPT_PATIENCE)
+        return time.monotonic() - moved >= patience
 
     def _unsettled(self, ends: Mapping[Partition, tuple[int, int]]) -> None:
         opened = sorted(
@@ -153,6 +189,11 @@ class _Reading:
         sent, wanted = len(self.logs.lanes), self.settings.until_sent
         detail = f"{sent} lane records" + ("" if wanted is None else f" of {wanted}")
         detail += f"; open transactions on {', '.join(opened)}" if opened else ""
+        loop = self.logs.facts.loop
+        if loop is not None and not loop.is_closed:
+            self.findings.note(Fault.LOOP_OPEN, "the bus", loop.standing())
+            if wanted is None or sent >= wanted:
+                return
         self.findings.note(Fault.NOT_SETTLED, "the lanes", detail)
 
     def _read_to(self, ends: Mapping[Partition, int]) -> None:

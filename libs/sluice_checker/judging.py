@@ -1,13 +1,15 @@
 """The verdict over everything that was read. Pure: no broker, no clock."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sluice_checker import fact_rules, quarantine_rules, receipt_rules
 from sluice_checker.audit_logs import CHAINED, RELEASED
-from sluice_checker.columns import shown
+from sluice_checker.audit_records import AuditRecords
+from sluice_checker.columns import DIGEST_BYTES, numbers, shown
 from sluice_checker.findings import Findings
+from sluice_checker.loop_rules import LoopRules
 from sluice_checker.receipt_rules import LaneTally
-from sluice_checker.report import Fault
+from sluice_checker.report import Fault, LoopReport
 from sluice_checker.tables import Logs, Tables
 
 
@@ -45,4 +47,41 @@ def judge(logs: Logs, findings: Findings, *, pending_since_ms: int) -> Tally:
         chained=int((tables.origin == CHAINED).sum()),
         released=int((tables.origin == RELEASED).sum()),
         beyond=tables.beyond,
+    )
+
+
+def judge_loop(
+    logs: Logs, findings: Findings, *, records: AuditRecords | None, effects: bytearray | None
+) -> LoopReport | None:
+    """Apply the rules of the decision loop; None where it was not read.
+
+    Without `records` the decision log is not judged, without `effects` the webhook's receiver is not.
+    """
+    log = logs.facts.loop
+    if log is None:
+        return None
+    rules = LoopRules(log, findings)
+    rules.one_decision_each()
+    rules.one_intent_set_each()
+    rules.one_final_outcome_each()
+    if effects is not None:
+        rules.one_effect_each(effects)
+    if records is not None:
+        rules.one_record_each(records)
+    declined = log.decisions.declined
+    return LoopReport(
+        payments=len(log.payments.at),
+        decisions=len(log.decisions.at),
+        by_outcome=dict(sorted(log.decisions.by_outcome.items())),
+        by_mode=dict(sorted(log.decisions.by_mode.items())),
+        without_snapshot=log.decisions.without_snapshot,
+        intents=len(log.intents.at),
+        outcomes=dict(sorted(log.outcomes.by_outcome.items())),
+        webhook_executed=sum(log.outcomes.called),
+        effects=None if effects is None else len(effects) // DIGEST_BYTES,
+        audit_records=None if records is None else len(records.first) // DIGEST_BYTES,
+        audit_corrections=None if records is None else records.corrections,
+        incomplete=None if records is None else len(records.incomplete),
+        decision_ms=rules.decision_ms(Tables(logs, findings), numbers(logs.lanes.sent_ms)),
+        declined=None if declined is None else asdict(declined),
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from sluice_checker.columns import NO_DIGEST, base, digest, identity, number_column
+from sluice_checker.loop_log import LoopLog
 from sluice_contracts import Decoded, DecodeFailure, decode, payload_hash
 
 
@@ -20,6 +21,8 @@ class Recorded(NamedTuple):
 
 
 READY = "run_ready"
+HEARTBEAT = "service_signal"
+"""Events that never stop while services run."""
 
 
 def placed(records: Iterable[Recorded]) -> Iterator[tuple[int, Recorded, Decoded | DecodeFailure]]:
@@ -68,26 +71,38 @@ class EventLog(RecordLog):
 
 
 class LaneLog(EventLog):
-    """What producers sent."""
+    """What producers sent; `timed`: when, too (8 bytes a record more)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, timed: bool = False) -> None:
         super().__init__()
+        self.timed = timed
+        self.sent_ms = number_column()
+        """The broker's timestamp of each row, where `timed`."""
         self.moments: dict[int, int] = {}
         """Place of a READY to its timestamp in ms: the only records that may wait for their receipt."""
+        self.heartbeats = 0
 
     def add(self, records: Iterable[Recorded]) -> None:
         """Take records in, in offset order per partition."""
         for at, record, found in placed(records):
             event = self._take(at, record, found)
-            if event is not None and event.contract.event_type == READY:
+            if self.timed:
+                self.sent_ms.append(max(0, record.timestamp_ms))
+            if event is None:
+                continue
+            if event.contract.event_type == READY:
                 self.moments[at] = record.timestamp_ms
+            elif event.contract.event_type == HEARTBEAT:
+                self.heartbeats += 1
 
 
 class FactLog(EventLog):
-    """What stands on the event bus as an admitted fact."""
+    """What stands on the event bus as an admitted fact; `loop` takes in what belongs to the decision loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: LoopLog | None = None) -> None:
         super().__init__()
+        self.loop = loop
+        self.heartbeats = 0
         self.key = bytearray()
         self.unreadable: list[tuple[int, str]] = []
         self.misrouted: list[tuple[int, str]] = []
@@ -104,3 +119,8 @@ class FactLog(EventLog):
             contract = event.contract
             if contract.topic != record.topic or event.fields["event_type"] != contract.event_type:
                 self.misrouted.append((at, f"{contract.event_type} belongs on {contract.topic}"))
+                continue
+            if contract.event_type == HEARTBEAT:
+                self.heartbeats += 1
+            if self.loop is not None:
+                self.loop.take(at, contract.event_type, event.fields, record.timestamp_ms)

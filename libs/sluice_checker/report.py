@@ -59,6 +59,38 @@ class Fault(StrEnum):
     """The original of a quarantined record cannot be fetched."""
     EVIDENCE_ALTERED = "EVIDENCE_ALTERED"
     """The evidence object's digest, or the original in it, is not what it must be."""
+    DECISION_MISSING = "DECISION_MISSING"
+    """A payment on the bus without a decision."""
+    DECISION_TWICE = "DECISION_TWICE"
+    """A payment with more than one decision."""
+    DECISION_UNFOUNDED = "DECISION_UNFOUNDED"
+    """A decision about a payment that is not on the bus."""
+    INTENT_MISSING = "INTENT_MISSING"
+    """A decision that asks for nothing."""
+    INTENT_TWICE = "INTENT_TWICE"
+    """Two intents with one idempotency key, or of one decision in one domain."""
+    INTENT_UNFOUNDED = "INTENT_UNFOUNDED"
+    """An intent whose decision is not on the bus, or says something else."""
+    OUTCOME_MISSING = "OUTCOME_MISSING"
+    """An intent that has come to no end."""
+    OUTCOME_TWICE = "OUTCOME_TWICE"
+    """An intent with more than one final outcome."""
+    OUTCOME_UNFOUNDED = "OUTCOME_UNFOUNDED"
+    """An outcome of no intent on the bus."""
+    EFFECT_MISSING = "EFFECT_MISSING"
+    """A webhook call is EXECUTED, but its receiver had no such effect."""
+    EFFECT_TWICE = "EFFECT_TWICE"
+    """The receiver had an effect more than once."""
+    EFFECT_UNFOUNDED = "EFFECT_UNFOUNDED"
+    """The receiver had an effect that no outcome speaks of."""
+    AUDIT_RECORD_MISSING = "AUDIT_RECORD_MISSING"
+    """A payment on the bus that the decision log has no record of."""
+    AUDIT_RECORD_TWICE = "AUDIT_RECORD_TWICE"
+    """A payment with several records of which none corrects another, or a record of no payment."""
+    AUDIT_SEGMENT_UNREADABLE = "AUDIT_SEGMENT_UNREADABLE"
+    """A file of decision records is gone, altered or not readable."""
+    LOOP_OPEN = "LOOP_OPEN"
+    """The time limit passed before every payment was decided, acted on and recorded."""
     TOPIC_ABSENT = "TOPIC_ABSENT"
     """A topic of the contracts does not exist on the broker."""
     NOT_SETTLED = "NOT_SETTLED"
@@ -75,6 +107,43 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Of whole milliseconds."""
+
+    p50: int
+    p99: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoopReport:
+    """What became of the payments on the bus.
+
+    ``without_snapshot``: decisions that used none, whose audit record lacks that link for good.
+    ``intents``, ``outcomes``: on the bus, outcomes by name. ``webhook_executed``: webhook calls that
+    EXECUTED; ``effects``: lines of the receiver's own log, None when no log was given. ``audit_records``:
+    those that correct no other, so one a payment; ``incomplete``: payments whose last record lacks a link;
+    None when no files were read. ``decision_ms``: from the Kafka timestamp of the payment on its lane to
+    that of its decision, over all payments that came by a lane; None without any. ``declined``: one declined
+    payment, as its decision tells it.
+    """
+
+    payments: int
+    decisions: int
+    by_outcome: Mapping[str, int]
+    by_mode: Mapping[str, int]
+    without_snapshot: int
+    intents: int
+    outcomes: Mapping[str, int]
+    webhook_executed: int
+    effects: int | None
+    audit_records: int | None
+    audit_corrections: int | None
+    incomplete: int | None
+    decision_ms: Percentiles | None
+    declined: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class CheckReport:
     """The checker's answer.
 
@@ -83,7 +152,8 @@ class CheckReport:
     without a receipt and admissions without a fact; ``twice`` counts lane records with several receipts and
     facts that stand or were receipted more than once. ``topics`` counts the records that were read of each
     lane and each topic of facts, by name. ``beyond`` counts references to coordinates below the
-    first offset that was read (retention, or the starts that were asked for): they are not judged.
+    first offset that was read (retention, or the starts that were asked for): they are not judged. ``loop``:
+    what became of the payments, where that was asked for.
     """
 
     lane_records: int
@@ -106,6 +176,7 @@ class CheckReport:
     fault_counts: Mapping[Fault, int]
     problems: Sequence[Problem]
     pending_at: Sequence[str] = field(default=())
+    loop: LoopReport | None = None
 
     @property
     def ok(self) -> bool:
@@ -142,6 +213,7 @@ def table(report: CheckReport) -> str:
         ("references beyond what is retained", report.beyond),
     ]
     rows += [(f"records on {name}", count) for name, count in report.topics.items()]
+    rows += _loop_rows(report.loop)
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:<{width}}  {count:>12,}" for name, count in rows]
     rate = report.records_read / report.seconds if report.seconds else 0
@@ -158,3 +230,20 @@ def table(report: CheckReport) -> str:
     lines.append(f"the first {len(report.problems)}:")
     lines.extend(f"  {item.fault} at {item.where}: {item.detail}" for item in report.problems)
     return "\n".join(lines)
+
+
+def _loop_rows(loop: LoopReport | None) -> list[tuple[str, int]]:
+    """What became of the payments, for the table."""
+    if loop is None:
+        return []
+    rows = [("decisions", loop.decisions)]
+    rows += [(f"  {name}", count) for name, count in loop.by_outcome.items()]
+    rows += [("action intents", loop.intents)]
+    rows += [(f"  {name}", count) for name, count in loop.outcomes.items()]
+    if loop.effects is not None:
+        rows += [("effects at the webhook's receiver", loop.effects)]
+    if loop.audit_records is not None and loop.incomplete is not None:
+        rows += [("audit records", loop.audit_records), ("  that lack a link", loop.incomplete)]
+    if loop.decision_ms is not None:
+        rows += [("lane to decision, ms p50", loop.decision_ms.p50), ("  p99", loop.decision_ms.p99)]
+    return rows

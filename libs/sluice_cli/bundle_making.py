@@ -34,12 +34,20 @@ from sluice_decisions import (
 from sluice_decisions.bundle_sealing import PROBE_ROWS
 from sluice_decisions.documents import Document
 from sluice_decisions.model import Matrix
-from sluice_decisions.training import Periods, Recipe, Shares, TableProblem, TrainingParameters, train_bundle
+from sluice_decisions.training import (
+    Periods,
+    Recipe,
+    Shares,
+    TableProblem,
+    Trained,
+    TrainingParameters,
+    train_bundle,
+)
 from sluice_features import FeatureError
 from sluice_kit.artifacts import ArtifactError, ArtifactStore, Locator, open_artifacts, open_store
 from sluice_kit.config import PolicyError, SecretMissing, WiringError, load_wiring
 from sluice_kit.config.wiring import POLICY_DIR
-from sluice_oracle import WorldError
+from sluice_oracle import World, WorldError
 
 D = TypeVar("D", bound=Document)
 _EXPECTED: Final = (
@@ -117,29 +125,24 @@ def train(  # noqa: PLR0917 - typer makes options of parameters
     """Train a model on a sealed world's own truth and seal it with the policy as a bundle."""
     with told(as_json):
         started = time.perf_counter()
-        documents = PolicyDocuments.read(policy_dir)
-        store = artifact_store(wiring, artifacts)
-        opened = opened_world(world, wiring, oracle_root)
-        table = world_table(opened, read_feature_set(policy_dir))
         given = None if train_from is None else _midnight(train_from)
-        recipe = Recipe(
+        training = train_on(
+            opened_world(world, wiring, oracle_root),
+            artifact_store(wiring, artifacts),
+            TrainingParameters(trees=trees, seed=seed),
+            policy_dir=policy_dir,
             bundle_id=bundle_id,
-            revision=revision or f"world-{opened.manifest.manifest_fingerprint[:12]}-{seed}",
-            feature_set=documents.feature_set,
-            policy=documents.policy,
-            thresholds=Shares() if calibrate else documents.thresholds,
-            periods=last_periods(table)
-            if given is None
-            else Periods(given, train_days, delay_days, test_days),
-            parameters=TrainingParameters(trees=trees, seed=seed),
+            revision=revision,
+            periods=None if given is None else Periods(given, train_days, delay_days, test_days),
+            calibrate=calibrate,
         )
-        trained = train_bundle(table, recipe, store, datetime.now(UTC))
+        recipe, trained = training.recipe, training.bundle
         facts = {
             "ok": True,
             "bundle_id": bundle_id,
             "revision": recipe.revision,
             "fingerprint": fingerprint_in(trained.manifest),
-            "payments": len(table),
+            "payments": training.payments,
             **trained.document(),
             "seconds": round(time.perf_counter() - started, 2),
         }
@@ -149,6 +152,45 @@ def train(  # noqa: PLR0917 - typer makes options of parameters
             typer.echo(
                 f"bundle {bundle_id} {recipe.revision}\n{trained}\nsluice bundle activate puts it in force."
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a world taught: the sealed bundle, how it was made, and from how many payments."""
+
+    recipe: Recipe
+    bundle: Trained
+    payments: int
+
+
+def train_on(
+    world: World,
+    store: ArtifactStore,
+    parameters: TrainingParameters,
+    *,
+    policy_dir: Path = POLICY_DIR,
+    bundle_id: str = "payments",
+    revision: str | None = None,
+    periods: Periods | None = None,
+    calibrate: bool = False,
+) -> Training:
+    """Train on a sealed world's own truth and seal with the folder's policy; equal inputs, equal bundle.
+
+    Without `revision` it is made of the world's fingerprint, without `periods` the world's last three weeks
+    are used. Raises what reading policy and world raises, TableProblem, UnsoundBundle, ArtifactError.
+    """
+    documents = PolicyDocuments.read(policy_dir)
+    table = world_table(world, read_feature_set(policy_dir))
+    recipe = Recipe(
+        bundle_id=bundle_id,
+        revision=revision or f"world-{world.manifest.manifest_fingerprint[:12]}-{parameters.seed}",
+        feature_set=documents.feature_set,
+        policy=documents.policy,
+        thresholds=Shares() if calibrate else documents.thresholds,
+        periods=periods or last_periods(table),
+        parameters=parameters,
+    )
+    return Training(recipe, train_bundle(table, recipe, store, datetime.now(UTC)), len(table))
 
 
 def seal(  # noqa: PLR0917 - typer makes options of parameters

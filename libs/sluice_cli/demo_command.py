@@ -15,7 +15,7 @@ from sluice_cli.demo_story import Story
 from sluice_cli.demo_world import EngineWorld, FileWorld, WorldSource
 from sluice_cli.options import AsJson, fail, print_json
 from sluice_contracts.registry import RegistryError
-from sluice_fleet import SEPARATE, Deployment, FleetError, TopologyError, load_topology
+from sluice_fleet import CHAINED, Deployment, FleetError, TopologyError, load_topology
 from sluice_kit.replay import ReplayError
 from sluice_kit.stage.errors import StageError
 from sluice_substrate import SubstrateError
@@ -65,8 +65,8 @@ def demo(  # noqa: PLR0917 - typer makes options of parameters
         Path, typer.Option(help="Folder of the demo's stack; made fresh every time.")
     ] = DEFAULT_HOME,
     topology: Annotated[
-        Path, typer.Option(help="Topology file (deploy/topologies).", show_default="every service apart")
-    ] = SEPARATE,
+        Path, typer.Option(help="Topology file (deploy/topologies).", show_default="chained")
+    ] = CHAINED,
     chaos: Annotated[bool, typer.Option(help="Kill the gate (SIGKILL) in the middle of the stream.")] = True,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running to look around.")] = False,
     as_json: AsJson = False,
@@ -104,7 +104,7 @@ def demo(  # noqa: PLR0917 - typer makes options of parameters
             deployment.down()
     answer = outcome.answer() | {"seconds": round(time.monotonic() - started, 1)}
     problems = outcome.problems()
-    show_summary(story, answer, problems, home, kept=keep)
+    show_summary(story, answer, problems, home, console=outcome.console if keep else None)
     if as_json:
         print_json(answer)
     if problems:

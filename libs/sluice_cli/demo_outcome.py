@@ -10,11 +10,14 @@ from rich.table import Column, Table
 from services.world_stream_producer.backfill import LANE as BACKFILL_LANE
 from services.world_stream_producer.settings import LANE as STREAM_LANE
 from sluice_checker.memory import peak_memory_mib
+from sluice_cli.demo_bundle import ActiveBundle
+from sluice_cli.demo_decisions import loop_answer, loop_checks, loop_rows, show_declined
 from sluice_cli.demo_steps import LABELS, PAYMENTS
 from sluice_cli.demo_story import Story
 from sluice_cli.demo_traffic import OutsideTraffic
 from sluice_cli.demo_world import SealedWorld
 from sluice_kit.replay import ReplayReport
+from sluice_kit.replay.verifying import VerifyReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,10 @@ class Outcome:
     before: ReplayReport
     after: ReplayReport
     example: list[dict[str, Any]]
+    bundle: ActiveBundle
+    verified: VerifyReport
+    console: str
+    """Address of the console while the stack runs."""
 
     def problems(self) -> list[str]:
         """Every check that failed, in words."""
@@ -58,14 +65,18 @@ class Outcome:
                 self.after.records >= world.payments,
                 f"{self.after.records} payments replayed of {world.payments}",
             ),
-            (self.identical, f"replay gave {self.after.digest}, before {self.before.digest}"),
+            (
+                self.before.digest == self.after.digest,
+                f"replay gave {self.after.digest}, before {self.before.digest}",
+            ),
+            *loop_checks(report["loop"], facts, self.verified),
         ]
         return found + [problem for right, problem in checks if not right]
 
     @property
     def identical(self) -> bool:
-        """Whether both replays gave the same bytes."""
-        return self.before.digest == self.after.digest
+        """Whether both replays gave the same bytes, and every batch of the chain its logged outputs."""
+        return self.before.digest == self.after.digest and self.verified.identical
 
     @property
     def _one_receipt(self) -> bool:
@@ -82,6 +93,13 @@ class Outcome:
                 "events": self.after.records,
                 "digest": self.after.digest,
                 "identical": self.identical,
+                "batches": self.verified.batches,
+            },
+            **loop_answer(self.report["loop"]),
+            "bundle": {
+                "id": self.bundle.bundle_id,
+                "revision": self.bundle.revision,
+                "fingerprint": self.bundle.fingerprint,
             },
             "world": self.world.facts,
             "topics": self.report["topics"],
@@ -96,9 +114,14 @@ class Outcome:
 
 
 def show_summary(
-    story: Story, answer: Mapping[str, Any], problems: list[str], home: Path, *, kept: bool
+    story: Story,
+    answer: Mapping[str, Any],
+    problems: list[str],
+    home: Path,
+    *,
+    console: str | None,
 ) -> None:
-    """The end of the story."""
+    """The end of the story; `console`: where it is, when the stack goes on running."""
     story.chapter("What happened")
     table = Table("", Column(overflow="fold"), show_header=False, box=None, padding=(0, 2))
     memory = answer["peak_memory_mib"]
@@ -110,7 +133,9 @@ def show_summary(
         ("duplicates, told as such", f"{answer['duplicates']:,}"),
         ("quarantined with a reason", f"{answer['quarantined']:,}"),
         ("missing", f"{answer['missing']:,}"),
+        *loop_rows(answer),
         ("replayed by offsets", f"{answer['replay']['events']:,}"),
+        ("replay of the chain", f"{answer['replay']['batches']:,} batches stepped again"),
         ("replay identical", "yes" if answer["replay"]["identical"] else "NO"),
         ("digest", answer["replay"]["digest"]),
         ("seconds", f"{answer['seconds']}"),
@@ -122,9 +147,13 @@ def show_summary(
     for problem in problems:
         story.wrong(problem)
     if not problems:
-        story.done("nothing lost, nothing twice")
+        story.done("nothing lost, nothing twice; every payment decided once, acted on once and recorded")
+    show_declined(story, answer["declined"])
     story.chapter("Where to look next")
-    if kept:
+    if console is not None:
+        story.note(f"console: {console}")
+        if answer["declined"] is not None:
+            story.note(f"sluice audit show {answer['declined']['event_id']} --wiring {home}/wiring.yaml")
         story.note(f"sluice receipt show {answer['example']['event_id']} --wiring {home}/wiring.yaml")
         story.note(f"sluice status --home {home}; sluice down --home {home}")
     else:

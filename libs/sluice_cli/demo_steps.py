@@ -28,6 +28,7 @@ from sluice_cli.service_calls import (
 from sluice_fleet import Deployment
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.replay import ReplayReport, replay, replay_consumer_config, whole_topic
+from sluice_kit.replay.verifying import VerifyReport, verify
 
 __all__ = ["DemoError", "DemoSteps"]
 
@@ -99,10 +100,14 @@ class DemoSteps:
         except BackfillError as error:
             raise DemoError(f"the backfill of {run_id} failed: {error}") from error
 
-    def check(self, at_least: int, progress: Progress) -> dict[str, Any]:
-        """The independent checker, in a process of its own, once everything sent has come to rest."""
+    def check(self, at_least: int, effects: Path, progress: Progress) -> dict[str, Any]:
+        """The independent checker, in a process of its own, once everything sent has come to rest.
+
+        `effects`: what the webhook's receiver had done.
+        """
         command = [sys.executable, "-m", "sluice_checker", "--wiring", str(self.deployment.wiring_file)]
         command += ["--json", "--progress", "--until-sent", str(at_least)]
+        command += ["--loop", "--effects", str(effects)]
         with tempfile.TemporaryFile("w+") as answer:
             with subprocess.Popen(command, stdout=answer, stderr=subprocess.PIPE, text=True) as checker:
                 complaints = _follow(checker.stderr or (), progress)
@@ -122,6 +127,10 @@ class DemoSteps:
             return replay(consumer, ranges, progress=lambda count: progress(count, offsets))
         finally:
             consumer.close()
+
+    def verify(self, progress: Callable[[int], None]) -> VerifyReport:
+        """Step the gate and what is chained behind it again, from nothing; the services go on running."""
+        return verify(self.wiring, GATE.name, progress=progress)
 
     def receipts(self, event_id: str) -> list[dict[str, Any]]:
         """What the gate answers about one event."""

@@ -14,7 +14,7 @@ from sluice_cli.demo_steps import DemoError, DemoSteps
 from sluice_cli.options import AsJson, fail, print_json
 from sluice_cli.progress import bring_up_progress
 from sluice_contracts.registry import RegistryError
-from sluice_fleet import SEPARATE, Deployment, FleetError, TopologyError, load_topology
+from sluice_fleet import CHAINED, Deployment, FleetError, TopologyError, load_topology
 from sluice_fleet.tokens import CONSOLE, PUBLISHER, token_file
 from sluice_kit.config import WiringError
 from sluice_substrate import SubstrateError
@@ -29,8 +29,8 @@ def up(
     home: Home = DEFAULT_HOME,
     topology: Annotated[
         Path,
-        typer.Option(help="Topology file (deploy/topologies).", show_default="every service apart"),
-    ] = SEPARATE,
+        typer.Option(help="Topology file (deploy/topologies).", show_default="chained"),
+    ] = CHAINED,
     external: Annotated[
         Path | None,
         typer.Option(help="Wiring file of a cluster of yours: only the services are started, against it."),

@@ -2,9 +2,10 @@
 
 from sluice_fleet.deployment import Deployment
 from sluice_fleet.fleet import Fleet, FleetError, ServiceStatus
-from sluice_fleet.topology import SEPARATE, Member, Topology, TopologyError, load_topology
+from sluice_fleet.topology import CHAINED, SEPARATE, Member, Topology, TopologyError, load_topology
 
 __all__ = [
+    "CHAINED",
     "SEPARATE",
     "Deployment",
     "Fleet",

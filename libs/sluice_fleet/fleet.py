@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,6 +46,7 @@ class Fleet:
         self._topology = topology
         self._wiring_file = home / "wiring.yaml"
         self._records_file = home / "fleet.json"
+        self._beside_file = home / "beside.json"
 
     @property
     def topology(self) -> Topology:
@@ -66,7 +67,10 @@ class Fleet:
                 future.result()
 
     def stop(self, names: Iterable[str] | None = None) -> list[str]:
-        """Drain services (SIGTERM), kill what does not end in time; returns the names of the killed."""
+        """Drain services (SIGTERM), kill what does not end in time; returns the names of the killed.
+
+        With all services, what stands beside them ends too.
+        """
         records = self._records()
         chosen = [name for name in records if names is None or name in set(names)]
         killed: list[str] = []
@@ -80,7 +84,22 @@ class Fleet:
             list(pool.map(end, chosen))
         for name in chosen:
             self._forget(name)
+        if names is None:
+            self._stop_beside()
         return killed
+
+    def start_beside(self, name: str, arguments: Sequence[str]) -> Path:
+        """Run `python ARGUMENTS --wiring FILE`, which is no service of ours but ends with them; its log file.
+
+        It has no health and no address here: whoever starts it knows how to reach it.
+        """
+        log = self.log(name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        wiring = str(self._wiring_file)
+        command = [sys.executable, *arguments, "--wiring", wiring]
+        record = spawn(command, mark=wiring, log=log, environment=clean_environment())
+        _save(self._beside_file, _records(self._beside_file) | {name: record})
+        return log
 
     def kill(self, name: str) -> None:
         """SIGKILL a service and leave it dead (fault tests). Raises FleetError when it does not run."""
@@ -186,19 +205,30 @@ class Fleet:
     # -- records
 
     def _records(self) -> dict[str, ProcessRecord]:
-        if not self._records_file.is_file():
-            return {}
-        content = json.loads(self._records_file.read_text(encoding="utf-8"))
-        return {name: ProcessRecord(**fields) for name, fields in content.items()}
+        return _records(self._records_file)
 
     def _remember(self, name: str, record: ProcessRecord) -> None:
-        self._save(self._records() | {name: record})
+        _save(self._records_file, self._records() | {name: record})
 
     def _forget(self, name: str) -> None:
-        self._save({known: record for known, record in self._records().items() if known != name})
+        kept = {known: record for known, record in self._records().items() if known != name}
+        _save(self._records_file, kept)
 
-    def _save(self, records: dict[str, ProcessRecord]) -> None:
-        fresh = self._records_file.with_suffix(".tmp")
-        content = {name: asdict(record) for name, record in records.items()}
-        fresh.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        fresh.replace(self._records_file)
+    def _stop_beside(self) -> None:
+        for record in _records(self._beside_file).values():
+            stop(record, [(signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)])
+        self._beside_file.unlink(missing_ok=True)
+
+
+def _records(file: Path) -> dict[str, ProcessRecord]:
+    if not file.is_file():
+        return {}
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return {name: ProcessRecord(**fields) for name, fields in content.items()}
+
+
+def _save(file: Path, records: dict[str, ProcessRecord]) -> None:
+    fresh = file.with_suffix(".tmp")
+    content = {name: asdict(record) for name, record in records.items()}
+    fresh.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    fresh.replace(file)

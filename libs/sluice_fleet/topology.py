@@ -6,7 +6,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-SEPARATE = Path(__file__).parents[2] / "deploy" / "topologies" / "separate.yaml"
+_FOLDER = Path(__file__).parents[2] / "deploy" / "topologies"
+CHAINED = _FOLDER / "chained.yaml"
+"""The stages share the gate's process and its transaction; what is run unless asked otherwise."""
+SEPARATE = _FOLDER / "separate.yaml"
 """Every service its own process."""
 
 
@@ -43,8 +46,8 @@ def services(*names: str) -> tuple[Member, ...]:
     return tuple(Member(service=name) for name in names)
 
 
-def load_topology(path: Path = SEPARATE) -> Topology:
-    """Read a topology file; without one, every service is a process of its own. Raises TopologyError."""
+def load_topology(path: Path = CHAINED) -> Topology:
+    """Read a topology file; without one, the stages are chained in the gate. Raises TopologyError."""
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         return Topology.model_validate(content)

@@ -42,11 +42,15 @@ class Request:
 
 @dataclass(slots=True)
 class Target:
-    """Keeps its effects. ``honours``: it does a key once; else every request that it serves is an effect."""
+    """Keeps its effects. ``honours``: it does a key once; else every request that it serves is an effect.
+
+    ``behaves``: it serves every payment well, whatever its payment_id.
+    """
 
     folder: Path
     key: bytes
     honours: bool = True
+    behaves: bool = False
     effects: Counter[str] = field(default_factory=Counter)
     requests: Counter[str] = field(default_factory=Counter)
 
@@ -76,7 +80,7 @@ class Target:
             return True
         self.requests[key] += 1
         payment: str = orjson.loads(request.body)["data"]["payment_id"]
-        behave = _BEHAVIOURS.get(payment.partition("-")[0], _well)
+        behave = _well if self.behaves else _BEHAVIOURS.get(payment.partition("-")[0], _well)
         return await behave(self, key, self.requests[key], writer)
 
     def have(self, key: str) -> None:
@@ -211,9 +215,9 @@ def _response(status: int, document: dict[str, Any]) -> bytes:
     return head.encode() + body
 
 
-async def serve(folder: Path, key: bytes, *, honours: bool, port: int) -> None:
+async def serve(folder: Path, key: bytes, *, honours: bool, port: int, behaves: bool = False) -> None:
     """Serve until the process ends; effects of an earlier process in the folder still count."""
-    target = Target(folder, key, honours)
+    target = Target(folder, key, honours, behaves)
     log = folder / "effects.ndjson"
     if log.is_file():
         target.effects.update(orjson.loads(line)["key"] for line in log.read_bytes().splitlines())

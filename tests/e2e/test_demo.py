@@ -12,7 +12,7 @@ from sluice_kit.testing.waiting import until
 from tests.e2e.demo_process import last_line, run_demo
 
 pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.timeout(600)]
-EVENTS = 5_000
+EVENTS = 3_000
 COUNTS = ("sent", "admitted", "duplicates", "quarantined", "missing", "receipts")
 
 
@@ -34,7 +34,10 @@ def outcome(finished: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 def test_the_last_line_has_the_promised_shape(outcome: dict[str, Any]) -> None:
     assert all(type(outcome[name]) is int and outcome[name] >= 0 for name in COUNTS), outcome
     assert isinstance(outcome["seconds"], float)
-    assert set(outcome["replay"]) == {"events", "digest", "identical"}
+    assert set(outcome["replay"]) == {"events", "digest", "identical", "batches"}
+    assert outcome["replay"]["batches"] > 0
+    waited = outcome["decision_ms"]
+    assert 0 <= waited["p50"] <= waited["p99"]
     assert re.fullmatch(r"(sha256:)?[0-9a-f]{64}", outcome["replay"]["digest"])
 
 
@@ -46,6 +49,17 @@ def test_nothing_is_lost_and_nothing_is_twice(outcome: dict[str, Any]) -> None:
     assert outcome["receipts"] >= outcome["sent"]
     assert outcome["replay"]["identical"] is True
     assert outcome["replay"]["events"] >= EVENTS
+
+
+def test_every_payment_is_decided_once_acted_on_once_and_recorded(outcome: dict[str, Any]) -> None:
+    payments = outcome["topics"]["traffic.payment"]
+    assert outcome["decisions"] == outcome["audit_records"] == payments > EVENTS
+    assert sum(outcome["by_outcome"].values()) == payments
+    assert outcome["by_mode"]["MODEL"] > 0
+    actions = outcome["actions"]
+    assert actions["intents"] >= payments
+    assert actions["outcomes"]["EXECUTED"] == actions["intents"]
+    assert 0 < actions["effects"] == actions["webhook_executed"]
 
 
 @pytest.mark.usefixtures("outcome")

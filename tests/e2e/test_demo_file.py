@@ -36,7 +36,9 @@ def assert_every_row_is_counted(answer: dict[str, Any], rows: int, labels: int =
     assert (answer["missing"], answer["quarantined"]) == (0, OUTSIDE["quarantined"])
     assert answer["duplicates"] == events + OUTSIDE["duplicates"]
     assert answer["sent"] == answer["admitted"] + answer["duplicates"] + answer["quarantined"]
-    assert answer["receipts"] == answer["sent"]
+    assert answer["receipts"] >= answer["sent"]  # what is chained has a receipt and no lane record
+    assert answer["decisions"] == answer["audit_records"] == topics["traffic.payment"]
+    assert answer["actions"]["effects"] == answer["actions"]["webhook_executed"]
     assert answer["replay"]["identical"] is True
     assert answer["replay"]["events"] >= rows
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sluice_fleet import Deployment
+from sluice_fleet import SEPARATE, Deployment, load_topology
 from sluice_substrate import Component
 from tests.faults.gate_process import StageProcess
 from tests.faults.one_gate import OneGate
@@ -50,8 +50,8 @@ def alone() -> Iterator[OneGate]:
 
 @pytest.fixture(scope="module")
 def ground(fault_home: Path) -> Iterator[ProvingGround]:
-    """All services run, the repository's policy is in force; drained (not killed) at the end."""
-    deployment = Deployment(fault_home, bound=True)
+    """Each service apart, the repository's policy in force; drained (not killed) at the end."""
+    deployment = Deployment(fault_home, load_topology(SEPARATE), bound=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLUICE_WSP_SPEED", str(PACE))
         deployment.stack.up(("kafka", "postgres"))

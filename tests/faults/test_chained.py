@@ -6,20 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from sluice_fleet import Deployment, load_topology
+from sluice_fleet import CHAINED, SEPARATE, Deployment, load_topology
 from sluice_kit.testing.waiting import until
 from tests.faults.conftest import PACE
-from tests.faults.gate_process import ROOT, StageProcess
+from tests.faults.gate_process import StageProcess
 from tests.faults.proving_ground import ProvingGround
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(600)]
-CHAINED = ROOT / "deploy" / "topologies" / "chained.yaml"
 TRAFFIC = ["traffic.payment"]
 
 
 @pytest.fixture(scope="module")
 def separate(fault_home: Path) -> Deployment:
-    return Deployment(fault_home, bound=True)
+    return Deployment(fault_home, load_topology(SEPARATE), bound=True)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from sluice_checker import CheckSettings, Fault, checking
 from sluice_checker.bus_reader import Mark, Partition
 from sluice_checker.columns import by_topic, numbers, place
 from sluice_checker.logs import Recorded
+from tests.unit.checker.crafted_loop import EXAMPLES
 
 LANE = "ingress.partner_acme"
 
@@ -17,8 +18,8 @@ LANE = "ingress.partner_acme"
 class GrowingLane:
     """A lane that gets a record at every second look, up to `limit`; a look takes `seconds` of `clock`."""
 
-    def __init__(self, clock: "Clock", seconds: float, limit: int) -> None:
-        self.clock, self.seconds, self.limit, self.looks = clock, seconds, limit, 0
+    def __init__(self, clock: "Clock", seconds: float, limit: int, value: bytes = b"noise") -> None:
+        self.clock, self.seconds, self.limit, self.looks, self.value = clock, seconds, limit, 0, value
 
     def partitions(self, topics: Iterable[str]) -> tuple[list[Partition], list[str]]:
         assert LANE in topics
@@ -37,7 +38,7 @@ class GrowingLane:
         self, ranges: Mapping[Partition, tuple[int, int]], take: Callable[[list[Recorded]], None]
     ) -> int:
         for (topic, number), (start, end) in ranges.items():
-            take([Recorded(topic, number, offset, None, b"noise") for offset in range(start, end)])
+            take([Recorded(topic, number, offset, None, self.value) for offset in range(start, end)])
         return len(ranges)
 
 
@@ -80,6 +81,26 @@ def test_what_stands_still_is_judged_as_it_is(clock: Clock) -> None:
     found = reading(clock, 20, [])
     assert found.findings.counts == {Fault.NOT_SETTLED: 1}
     assert "20 lane records of 50" in found.findings.first()[0].detail
+
+
+def test_heartbeats_that_never_stop_are_no_reason_to_wait(clock: Clock) -> None:
+    beat = (EXAMPLES / "service_signal.v1" / "full.bin").read_bytes()
+    lane = GrowingLane(clock, 0.5, 10**9, beat)
+    made = checking._Reading(lane, CheckSettings(settle_seconds=1.0), lambda *_: None)  # type: ignore[arg-type]
+    made.run()
+    assert 1 <= len(made.logs.lanes) == made.logs.lanes.heartbeats < 10
+    assert made.findings.counts == {}
+
+
+def test_an_open_loop_is_waited_for_and_then_named(clock: Clock) -> None:
+    lane = GrowingLane(clock, 4.5, 3)
+    settings = CheckSettings(until_sent=3, deadline_seconds=10.0, settle_seconds=1.0, loop=True)
+    made = checking._Reading(lane, settings, lambda *_: None)  # type: ignore[arg-type]
+    assert made.logs.facts.loop is not None
+    made.logs.facts.loop.take(0, "payment", {"tenant": "t", "run_id": "r", "event_id": "e", "payload": {}}, 0)
+    made.run()
+    assert made.findings.counts == {Fault.LOOP_OPEN: 1}
+    assert "1 payments, 0 decisions" in made.findings.first()[0].detail
 
 
 def test_records_are_counted_by_topic() -> None:

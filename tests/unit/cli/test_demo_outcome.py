@@ -5,15 +5,39 @@ from typing import Any
 
 import pytest
 
+from sluice_cli.demo_bundle import ActiveBundle
 from sluice_cli.demo_outcome import Outcome
 from sluice_cli.demo_traffic import OutsideTraffic
 from sluice_cli.demo_world import SealedWorld
+from sluice_decisions.training import Evaluation, Trained
+from sluice_kit.artifacts import Digest, Locator
 from sluice_kit.replay import ReplayReport
+from sluice_kit.replay.verifying import BatchDifference, VerifyReport
+from sluice_kit.stage.basis import BasisRecord
 
 PAYMENTS = 100
 LABELS = 7
 EVENTS = PAYMENTS + LABELS
 REPLAYED = ReplayReport(ranges=(), partitions=(), digest="a" * 64, records=PAYMENTS + 9, seconds=0.1)
+LOOP: dict[str, Any] = {
+    "decisions": PAYMENTS + 9,
+    "by_outcome": {"ALLOW": PAYMENTS, "DECLINE": 9},
+    "by_mode": {"MODEL": PAYMENTS + 9},
+    "without_snapshot": 0,
+    "intents": PAYMENTS + 9,
+    "outcomes": {"EXECUTED": PAYMENTS + 9},
+    "webhook_executed": 9,
+    "effects": 9,
+    "audit_records": PAYMENTS + 9,
+    "audit_corrections": 0,
+    "incomplete": 0,
+    "decision_ms": {"p50": 30, "p99": 90},
+    "declined": None,
+}
+RECORD = BasisRecord("ingestion_gate", 0, 7, (), 1, "rev", "ingestion_gate-0", "d" * 64)
+DIFFERENCE = BatchDifference(RECORD, ("ingestion_gate",), "rev", None)
+LOCATOR = Locator(uri="artifact://registry/x.json", digest=Digest(algo="sha256", hash="e" * 64), bytes=1)
+VERIFIED = VerifyReport(("ingestion_gate",), None, 0, 12, 240, 0.5, None)
 REPORT: dict[str, Any] = {
     "lane_records": 233,
     "admitted": 117,
@@ -27,6 +51,7 @@ REPORT: dict[str, Any] = {
         "traffic.payment": PAYMENTS + 9,
         "traffic.label": LABELS,
     },
+    "loop": LOOP,
     "problems": [],
     "peak_memory_mib": 120,
 }
@@ -41,11 +66,20 @@ RIGHT = Outcome(
     before=REPLAYED,
     after=REPLAYED,
     example=[{"decision": "ADMIT"}],
+    bundle=ActiveBundle(
+        "payments", "r1", "f" * 64, Trained(LOCATOR, Evaluation.model_construct(roc_auc_ppm=None), 100)
+    ),
+    verified=VERIFIED,
+    console="http://127.0.0.1:1",
 )
 
 
 def reported(**changes: Any) -> Outcome:
     return replace(RIGHT, report=REPORT | changes)
+
+
+def looped(**changes: Any) -> Outcome:
+    return reported(loop=LOOP | changes)
 
 
 def counted(topic: str, records: int) -> Outcome:
@@ -54,7 +88,11 @@ def counted(topic: str, records: int) -> Outcome:
 
 def test_a_right_outcome_has_no_problems() -> None:
     assert RIGHT.problems() == []
-    assert RIGHT.answer()["replay"] == {"events": PAYMENTS + 9, "digest": "a" * 64, "identical": True}
+    answer = RIGHT.answer()
+    digest = "a" * 64
+    assert answer["replay"] == {"events": PAYMENTS + 9, "digest": digest, "identical": True, "batches": 12}
+    assert answer["decisions"] == answer["audit_records"] == PAYMENTS + 9
+    assert answer["decision_ms"] == {"p50": 30, "p99": 90}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +109,12 @@ def test_a_right_outcome_has_no_problems() -> None:
         (replace(RIGHT, posts=({"receipt": {"receipt_id": "r1"}}, {})), "did not get the first receipt"),
         (replace(RIGHT, posts=({}, {})), "did not get the first receipt"),
         (replace(RIGHT, after=replace(REPLAYED, digest="b" * 64)), f"replay gave {'b' * 64}"),
+        (looped(decisions=108), "108 decisions of 109 payments"),
+        (looped(audit_records=108), "108 audit records of 109 payments"),
+        (looped(by_mode={"FAIL_CLOSED": 109}), "the model decided nothing: {'FAIL_CLOSED': 109}"),
+        (looped(outcomes={"EXECUTED": 108, "DENIED": 1}), "actions were not done: {'DENIED': 1}"),
+        (looped(incomplete=1), "1 audit records lack a link"),
+        (replace(RIGHT, verified=replace(VERIFIED, difference=DIFFERENCE)), "batch 7 comes out otherwise"),
         (replace(RIGHT, after=replace(REPLAYED, records=99)), "99 payments replayed of 100"),
     ],
 )
