@@ -209,7 +209,9 @@ def _taken_in(history: BusHistory, places: Mapping[Place, Fields]) -> dict[Place
             record = BasisRecord.decode(value)
             taken = (one for one in record.inputs if one.topic == LISTS)
             read = ((one.partition, offset) for one in taken for offset in range(one.start, one.end))
-            since.update(dict.fromkeys((place for place in read if place in places), record.now))
+            for place in read:
+                if place in places:
+                    since.setdefault(place, record.now)
     return since
 
 
