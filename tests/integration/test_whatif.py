@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import typer
-from click.testing import Result
 from confluent_kafka import Consumer, Producer, TopicPartition
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from services.decision_fabric.model import BUNDLES, LANE, LISTS, PAYMENTS, POSTURES, SNAPSHOTS
 from sluice_cli.run_truth import truth_of
