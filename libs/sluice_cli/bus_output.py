@@ -69,8 +69,9 @@ def show_plan(changes: kafka_admin.Plan, *, as_json: bool, applied: bool) -> Non
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """Expected failures as one line on standard error and exit code 2."""
+def reported(*also: type[Exception]) -> Iterator[None]:
+    """Expected failures as one line on standard error and exit code 2; `also` are the command's own."""
+    expected: tuple[type[Exception], ...] = (WiringError, SecretMissing, kafka_admin.OneWriterViolation)
     try:
         yield
     except ReplayError as error:
@@ -82,6 +83,6 @@ def reported() -> Iterator[None]:
     except KafkaException as error:
         typer.echo(f"BROKER: {error.args[0].str()}", err=True)
         raise typer.Exit(2) from error
-    except (WiringError, SecretMissing, kafka_admin.OneWriterViolation) as error:
+    except (*expected, *also) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error

@@ -22,6 +22,7 @@ LAZY: dict[str, tuple[str, str, str]] = {
     "features": ("feature_commands", "features_app", "Show what was known of a payment or an entity."),
     "bundle": ("bundle_commands", "bundle_app", "Train, seal, look at and activate what decides."),
     "decision": ("decision_commands", "decision_app", "Look up what was decided about a payment."),
+    "whatif": ("whatif_command", "whatif", "Decide a recorded run again with another bundle or policy."),
     "audit": ("audit_commands", "audit_app", "Follow decisions back by reference; verify the log of them."),
     "actions": ("action_commands", "actions_app", "See what came of decisions, settle what is uncertain."),
     "policy": ("policy_commands", "policy_app", "Read, check and put in force the gate's policy."),

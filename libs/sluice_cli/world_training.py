@@ -46,21 +46,29 @@ def last_periods(table: LabelledTable) -> Periods:
     return Periods((last + 1 - 3 * days) * DAY, days, days, days)
 
 
-def _output(world: World, role: Role) -> pa.Table:
-    """Payments or truth of a world; labels that travel as events beside the payments are left out."""
+def payment_outputs(world: World, role: Role) -> list[str]:
+    """Ids of the outputs of a role that are about payments; labels that travel as events are left out.
+
+    Raises WorldError when there is none, or a gate on one is not PASS.
+    """
     outputs = [
-        output
+        output.output_id
         for output in world.manifest.outputs
         if output.role is role and output.event_type in {None, "payment"}
     ]
     if not outputs:
         raise WorldError(f"{world.uri} has no output of role {role.value} about payments")
-    problems = gate_problems(world.manifest, (), [output.output_id for output in outputs])
+    problems = gate_problems(world.manifest, (), outputs)
     if problems:
         raise WorldError(f"{world.uri} may not be read: {'; '.join(problems)}")
+    return outputs
+
+
+def _output(world: World, role: Role) -> pa.Table:
+    """Payments or truth of a world."""
     return pa.concat_tables(
-        pa.Table.from_batches(list(iter_batches(world, output.output_id))).unify_dictionaries()
-        for output in outputs
+        pa.Table.from_batches(list(iter_batches(world, output_id))).unify_dictionaries()
+        for output_id in payment_outputs(world, role)
     )
 
 

@@ -1,6 +1,7 @@
 """What another bundle would have decided: recorded payments and snapshots decided again, differences summed.
 
-Pure. Everything but the bundle is as it was: snapshot, posture, lists, time of the batch, deadline.
+Pure. Everything but the bundle is as it was: snapshot, posture, lists, time of the batch, deadline. What is
+kept is bounded: sums, and a few examples of each change.
 """
 
 from __future__ import annotations
@@ -9,24 +10,26 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sluice_decisions.bundle import Bundle, BundleProblem
 from sluice_decisions.cases import Case, Decision
 from sluice_decisions.deciding import NO_LISTS, decide
 from sluice_decisions.model import MILLIONTHS
-from sluice_decisions.outcomes import SEVERITY, Outcome
+from sluice_decisions.outcomes import SEVERITY, Mode, Outcome
 from sluice_decisions.postures import PostureInForce
 from sluice_decisions.rules import Lists
 
-STOPPED = frozenset({Outcome.STEP_UP, Outcome.REVIEW, Outcome.DECLINE})
-"""Outcomes that do not let a payment pass as it is."""
+Resolved = Bundle | BundleProblem | None
+"""As `decide` takes it: a bundle, why it could not be loaded, or that none was active."""
+STOPPING: Final = (Outcome.STEP_UP, Outcome.REVIEW, Outcome.DECLINE)
+"""Outcomes that do not let a payment pass as it is, mildest first."""
 
 
 class Recorded(NamedTuple):
     """A case as it was decided: by whom the tenant's posture stood, with which lists, when, as what.
 
-    `fraud`: what is known of it, None when nothing is. `score_ppm` is that of the recorded decision.
+    `fraud`: what is known of it, None when nothing is. The rest is the recorded decision's.
     """
 
     case: Case
@@ -36,6 +39,8 @@ class Recorded(NamedTuple):
     score_ppm: int | None = None
     fraud: bool | None = None
     lists: Lists = NO_LISTS
+    mode: Mode = Mode.MODEL
+    reason_codes: tuple[str, ...] = ()
 
 
 class Change(NamedTuple):
@@ -52,7 +57,7 @@ class Change(NamedTuple):
 
 
 class Quality(NamedTuple):
-    """How stopping matches the truth, over the cases of which it is known; figures in millionths.
+    """How an outcome and those stricter match the truth, over the cases of which it is known; in millionths.
 
     `precision_ppm`: frauds among the stopped, None when none was; `recall_ppm`: stopped among the frauds.
     """
@@ -68,95 +73,142 @@ class Quality(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What changes. Amounts are minor units, by outcome; `moved` counts by outcome before and after."""
+    """What changes. Amounts are minor units, by outcome; `moved` counts by outcome before and after.
+
+    `before`, `after`: quality by the mildest outcome that counts as stopped. `changes` are examples.
+    """
 
     cases: int
+    changed: int
     changes: tuple[Change, ...]
     moved: Mapping[tuple[Outcome, Outcome], int]
     stricter: int
     milder: int
     amounts_before: Mapping[Outcome, int]
     amounts_after: Mapping[Outcome, int]
-    before: Quality
-    after: Quality
+    before: Mapping[Outcome, Quality]
+    after: Mapping[Outcome, Quality]
 
 
 @dataclass(slots=True)
 class _Tally:
-    """Sums on one side."""
+    """Sums on one side, by outcome."""
 
     amounts: Counter[Outcome] = field(default_factory=Counter)
-    known: int = 0
-    frauds: int = 0
-    stopped: int = 0
-    caught: int = 0
-    caught_amount: int = 0
+    known: Counter[Outcome] = field(default_factory=Counter)
+    frauds: Counter[Outcome] = field(default_factory=Counter)
+    fraud_amounts: Counter[Outcome] = field(default_factory=Counter)
 
     def add(self, outcome: Outcome, amount: int, *, fraud: bool | None) -> None:
         self.amounts[outcome] += amount
         if fraud is None:
             return
-        stopped = outcome in STOPPED
-        self.known += 1
-        self.frauds += fraud
-        self.stopped += stopped
-        if fraud and stopped:
-            self.caught += 1
-            self.caught_amount += amount
+        self.known[outcome] += 1
+        if fraud:
+            self.frauds[outcome] += 1
+            self.fraud_amounts[outcome] += amount
 
-    def quality(self) -> Quality:
+    def quality(self) -> dict[Outcome, Quality]:
+        return {least: self._from(least) for least in STOPPING}
+
+    def _from(self, least: Outcome) -> Quality:
+        counted = [outcome for outcome in Outcome if SEVERITY[outcome] >= SEVERITY[least]]
+        stopped = sum(self.known[outcome] for outcome in counted)
+        caught = sum(self.frauds[outcome] for outcome in counted)
+        frauds = self.frauds.total()
         return Quality(
-            self.known,
-            self.frauds,
-            self.stopped,
-            self.caught,
-            self.caught_amount,
-            _share(self.caught, self.stopped),
-            _share(self.caught, self.frauds),
+            self.known.total(),
+            frauds,
+            stopped,
+            caught,
+            sum(self.fraud_amounts[outcome] for outcome in counted),
+            _share(caught, stopped),
+            _share(caught, frauds),
         )
 
     def by_outcome(self) -> dict[Outcome, int]:
         return {outcome: self.amounts[outcome] for outcome in Outcome}
 
 
-def what_if(recorded: Iterable[Recorded], bundle: Bundle | BundleProblem | None) -> Comparison:
-    """Decide recorded cases with another bundle and compare.
+class Comparing:
+    """Compares part by part: feed `add`, read `found`. Keeps `examples` changes of each pair of outcomes."""
 
-    Neighbours of one batch (same time, posture and lists) are decided in one call, so give them in the order
-    of their batches. They are read once and may come from a stream.
+    def __init__(self, bundle: Resolved, examples: int | None = None) -> None:
+        self._bundle = bundle
+        self._most = examples
+        self._before, self._after = _Tally(), _Tally()
+        self._moved: Counter[tuple[Outcome, Outcome]] = Counter()
+        self._changes: list[Change] = []
+
+    def add(self, recorded: Iterable[Recorded]) -> None:
+        """Decide cases again. Neighbours of one batch (same time, posture and lists) go in one call."""
+        for one, decision in decided_again(recorded, self._bundle):
+            self._before.add(one.outcome, one.case.amount, fraud=one.fraud)
+            self._after.add(decision.outcome, one.case.amount, fraud=one.fraud)
+            pair = one.outcome, decision.outcome
+            self._moved[pair] += 1
+            if decision.outcome is not one.outcome and (
+                self._most is None or self._moved[pair] <= self._most
+            ):
+                self._changes.append(_change(one, decision))
+
+    def found(self) -> Comparison:
+        """What has been found so far."""
+        ranked = sorted(self._moved.items(), key=lambda item: tuple(SEVERITY[one] for one in item[0]))
+        stricter = sum(count for (before, after), count in ranked if SEVERITY[after] > SEVERITY[before])
+        milder = sum(count for (before, after), count in ranked if SEVERITY[after] < SEVERITY[before])
+        return Comparison(
+            cases=self._moved.total(),
+            changed=stricter + milder,
+            changes=tuple(self._changes),
+            moved=dict(ranked),
+            stricter=stricter,
+            milder=milder,
+            amounts_before=self._before.by_outcome(),
+            amounts_after=self._after.by_outcome(),
+            before=self._before.quality(),
+            after=self._after.quality(),
+        )
+
+
+def what_if(recorded: Iterable[Recorded], bundle: Resolved) -> Comparison:
+    """Decide recorded cases with another bundle and compare; names every change.
+
+    Give the cases in the order of their batches. They are read once and may come from a stream.
     """
-    count = stricter = milder = 0
-    before, after = _Tally(), _Tally()
-    moved: Counter[tuple[Outcome, Outcome]] = Counter()
-    changes: list[Change] = []
-    for one, decision in _decided(recorded, bundle):
-        count += 1
-        before.add(one.outcome, one.case.amount, fraud=one.fraud)
-        after.add(decision.outcome, one.case.amount, fraud=one.fraud)
-        moved[one.outcome, decision.outcome] += 1
-        if decision.outcome is one.outcome:
-            continue
-        changes.append(_change(one, decision))
-        if SEVERITY[decision.outcome] > SEVERITY[one.outcome]:
-            stricter += 1
-        else:
-            milder += 1
-    return Comparison(
-        cases=count,
-        changes=tuple(changes),
-        moved=dict(sorted(moved.items(), key=lambda item: tuple(SEVERITY[one] for one in item[0]))),
-        stricter=stricter,
-        milder=milder,
-        amounts_before=before.by_outcome(),
-        amounts_after=after.by_outcome(),
-        before=before.quality(),
-        after=after.quality(),
-    )
+    comparing = Comparing(bundle)
+    comparing.add(recorded)
+    return comparing.found()
 
 
-def _decided(
-    recorded: Iterable[Recorded], bundle: Bundle | BundleProblem | None
-) -> Iterable[tuple[Recorded, Decision]]:
+class Deviation(NamedTuple):
+    """A case that the bundle that decided it decides otherwise now: `field` is the first that differs."""
+
+    event_id: str
+    field: str
+    recorded: str
+    again: str
+
+
+def deviations(recorded: Iterable[Recorded], bundle: Resolved) -> list[Deviation]:
+    """Where the bundle that decided gives other than was recorded: outcome, mode, reasons, score."""
+    found = []
+    for one, decision in decided_again(recorded, bundle):
+        pairs = (
+            ("outcome", one.outcome.value, decision.outcome.value),
+            ("mode", one.mode.value, decision.mode.value),
+            ("reason_codes", ",".join(one.reason_codes), ",".join(decision.reason_codes)),
+            ("score_ppm", str(one.score_ppm), str(decision.score_ppm)),
+        )
+        differing = next((pair for pair in pairs if pair[1] != pair[2]), None)
+        if differing is not None:
+            found.append(Deviation(one.case.event_id, *differing))
+    return found
+
+
+def decided_again(recorded: Iterable[Recorded], bundle: Resolved) -> Iterable[tuple[Recorded, Decision]]:
+    """Each case with the decision that `bundle` gives, without attributions."""
+
     def batch(one: Recorded) -> tuple[int, PostureInForce | None, int]:
         return one.decided_at, one.posture, id(one.lists)
 
