@@ -12,7 +12,6 @@ from typing import Annotated, Final
 import typer
 from confluent_kafka import Consumer
 
-from services.decision_fabric.policy_files import PolicyUnreadable
 from sluice_cli.bundle_making import PolicyDocuments, artifact_store
 from sluice_cli.bus_output import reported
 from sluice_cli.options import DEFAULT_WIRING, AsJson, Tenant, WiringFile, print_json
@@ -26,7 +25,7 @@ from sluice_decisions import Bundle, BundleProblem, DocumentProblem, ModelRuntim
 from sluice_decisions.rules import compile_rules
 from sluice_decisions.thresholds import Thresholds
 from sluice_kit.artifacts import ArtifactError, ArtifactStore
-from sluice_kit.config import Wiring, load_wiring
+from sluice_kit.config import PolicyError, Wiring, load_wiring
 from sluice_kit.replay import ReplayError, replay_consumer_config
 from sluice_kit.replay.reading import PRINCIPAL
 from sluice_oracle import WorldError
@@ -36,7 +35,7 @@ LABELS: Final = "labels"
 _EXPECTED: Final = (
     ArtifactError,
     ModelRuntimeUnavailable,
-    PolicyUnreadable,
+    PolicyError,
     WorldError,
     OSError,
     LookupError,
@@ -193,7 +192,7 @@ class _Question:
 
 
 def with_policy(bundle: Bundle, folder: Path) -> Bundle:
-    """The bundle's model with a folder's rules and thresholds. Raises PolicyUnreadable, ReplayError."""
+    """The bundle's model with a folder's rules and thresholds. Raises PolicyError, ReplayError."""
     documents = PolicyDocuments.read(folder)
     rules = compile_rules(documents.policy, bundle.feature_set, str(folder / "decision_rules.yaml"))
     if isinstance(rules, DocumentProblem):
