@@ -276,7 +276,7 @@ class LoopBench:
         return Loaded(mark, starts, payments, size)
 
     def _caught_up(self) -> None:
-        """Wait until nothing of earlier parts is left: the lane's last payment is decided, all of it audited."""
+        """Wait until nothing of earlier parts is left: the last payment is decided, all of it audited."""
         stack, mark, starts = self._stack, uuid.uuid4().hex[:16], self._stack.ends(DECISIONS)
         stack.submit(preload_loop, stack.plain, mark, 1).result()
         waiting = stack.submit(
