@@ -11,7 +11,7 @@ from typing import Any, Final
 from sluice_bench.arithmetic import latency_summary, percentile, spread, visible_rate
 from sluice_bench.bench_stack import BenchStack, Loaded, Tell
 from sluice_bench.chain_cost import chain_cost
-from sluice_bench.copy_loop import copy_loop
+from sluice_bench.copy_loop import Starts, copy_loop
 from sluice_bench.gate_process import GateProcess
 from sluice_bench.ingress import load_average, machine, verdict
 from sluice_bench.loop_fleet import (
@@ -24,15 +24,18 @@ from sluice_bench.loop_fleet import (
 )
 from sluice_bench.loop_traffic import paced_loop, preload_loop
 from sluice_bench.loop_watching import (
+    AUDIT,
     DECISIONS,
+    OUTCOMES,
     WATCHED,
+    await_decision,
     chains_since,
     complete,
     count_records,
     recovery_seconds,
     verify_chain,
 )
-from sluice_bench.payments import LANE
+from sluice_bench.payments import LANE, bench_event_id
 from sluice_bench.watching import measure_visibility, total, watch_growth
 
 STEADY: Final = 3_000
@@ -53,6 +56,8 @@ _LEAD_SECONDS: Final = 8.0
 _WARM_UP_SECONDS: Final = 3.0
 _GIVE_UP_SECONDS: Final = 300.0
 _AUDIT_SECONDS: Final = 120.0
+_AUDIT_QUIET_SECONDS: Final = 8.0
+"""Longer than the decision log takes from one segment to the next while there is anything to seal."""
 _WARMING_PAYMENTS: Final = 30_000
 _NO_CHECKPOINTS: Final = ("--checkpoint-seconds", "1000000", "--checkpoint-events", "1000000000")
 
@@ -87,9 +92,10 @@ class LoopBench:
 
     def prepare(self) -> dict[str, Any]:
         """Put a trained bundle in force and let a first backlog warm the broker up."""
-        with running_chain(self._stack.home) as loop:
+        with running_chain(self._stack.home):
             made = train_and_activate(self._stack.home, self._work.world_events)
-            self._drained(loop, self._load(min(_WARMING_PAYMENTS, self._work.records)))
+            self._load(min(_WARMING_PAYMENTS, self._work.records))
+            self._caught_up()
         return made
 
     def latency(self) -> dict[str, Any]:
@@ -124,6 +130,7 @@ class LoopBench:
         count = round(BURST * self._work.burst_seconds)
         for _ in range(self._work.repetitions):
             with running_chain(self._stack.home):
+                self._caught_up()
                 latencies, late = self._visibility(count, BURST)
             normal = TARGETS["latency_p99_ms"] / 1e3
             back = recovery_seconds(latencies, BURST, normal) - self._work.burst_seconds
@@ -228,6 +235,7 @@ class LoopBench:
     # -- what parts are made of
 
     def _paced(self, loop: LoopProcesses, per_second: int, seconds: float) -> dict[str, Any]:
+        self._caught_up()
         starts = {topic: self._stack.ends(topic) for topic in WATCHED}
         count, used = round(per_second * seconds), loop.cpu_seconds()
         latencies, late = self._visibility(count, per_second)
@@ -247,7 +255,6 @@ class LoopBench:
     def _visibility(self, count: int, per_second: int) -> tuple[list[float], float]:
         """Seconds to each decision in the order of sending, and by how much the generator was late."""
         stack, mark = self._stack, uuid.uuid4().hex[:16]
-        stack.settle(DECISIONS)
         start_at = time.monotonic() + _LEAD_SECONDS
         deadline = _LEAD_SECONDS + count / per_second + _GIVE_UP_SECONDS
         reading = stack.submit(
@@ -268,12 +275,24 @@ class LoopBench:
         size: int = self._stack.submit(preload_loop, self._stack.plain, mark, payments).result(600)
         return Loaded(mark, starts, payments, size)
 
-    def _drained(self, _loop: LoopProcesses, loaded: Loaded) -> None:
-        """Wait until nothing of a backlog is left; only to warm up, so nobody counts."""
-        del loaded
-        time.sleep(1.0)
-        self._stack.settle(DECISIONS)
-        self._stack.settle("traffic.action_outcome")
+    def _caught_up(self) -> None:
+        """Wait until nothing of earlier parts is left: the last payment is decided, all of it audited."""
+        stack, mark, starts = self._stack, uuid.uuid4().hex[:16], self._stack.ends(DECISIONS)
+        stack.submit(preload_loop, stack.plain, mark, 1).result()
+        waiting = stack.submit(
+            await_decision, stack.plain, starts, bench_event_id(mark, 0), 2 * _GIVE_UP_SECONDS
+        )
+        waiting.result()
+        seen, since = self._ends_beside(), time.monotonic()
+        while time.monotonic() - since < _AUDIT_QUIET_SECONDS:
+            time.sleep(0.5)
+            now = self._ends_beside()
+            if now != seen:
+                seen, since = now, time.monotonic()
+
+    def _ends_beside(self) -> list[Starts]:
+        """Ends of what the action layer and the decision log write."""
+        return [self._stack.ends(topic) for topic in (OUTCOMES, AUDIT)]
 
     def _floor(self, loaded: Loaded, sizes: Sequence[int]) -> float:
         stack, topics = self._stack, self._stack.scratch_topics()

@@ -55,6 +55,20 @@ def chains_since(
     }
 
 
+def await_decision(wiring: dict[str, Any], starts: Starts, event_id: str, deadline_seconds: float) -> None:
+    """Wait until the decision about one payment can be read. Raises RuntimeError at the deadline."""
+    made = Wiring(**wiring)
+    consumer = Consumer(reader_config(made, PRINCIPAL, group="bench-await"))
+    consumer.assign([TopicPartition(*start) for start in starts])
+    wanted, deadline = event_id.encode(), time.monotonic() + deadline_seconds
+    while time.monotonic() < deadline:
+        if any(wanted in (message.value() or b"") for message in consumer.consume(5_000, 0.1)):
+            consumer.close()
+            return
+    consumer.close()
+    raise RuntimeError(f"what stood on the lane before was not decided within {deadline_seconds:.0f} s")
+
+
 def complete(found: dict[str, Any], payments: int) -> bool:
     """Whether every payment was decided once, every intent has an outcome and the audit log covers all."""
     return bool(

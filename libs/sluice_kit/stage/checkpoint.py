@@ -167,6 +167,9 @@ class Checkpointer:
         self._kept.append(self._ready)
         self._ready = None
         gone, self._kept, self._given_up = [*self._given_up, *self._kept[:-2]], self._kept[-2:], []
+        kept = {locator.uri for locator, _ in self._kept}
+        # one that was given up and then sealed again at the same batch has the same content, and address
+        gone = [item for item in gone if item[0].uri not in kept]
         needed = {file.locator.uri for _, manifest in self._kept for file in manifest.files}
         threading.Thread(target=self._prune, args=(gone, needed), daemon=True).start()
 

@@ -182,7 +182,10 @@ def example_payload(event_type: str) -> Fields:
     return payload
 
 
-EXAMPLES: Final = {event_type: example_payload(event_type) for event_type in ("decision", "action_intent")}
+EXAMPLES: Final = {
+    "decision": example_payload("decision") | {"attributions": []},
+    "action_intent": example_payload("action_intent"),
+}
 
 
 @given(made=st.lists(handed(), min_size=1, max_size=3), chained=st.booleans())
@@ -209,9 +212,7 @@ def test_what_chained_stages_hand_over_is_decided_alike(made: list[list[bytes]],
 
 def test_decisions_and_intents_take_the_express_desk() -> None:
     for event_type, payload in EXAMPLES.items():
-        event = envelope(
-            event_type, "l1", payload | ({"attributions": []} if event_type == "decision" else {})
-        )
+        event = envelope(event_type, "l1", payload)
         [prepared] = rows.prepare_all([Record(LOOP, -1, -1, None, framed(event))])
         assert isinstance(prepared, Row)
 

@@ -132,6 +132,27 @@ def test_sealing_twice_at_one_batch_loses_nothing(store: ArtifactStore, tmp_path
     assert dict(fresh.values) == {"x": 1}
 
 
+def test_a_snapshot_that_was_given_up_and_sealed_again_stays(store: ArtifactStore, tmp_path: Path) -> None:
+    """As in a drain with no batch between a sealing and the last one: equal content has one address."""
+    state, keeper = KeyedState("s"), checkpointer(store, tmp_path / "a")
+    commit(state, 1, x=1)
+    first = seal(keeper, state, 1)
+    assert first is not None
+    commit(state, 2, x=2)
+    seal(keeper, state, 2)
+    commit(state, 3, x=3)
+    keeper.start(state.freeze(), CheckpointPoint(3, 5, 4, {("t", 0): 3}))
+    given_up = keeper.finished(wait_seconds=30)
+    again = seal(keeper, state, 3)
+    assert again is not None
+    assert again == given_up
+
+    until(lambda: not store.exists(first), "what is old to go, which goes last")
+    fresh, reader = KeyedState("s"), checkpointer(store, tmp_path / "b")
+    reader.restore(fresh, reader.read(again))
+    assert dict(fresh.values) == {"x": 3}
+
+
 class Chain:
     """Two members with their checkpoints, of which the second's can be made to fail."""
 
