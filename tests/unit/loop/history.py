@@ -52,7 +52,7 @@ Batches = Sequence[tuple[int, Sequence[Move]]]
 
 
 @cache
-def model_text() -> str:
+def model_text(trees: int = 8) -> str:
     """A small model over the shipped feature set; fraud follows the amount and a few other features."""
     names = binding_of(read_feature_set()).features
     draw = np.random.default_rng(3)
@@ -67,17 +67,17 @@ def model_text() -> str:
         times=np.sort(draw.integers(0, 28 * DAY, len(values))),
         customers=draw.integers(0, 300, len(values)),
     )
-    return fit(table, TrainingParameters(trees=8, leaves=8, depth=4, learning_rate=0.2))
+    return fit(table, TrainingParameters(trees=trees, leaves=8, depth=4, learning_rate=0.2))
 
 
-def bundle_parts(revision: str) -> BundleParts:
-    """A bundle of that model with the shipped rules and thresholds."""
+def bundle_parts(revision: str, trees: int = 8) -> BundleParts:
+    """A bundle of such a model with the shipped rules and thresholds."""
     documents = PolicyDocuments.read(POLICY_DIR)
     return BundleParts(
         bundle_id="payments",
         revision=revision,
         feature_set=documents.feature_set,
-        model_text=model_text(),
+        model_text=model_text(trees),
         policy=documents.policy,
         thresholds=documents.thresholds,
         probe_rows=np.zeros((4, len(documents.feature_set.features))),
