@@ -8,7 +8,7 @@ import pytest
 from sluice_kit.testing.waiting import until
 from tests.faults.loop_ground import LoopGround
 
-pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(600)]
 VICTIMS = ("ingestion_gate", "action_layer", "ingestion_gate", "decision_log", "ingestion_gate")
 
 

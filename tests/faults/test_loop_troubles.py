@@ -12,7 +12,7 @@ from sluice_kit.testing.waiting import until
 from tests.faults.loop_ground import LARGE, LoopGround
 from tests.faults.reading import events
 
-pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(600)]
 
 
 def model_file(loop: LoopGround, manifest: Locator) -> Path:
