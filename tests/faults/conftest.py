@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sluice_fleet import SEPARATE, Deployment, load_topology
+from sluice_fleet import SEPARATE, Deployment, Topology, load_topology
 from sluice_substrate import Component
 from tests.faults.gate_process import StageProcess
+from tests.faults.loop_ground import LoopGround, Receiver, loop_topology
 from tests.faults.one_gate import OneGate
 from tests.faults.proving_ground import ProvingGround
 
@@ -21,10 +22,10 @@ PACE = 2_400
 
 
 @contextmanager
-def fresh_deployment(*components: Component) -> Iterator[Deployment]:
+def fresh_deployment(*components: Component, topology: Topology | None = None) -> Iterator[Deployment]:
     """Components, topics, access and tokens under a folder of their own; no service runs yet."""
     home = Path(tempfile.mkdtemp(prefix="sluice-faults-"))
-    deployment = Deployment(home, bound=True)
+    deployment = Deployment(home, topology or load_topology(), bound=True)
     try:
         deployment.substrate_up(components=components)
         yield deployment
@@ -60,6 +61,25 @@ def ground(fault_home: Path) -> Iterator[ProvingGround]:
         place.steps.use_policy()
         yield place
         assert deployment.fleet.stop() == []
+
+
+@pytest.fixture(scope="session")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopGround]:
+    """The decision loop, chained, on a broker of its own; drained (not killed) at the end."""
+    folder = tmp_path_factory.mktemp("loop")
+    receiver = Receiver(folder / "receiver")
+    with (
+        fresh_deployment("kafka", "postgres", topology=loop_topology(folder)) as deployment,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in receiver.environment().items():
+            patch.setenv(name, value)
+        try:
+            receiver.start()
+            yield LoopGround(deployment, receiver).up()
+            assert deployment.fleet.stop() == []
+        finally:
+            receiver.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,107 @@
+"""What the loop does when a bundle is spoilt, the posture is closed, the receiver is away: it says so."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sluice_decisions.bundle_manifest import BundleManifest
+from sluice_kit.artifacts import Locator
+from sluice_kit.testing.waiting import until
+from tests.faults.loop_ground import LARGE, LoopGround
+from tests.faults.reading import events
+
+pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(600)]
+
+
+def model_file(loop: LoopGround, manifest: Locator) -> Path:
+    """Where the model of a bundle is on disk."""
+    content = BundleManifest.parse(loop.store.read(manifest))
+    assert isinstance(content, BundleManifest), content
+    path = loop.store.local_path(loop.store.path_of(content.model.locator.uri))
+    assert path is not None
+    return path
+
+
+def flipped(path: Path) -> None:
+    """One bit of a byte in the middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+
+
+def decided(loop: LoopGround, event_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Decisions about payments, once each has one."""
+
+    def look() -> list[dict[str, Any]] | None:
+        said = [one["payload"] for one in events(loop.wiring, "traffic.decision")]
+        found = [one for one in said if one["subject_event_id"] in event_ids]
+        return found if len(found) >= len(event_ids) else None
+
+    return until(look, "decisions")
+
+
+@pytest.mark.parametrize(
+    ("revision", "trees", "spoil", "said"),
+    [
+        ("altered", 6, flipped, ["BUNDLE_UNRESOLVED", "DIGEST_MISMATCH"]),
+        ("deleted", 4, Path.unlink, ["BUNDLE_UNRESOLVED", "MODEL_MISSING"]),
+    ],
+)
+def test_a_spoilt_bundle_is_named_in_every_decision(
+    loop: LoopGround, revision: str, trees: int, spoil: Any, said: list[str]
+) -> None:
+    loop.until_posture("NORMAL")
+    manifest = loop.bundle(revision, trees)
+    activation = loop.prepared(manifest)
+    spoil(model_file(loop, manifest))
+    loop.put(activation)
+    spoilt = decided(loop, loop.pay(40, revision))
+    assert {(one["mode"], one["outcome"], *one["reason_codes"]) for one in spoilt} == {
+        ("FALLBACK", "REVIEW", *said)
+    }
+    assert {one["bundle_hash"] for one in spoilt} == {None}
+
+    loop.activate(loop.bundle("b1"))
+    assert {one["mode"] for one in decided(loop, loop.pay(40, "sound"))} == {"MODEL"}
+    loop.counted()
+
+
+def test_a_closed_posture_declines_until_it_is_released(loop: LoopGround) -> None:
+    loop.until_posture("NORMAL")
+    loop.posture("force", "FAIL_CLOSED", "--reason", "drill")
+    closed = decided(loop, loop.pay(40, "closed"))
+    assert {(one["outcome"], one["mode"], one["posture"]) for one in closed} == {
+        ("DECLINE", "FAIL_CLOSED", "FAIL_CLOSED")
+    }
+    loop.posture("release", "--reason", "drill over")
+    loop.until_posture("NORMAL")
+    assert {one["mode"] for one in decided(loop, loop.pay(40, "open"))} == {"MODEL"}
+    loop.counted()
+
+
+def test_calls_that_fail_or_are_in_doubt_come_to_an_end(loop: LoopGround) -> None:
+    loop.until_posture("NORMAL")
+    doubtful = loop.pay(10, "doubt", payment_id="crash-1", amount_minor=LARGE)
+    until(lambda: doubts(loop, doubtful), "calls in doubt")
+    loop.receiver.stop()
+    refused = loop.pay(10, "refused", amount_minor=LARGE)
+    until(lambda: outcomes(loop, refused) == ["FAILED"] * 10, "calls to fail", 60)
+    loop.receiver.start()
+    served = loop.pay(10, "served", amount_minor=LARGE)
+
+    found = loop.counted()
+    assert {one["outcome"] for one in found.settled(served)} == {"EXECUTED"}
+    of_one = [one["outcome"] for one in found.settled(doubtful[:1])]
+    assert of_one == ["UNCERTAIN", "EXECUTED"]
+
+
+def outcomes(loop: LoopGround, event_ids: Sequence[str]) -> list[str]:
+    said = [one["payload"] for one in events(loop.wiring, "traffic.action_outcome")]
+    return [one["outcome"] for one in said if one["subject_event_id"] in event_ids]
+
+
+def doubts(loop: LoopGround, event_ids: Sequence[str]) -> bool:
+    return outcomes(loop, event_ids).count("UNCERTAIN") >= len(event_ids)
