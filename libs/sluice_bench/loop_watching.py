@@ -34,7 +34,7 @@ def chains_since(
     deadline = time.monotonic() + deadline_seconds
     while True:
         segments = [fields["payload"] for fields in _events(made, starts[AUDIT], "decision_segment")]
-        records = sum(one["records"] for one in segments)
+        records = sum(one["records"] - one["corrections"] for one in segments)
         if records >= payments or time.monotonic() > deadline:
             break
         time.sleep(_LOOK_SECONDS)
