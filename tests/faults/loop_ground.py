@@ -157,7 +157,7 @@ class LoopGround:
     def load(self, per_second: int) -> Iterator[set[str]]:
         """Payments without end, each ninth a call and each tenth a repeat; gives the ids that were sent.
 
-        A slow machine is not given ever more to do: behind the first `MOST` they come ten a second.
+        A slow machine is not given ever more to do: behind the first `MOST` they come at a third of the pace.
         """
         stop, sent = threading.Event(), set[str]()
 
@@ -165,7 +165,7 @@ class LoopGround:
             producer = Producer(idempotent_producer_config(self.wiring, PUBLISHER))
             number, last = 0, b""
             while not stop.wait(0.1):
-                for _ in range(per_second // 10 if number < MOST else 1):
+                for _ in range(per_second // 10 if number < MOST else per_second // 30):
                     number += 1
                     if number % 10:
                         event_id = f"load-{uuid.uuid4().hex}"

@@ -17,7 +17,7 @@ def test_nothing_is_lost_and_nothing_happens_twice(loop: LoopGround, chance: ran
     print(order)  # noqa: T201
     with loop.load(per_second=150) as sent:
         for victim in order:
-            until(partial(more_than, sent, len(sent) + chance.randrange(30, 300)), "load")
+            until(partial(more_than, sent, len(sent) + chance.randrange(30, 150)), "load")
             loop.fleet.kill(victim)
             loop.fleet.start([victim])
     found = loop.counted()
