@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from sluice_fleet import SEPARATE, Deployment, Topology, load_topology
+from sluice_fleet import Deployment, Topology, load_topology
 from sluice_substrate import Component
 from tests.faults.gate_process import StageProcess
 from tests.faults.loop_ground import LoopGround, Receiver, loop_topology
 from tests.faults.one_gate import OneGate
 from tests.faults.proving_ground import ProvingGround
+from tests.faults.spine import SPINE
 
 PACE = 2_400
 """Domain seconds a second: a world of one day streams for about 36 s."""
@@ -51,8 +52,8 @@ def alone() -> Iterator[OneGate]:
 
 @pytest.fixture(scope="module")
 def ground(fault_home: Path) -> Iterator[ProvingGround]:
-    """Each service apart, the repository's policy in force; drained (not killed) at the end."""
-    deployment = Deployment(fault_home, load_topology(SEPARATE), bound=True)
+    """Each service of the spine apart, the repository's policy in force; drained (not killed) at the end."""
+    deployment = Deployment(fault_home, SPINE, bound=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLUICE_WSP_SPEED", str(PACE))
         deployment.stack.up(("kafka", "postgres"))

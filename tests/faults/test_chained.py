@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sluice_fleet import CHAINED, SEPARATE, Deployment, load_topology
+from sluice_fleet import Deployment
 from sluice_kit.testing.waiting import until
 from tests.faults.conftest import PACE
 from tests.faults.gate_process import StageProcess
 from tests.faults.proving_ground import ProvingGround
+from tests.faults.spine import CHAINED_SPINE, SPINE
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(600)]
 TRAFFIC = ["traffic.payment"]
@@ -18,12 +19,12 @@ TRAFFIC = ["traffic.payment"]
 
 @pytest.fixture(scope="module")
 def separate(fault_home: Path) -> Deployment:
-    return Deployment(fault_home, load_topology(SEPARATE), bound=True)
+    return Deployment(fault_home, SPINE, bound=True)
 
 
 @pytest.fixture(scope="module")
 def chained(fault_home: Path) -> Deployment:
-    return Deployment(fault_home, load_topology(CHAINED), bound=True)
+    return Deployment(fault_home, CHAINED_SPINE, bound=True)
 
 
 @pytest.fixture
