@@ -15,7 +15,6 @@ IDEMPOTENCY_CONFLICT: Final = "IDEMPOTENCY_CONFLICT"
 NO_PINS: Final = "0" * 64
 STANDING: Final = "standing"
 _DETAIL: Final = 1_024
-_SECOND: Final = 1_000_000
 
 
 class Event(NamedTuple):
@@ -122,8 +121,8 @@ def _event(event_type: str, event_id: str, intent: Fields, now: int, payload: Ma
 
 
 def signal_event(status: str, values: Mapping[str, int], window_start: int, now: int) -> Event:
-    """service_signal: how the service does, at most once a second of ``now``."""
-    event_id = derived_id("sluice.service_signal.v1", SERVICE, 0, now // _SECOND)
+    """service_signal: how the service does, two of one moment never differ."""
+    event_id = derived_id("sluice.service_signal.v1", SERVICE, 0, now)
     payload = {
         "service": SERVICE,
         "shard": 0,

@@ -61,7 +61,7 @@ def signal_event(values: Mapping[str, int], *, degraded: bool, start: int, now: 
         "window_start": start,
         "window_end": now,
     }
-    event_id = derived_id("sluice.service_signal.v1", SERVICE, 0, now // 1_000_000)
+    event_id = derived_id("sluice.service_signal.v1", SERVICE, 0, now)
     return _event("service_signal", event_id, payload, now)
 
 

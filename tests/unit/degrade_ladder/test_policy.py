@@ -32,7 +32,7 @@ def test_the_shipped_policy_watches_what_decides() -> None:
 @pytest.mark.parametrize(
     ("change", "place", "words"),
     [
-        ({"renew_every_seconds": 10}, "top level", "less than half"),
+        ({"renew_every_seconds": 20}, "top level", "less than half"),
         ({"quiet_seconds": {"DEGRADED_1": 5}}, "top level", "missing DEGRADED_2, FAIL_CLOSED"),
         ({"scopes": {"tenant:x": {"signals": []}}}, "top level", "`all`"),
         ({"scopes": {"everyone": {"signals": []}}}, "scopes.everyone", "pattern"),
