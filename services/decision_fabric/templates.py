@@ -78,7 +78,7 @@ def pins_of(fields: Fields) -> Pins:
 class BatchEncoder:
     """Encodes what one tenant's batch decided; `ready` and `decision` belong together.
 
-    Templates are looked up once a run and verdict of the batch: what steers is the same for all of it.
+    Templates are looked up once a run and verdict of the batch.
     """
 
     def __init__(self, provenance: Provenance, policy: FabricPolicy) -> None:
@@ -97,7 +97,19 @@ class BatchEncoder:
         if decision.attributions or not (event_id + payment_id + customer_id).isascii():
             return _DECISION.encode(decision_fields(ready, decision, self._provenance))
         pins, currency = pins_of(fields), paid["currency"]
-        key = (pins, currency, payment.topic, decision.outcome, decision.mode, decision.reason_codes)
+        key = (
+            pins,
+            currency,
+            payment.topic,
+            decision.outcome,
+            decision.mode,
+            decision.reason_codes,
+            decision.policy_revision,
+            decision.bundle_id,
+            decision.bundle_revision,
+            decision.bundle_hash,
+            decision.posture,
+        )
         template = self._decisions.get(key)
         if template is None:
             shape = self._decision_shape(pins, currency, payment.topic, decision)
