@@ -164,10 +164,9 @@ class TransactionalWriter:
         except KafkaException as error:
             self._classify(error)
             raise
-        except SystemError as error:  # a fatal error was pending as a delivery report was handed over
-            if isinstance(error.__cause__, KafkaException):
-                self._classify(error.__cause__)
-            raise TransactionUnknownError(f"{self.transactional_id}: {error}") from error
+        except SystemError as error:  # the client met a fatal error while it handed a report over
+            self.abort()  # which names it, when it is one
+            raise TransactionAbortedError(f"{self.transactional_id}: {error}") from error
 
     def _classify(self, error: KafkaException) -> None:
         cause: KafkaError = error.args[0]
