@@ -11,14 +11,13 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from services.action_layer import testing_target
 from services.action_layer.signing import signing_key
 from sluice_cli.demo_waiting import DemoError, wait_until
 from sluice_fleet import Deployment
 from sluice_kit.config import load_wiring
 from sluice_substrate.secret_files import write_private
+from sluice_substrate.wiring_file import wire_webhook
 
 NAME = "webhook_receiver"
 EFFECTOR = "webhook"
@@ -49,9 +48,7 @@ def start_receiver(deployment: Deployment) -> Receiver:
     except DemoError as error:
         raise DemoError(f"{error}; its log: {log}") from error
     url = f"http://127.0.0.1:{port_file.read_text(encoding='utf-8')}/"
-    wiring = yaml.safe_load(deployment.wiring_file.read_text(encoding="utf-8"))
-    wiring["webhooks"] = {EFFECTOR: {"url": url, "signing_secret": SECRET}}
-    write_private(deployment.wiring_file, yaml.safe_dump(wiring, sort_keys=False))
+    wire_webhook(deployment.wiring_file, EFFECTOR, url)
     effects = folder / "effects.ndjson"
     effects.touch()
     return Receiver(url, effects)

@@ -1,5 +1,6 @@
 """Writes the wiring file of a local stack, in the shape that `sluice_kit.config.load_wiring` reads."""
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -9,6 +10,9 @@ from sluice_substrate.folders import Home
 from sluice_substrate.ports import LOOPBACK
 from sluice_substrate.record import StackRecord
 from sluice_substrate.secret_files import write_private
+
+KEPT = ("webhooks", "telemetry", "policy_dir", "environment", "region")
+"""What the stack knows nothing of: it stays as whoever runs the stack has written it."""
 
 
 def write_wiring(home: Home, record: StackRecord) -> None:
@@ -35,5 +39,24 @@ def write_wiring(home: Home, record: StackRecord) -> None:
         "state_dir": str(home.root / "state"),
         "http": {"host": LOOPBACK, "port": 0},
     }
-    header = "# Written at each start of the local stack: edits are lost.\n"
+    content |= _kept(home.wiring)
+    header = f"# Written at each start of the local stack: only edits of {', '.join(KEPT)} are kept.\n"
     write_private(home.wiring, header + yaml.safe_dump(content, sort_keys=False))
+
+
+def wire_webhook(wiring: Path, effector: str, url: str, status_url: str | None = None) -> None:
+    """Let the effector of that name call `url`, signed with the secret `webhook_signing`.
+
+    Services read the file at their start; a local stack keeps the entry when it starts anew.
+    """
+    content = yaml.safe_load(wiring.read_text(encoding="utf-8"))
+    target = {"url": url} | ({"status_url": status_url} if status_url is not None else {})
+    content.setdefault("webhooks", {})[effector] = target
+    write_private(wiring, yaml.safe_dump(content, sort_keys=False))
+
+
+def _kept(wiring: Path) -> dict[str, Any]:
+    if not wiring.is_file():
+        return {}
+    content = yaml.safe_load(wiring.read_text(encoding="utf-8"))
+    return {name: content[name] for name in KEPT if name in content} if isinstance(content, dict) else {}

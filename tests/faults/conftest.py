@@ -69,12 +69,8 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopGround]:
     """The decision loop, chained, on a broker of its own; drained (not killed) at the end."""
     folder = tmp_path_factory.mktemp("loop")
     receiver = Receiver(folder / "receiver")
-    with (
-        fresh_deployment("kafka", "postgres", topology=loop_topology(folder)) as deployment,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        for name, value in receiver.environment().items():
-            patch.setenv(name, value)
+    with fresh_deployment("kafka", "postgres", topology=loop_topology(folder)) as deployment:
+        receiver.wire(deployment)
         try:
             receiver.start()
             yield LoopGround(deployment, receiver).up()

@@ -46,7 +46,7 @@ class StageProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 cwd=code,
-                env=os.environ | {"PYTHONPATH": str(code)},
+                env=os.environ | {"PYTHONPATH": str(code), "PYTHONFAULTHANDLER": "1"},
             )
         self.living.append(self)
 
@@ -107,7 +107,12 @@ class StageProcess:
 
     def ended(self, seconds: float = 90) -> int:
         """Its exit code, once it has ended by itself."""
-        return until(self._exit_code, f"{self.service} to end", seconds)[0]
+        try:
+            return until(self._exit_code, f"{self.service} to end", seconds)[0]
+        except AssertionError as error:
+            self.send(signal.SIGABRT)  # faulthandler writes where each thread stands
+            self._child.wait(10)
+            raise AssertionError(f"{error}; its log ends:\n{self.text()[-6000:]}") from error
 
     def _exit_code(self) -> tuple[int] | None:
         code = self._child.poll()

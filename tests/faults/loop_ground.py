@@ -33,6 +33,8 @@ from sluice_kit.artifacts import ArtifactStore, Locator, open_artifacts
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.testing.waiting import until
+from sluice_substrate.secret_files import write_private
+from sluice_substrate.wiring_file import wire_webhook
 from tests.faults.loop_count import LoopCount, all_settled, count_loop
 from tests.faults.reading import auditor, behind, payloads
 from tests.unit.loop.history import bundle_parts
@@ -86,14 +88,11 @@ class Receiver:
             self._port = int(free.getsockname()[1])
         self._process: subprocess.Popen[bytes] | None = None
 
-    def environment(self) -> dict[str, str]:
-        """The wiring that the action layer needs to call it."""
+    def wire(self, deployment: Deployment) -> None:
+        """Let the deployment's action layer call it."""
+        write_private(deployment.home / "secrets" / "webhook_signing", SECRET)
         base = f"http://127.0.0.1:{self._port}/actions"
-        return {
-            "SLUICE_SECRET_WEBHOOK_SIGNING": SECRET,
-            "SLUICE_WEBHOOKS__WEBHOOK__URL": base,
-            "SLUICE_WEBHOOKS__WEBHOOK__STATUS_URL": base + "/{key}",
-        }
+        wire_webhook(deployment.wiring_file, "webhook", base, base + "/{key}")
 
     def start(self) -> None:
         """Serve; what it had done before it still knows."""
