@@ -29,6 +29,7 @@ from services.action_layer.documents import LANE, NO_PINS
 from services.action_layer.settings import INTENTS
 from sluice_bench.copy_loop import PRINCIPAL
 from sluice_bench.watching import committed_ends, total
+from sluice_bench.webhook_target import SECRET, webhook_target
 from sluice_contracts import contract_for, derived_id
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import client_config
@@ -36,7 +37,6 @@ from sluice_kit.workflow import DatabaseAddress
 
 Tell = Callable[[str], None]
 TARGET_RATE: Final = 3_000
-_SECRET: Final = "bench"
 _SECONDS: Final = 600.0
 _LOOK: Final = 0.05
 _FLOOR_BATCH: Final = 500
@@ -51,7 +51,7 @@ def run(home: Path, tell: Tell, *, intents: int = 60_000, webhook_share: float =
     keys = _publish(wiring, intents, webhooks)
     tell(f"{intents:,} intents wait, {webhooks:,} of them for the webhook")
     admin = AdminClient(client_config(wiring, PRINCIPAL))
-    with _target(home / "bench-target") as port, _layer(home, port) as layer:
+    with webhook_target(home / "bench-target") as port, _layer(home, port) as layer:
         begin = _first_outcome(admin)
         used = layer.cpu_times()
         _wait_for_effects(wiring, home, intents, webhooks)
@@ -152,23 +152,9 @@ def _intent(mark: str, number: int, *, webhook: bool) -> dict[str, Any]:
 
 
 @contextmanager
-def _target(folder: Path) -> Iterator[int]:
-    command = [sys.executable, "-m", "services.action_layer.testing_target", "--folder", str(folder)]
-    process = subprocess.Popen([*command, "--secret", _SECRET])
-    try:
-        deadline = time.monotonic() + 30
-        while not (folder / "port").is_file():
-            _within(deadline, "the webhook target does not listen")
-        yield int((folder / "port").read_text(encoding="utf-8"))
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-@contextmanager
 def _layer(home: Path, port: int) -> Iterator[psutil.Process]:
     environment = os.environ | {
-        "SLUICE_SECRET_WEBHOOK_SIGNING": _SECRET,
+        "SLUICE_SECRET_WEBHOOK_SIGNING": SECRET,
         "SLUICE_WEBHOOKS__WEBHOOK__URL": f"http://127.0.0.1:{port}/actions",
     }
     command = [sys.executable, "-m", "services.action_layer", "--wiring", str(home / "wiring.yaml")]

@@ -16,7 +16,7 @@ from typing import Any, Final
 from services.decision_fabric.policy_files import binding_of, read_feature_set
 from sluice_bench.arithmetic import spread
 from sluice_bench.decision_bench import activation, normal_posture, seal_drawn_bundle
-from sluice_bench.loop_traffic import loop_values
+from sluice_bench.loop_traffic import Slice, loop_values
 from sluice_bench.payments import LANE
 from sluice_contracts import TOPICS
 from sluice_decisions import Bundle, load_bundle
@@ -44,7 +44,7 @@ def chain_cost(payments: int, batch: int, *, profile: cProfile.Profile | None = 
     with tempfile.TemporaryDirectory(prefix="sluice-chain-") as folder:
         chain = _Chain.open(Path(folder))
         chain.steer()
-        values = [value for _, value in loop_values("chain-cost", payments)]
+        values = [value for _, value in loop_values(Slice("chain-cost", payments, 0, payments))]
         batches = [values[at : at + batch] for at in range(0, len(values), batch)]
         warm_up = max(1, round(len(batches) * _WARM_UP))
         with quiet_collector() as tidy:

@@ -10,7 +10,8 @@ from sluice_bench.arithmetic import latency_summary, percentile, spread
 from sluice_bench.bench_stack import RECEIPTS, BenchStack
 from sluice_bench.copy_loop import copy_loop
 from sluice_bench.gate_process import GateProcess, running_gate
-from sluice_bench.payments import LANE, paced
+from sluice_bench.pacing import Pace
+from sluice_bench.payments import LANE, bench_event_id, paced
 from sluice_bench.watching import measure_visibility
 
 TARGET_P99_MS: Final = 60.0
@@ -79,18 +80,17 @@ def _floor(stack: BenchStack, seconds: float) -> tuple[list[float], float]:
 
 def _measured(stack: BenchStack, topic: str, seconds: float) -> tuple[list[float], float]:
     """Latencies of the events after the warm-up, and by how much the generator was late at most."""
-    count, mark = round(PER_SECOND * seconds), f"latency-{time.monotonic_ns()}"
+    pace, mark = Pace.steady(PER_SECOND, seconds), f"latency-{time.monotonic_ns()}"
     start_at = time.monotonic() + _LEAD_SECONDS
     reading = stack.submit(
         measure_visibility,
         stack.plain,
         stack.ends(topic),
-        mark,
-        count,
-        PER_SECOND,
+        {bench_event_id(mark, number): number for number in range(pace.count)},
+        pace,
         start_at,
         _LEAD_SECONDS + seconds + 60.0,
     )
-    late = stack.submit(paced, stack.plain, mark, count, PER_SECOND, start_at).result()
+    late = stack.submit(paced, stack.plain, mark, pace, start_at).result()
     found: list[float] = reading.result()
     return found[round(PER_SECOND * min(_WARM_UP_SECONDS, seconds / 3)) :], late

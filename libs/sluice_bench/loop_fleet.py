@@ -3,19 +3,25 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sluice_bench.chain_cost import CHAIN
 from sluice_bench.gate_process import GateProcess
-from sluice_fleet import Fleet, Topology
-from sluice_fleet.topology import services
+from sluice_fleet import Fleet, Topology, load_topology
+from sluice_fleet.topology import CHAINED, SEPARATE
 from sluice_substrate import LocalStack
 
 BESIDE: Final = ("action_layer", "decision_log")
-TOPICS_OF_A_PAYMENT: Final = ("traffic.payment", "traffic.decision", "traffic.action_intent")
+STAGES: Final = (
+    "ingestion_gate",
+    "entity_graph",
+    "online_features",
+    "degrade_ladder",
+    "decision_fabric",
+    "flow_meter",
+)
 _TOOL_SECONDS: Final = 300.0
 
 
@@ -44,7 +50,7 @@ class LoopProcesses:
 @contextmanager
 def running_chain(home: Path, *arguments: str) -> Iterator[LoopProcesses]:
     """The chain in one process with the others beside; drained at the end, killed when the block fails."""
-    fleet = Fleet(home, Topology(name="bench", members=services(*BESIDE)))
+    fleet = Fleet(home, _members(CHAINED, BESIDE))
     chain = GateProcess(home, *chain_arguments(), *arguments)
     try:
         fleet.start()
@@ -61,7 +67,7 @@ def running_chain(home: Path, *arguments: str) -> Iterator[LoopProcesses]:
 @contextmanager
 def running_separate(home: Path) -> Iterator[LoopProcesses]:
     """Every stage its own process."""
-    fleet = Fleet(home, Topology(name="bench", members=services(*CHAIN, *BESIDE)))
+    fleet = Fleet(home, _members(SEPARATE, (*STAGES, *BESIDE)))
     try:
         fleet.start()
         yield LoopProcesses(home, None, fleet)
@@ -69,13 +75,19 @@ def running_separate(home: Path) -> Iterator[LoopProcesses]:
         fleet.stop()
 
 
-def chain_arguments() -> tuple[str, str]:
-    """What makes the gate's process run the chain."""
-    return "--chain", ",".join(CHAIN[1:])
+def chain_arguments() -> list[str]:
+    """What makes the gate's process run the chain, as it is deployed."""
+    return _members(CHAINED, (STAGES[0],)).members[0].command()
+
+
+def _members(topology: Path, names: Sequence[str]) -> Topology:
+    """Those members of a deployed topology that the bench needs."""
+    members = tuple(member for member in load_topology(topology).members if member.service in names)
+    return Topology(name="bench", members=members)
 
 
 def train_and_activate(home: Path, events: int) -> dict[str, Any]:
-    """Make a small world, train a bundle on it and put it in force, with the tools that a user has."""
+    """Make a world, train a bundle on it and put it in force, with the tools that a user has."""
     wiring = ("--wiring", str(home / "wiring.yaml"), "--json")
     world = _tool("world", "generate", "--events", str(events), "--seed", "8", *wiring)
     trained = _tool("bundle", "train", world["uri"], *wiring)

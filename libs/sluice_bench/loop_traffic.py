@@ -1,120 +1,170 @@
-"""The generator of the loop bench: payments of several customers, terminals and devices, and some labels.
+"""The generator of the loop bench: payments and labels of a world of the reference engine, one after another.
 
-They belong to the standing run of the default tenant. Every tenth customer shares a device with others, and a
-label follows a payment in two hundred, so that graph and features have something to do.
+The model of the bench learns on a world of the same parameters and another seed, so decisions are those of
+ordinary traffic. A world that is at its end comes again as the next month, and entities keep their history.
+All belongs to the standing run of the default tenant.
 """
 
+import tempfile
 import time
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import count as numbers_from
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
-from sluice_bench.payments import RUN_ID, Generator, bench_event_id
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sluice_bench.pacing import Pace
+from sluice_bench.payments import PRINCIPAL, RUN_ID, Generator, bench_event_id, send_paced
 from sluice_contracts import encode
+from sluice_engine import EngineSpec, ReferenceEngine, WorldParameters
+from sluice_engine.parameters import DAY_MICROS
+from sluice_oracle.columns import LABEL_EVENT_SCHEMA, LABEL_EVENTS, PAYMENT_SCHEMA
 
-CUSTOMERS: Final = 5_000
-TERMINALS: Final = 900
-LABEL_EVERY: Final = 200
+START: Final = "2019-01-01"
+"""Many months of traffic have room before now: the gate takes no payment of the future."""
+SEED: Final = 9
 _NO_PINS: Final = "0" * 64
-_FEW_DEVICES: Final = 40
+_ENVELOPE: Final = {
+    "schema_version": 1,
+    "manifest_fingerprint": _NO_PINS,
+    "tenant": "default",
+    "parameter_hash": _NO_PINS,
+    "scenario_id": "standing",
+    "run_id": RUN_ID,
+    "seed": SEED,
+    "producer": PRINCIPAL,
+    "traceparent": None,
+}
 
 
-def loop_values(mark: str, count: int) -> Iterator[tuple[int, bytes]]:
-    """Framed events of `count` payments, each with the number of the payment that it is or follows."""
-    now = time.time_ns() // 1_000
-    for number in range(count):
-        yield number, encode("payment", 1, _payment(mark, number, now))
-        if number % LABEL_EVERY == LABEL_EVERY - 1:
-            yield number, encode("label", 1, _label(mark, number, now))
+class Slice(NamedTuple):
+    """Payments `first`, `first` + 1, … of endless traffic of worlds of `world_events` payments."""
+
+    mark: str
+    world_events: int
+    first: int
+    payments: int
+
+    def ids(self) -> dict[str, int]:
+        """Event id of each payment to its number in the slice."""
+        return {bench_event_id(self.mark, self.first + n): n for n in range(self.payments)}
 
 
-def preload_loop(wiring: dict[str, Any], mark: str, count: int) -> int:
-    """Write the events of `count` payments to the lane as it goes; returns the bytes of all values."""
+class _Row(NamedTuple):
+    """An event of a world: `at` within the world's span, the payment that it is or follows, its payload."""
+
+    at: int
+    is_payment: bool
+    payment: int
+    payload: dict[str, Any]
+
+
+def loop_values(wanted: Slice) -> Iterator[tuple[int, bytes]]:
+    """Framed events of a slice, each with the number in the slice of the payment that it is or precedes."""
+    rows, span = _world(wanted.world_events)
+    emitted = time.time_ns() // 1_000
+    month, start = divmod(wanted.first, wanted.world_events)
+    begin = 1 + _place(rows, start - 1) if start else 0
+    done = 0
+    for turn in numbers_from(month):
+        for row in rows[begin:]:
+            number = turn * wanted.world_events + row.payment
+            if number >= 0:  # the first month has no labels of a month before
+                yield done, _encoded(wanted.mark, row, number, turn * span, emitted)
+            done += row.is_payment
+            if done == wanted.payments:
+                return
+        begin = 0
+
+
+def preload_loop(wiring: dict[str, Any], wanted: Slice) -> int:
+    """Write a slice's events to the lane as it goes; returns the bytes of all values."""
     generator, size = Generator(wiring), 0
-    for _, value in loop_values(mark, count):
+    for _, value in loop_values(wanted):
         size += len(value)
         generator.send(value)
     generator.flush()
     return size
 
 
-def paced_loop(wiring: dict[str, Any], mark: str, count: int, per_second: int, start_at: float) -> float:
-    """Send payment n at `start_at` + n / `per_second` (monotonic seconds), late ones at once.
+def paced_loop(wiring: dict[str, Any], wanted: Slice, pace: Pace, start_at: float) -> float:
+    """Send a slice's events at the pace of its payments, late ones at once; `start_at` in monotonic seconds.
 
     Returns by how many seconds the generator itself was late at most.
     """
-    events = list(loop_values(mark, count))
-    generator = Generator(wiring)
-    sent, latest = 0, 0.0
-    while sent < len(events):
-        now = time.monotonic()
-        due = int((now - start_at) * per_second) + 1
-        if events[sent][0] < due:
-            latest = max(latest, now - start_at - events[sent][0] / per_second)
-            while sent < len(events) and events[sent][0] < due:
-                generator.send(events[sent][1])
-                sent += 1
-        generator.serve()
-        time.sleep(0.001)
-    generator.flush()
-    return latest
+    events = list(loop_values(wanted))
+    return send_paced(Generator(wiring), events, pace, start_at)
 
 
-def _payment(mark: str, number: int, now: int) -> dict[str, Any]:
-    customer, terminal = number * 7919 % CUSTOMERS, number * 31 % TERMINALS
-    device = customer % _FEW_DEVICES if customer % 10 == 0 else customer
-    return _event(mark, "payment", number, now) | {
-        "payload": {
-            "payment_id": f"P-{number:012d}",
-            "customer_id": f"C-{customer:07d}",
-            "terminal_id": f"T-{terminal:06d}",
-            "amount_minor": 100 + number * 7919 % 50_000,
-            "currency": "EUR",
-            "account_id": f"A-{customer:07d}",
-            "card_id": f"K-{customer:07d}",
-            "merchant_id": f"M-{terminal:06d}",
-            "merchant_category": "5411",
-            "channel": "pos",
-            "device_id": f"D-{device:07d}",
-            "country": "DE",
-        },
+@lru_cache(maxsize=1)
+def _world(events: int) -> tuple[list[_Row], int]:
+    """A world's events in the order of time, labels first at ties, and its span in microseconds.
+
+    A label that is due after the end stands where it comes in the next turn; its payment is one of the
+    turn before.
+    """
+    parameters = WorldParameters.model_validate({"events": events, "start": START})
+    span = parameters.days * DAY_MICROS
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-world-") as name:
+        folder = Path(name) / "world"
+        spec = EngineSpec(scenario_id="bench", seed=SEED, parameters=parameters.model_dump(mode="json"))
+        ReferenceEngine().generate(spec, folder)
+        payments = _read(folder, "payments", PAYMENT_SCHEMA)
+        labels = _read(folder, LABEL_EVENTS, LABEL_EVENT_SCHEMA)
+    number_of = {payment["payment_id"]: number for number, payment in enumerate(payments)}
+    rows = [
+        _Row(payment.pop("ts_utc"), is_payment=True, payment=number, payload=payment)
+        for number, payment in enumerate(payments)
+    ]
+    for label in labels:
+        turns, _ = divmod(label["ts_utc"] - parameters.start_micros, span)
+        number = number_of[label["payment_id"]] - turns * events
+        rows.append(_Row(label.pop("ts_utc") - turns * span, is_payment=False, payment=number, payload=label))
+    rows.sort(key=lambda row: (row.at, row.is_payment))
+    return rows, span
+
+
+def _place(rows: Sequence[_Row], payment: int) -> int:
+    """Where a payment stands among the rows."""
+    return next(at for at, row in enumerate(rows) if row.is_payment and row.payment == payment)
+
+
+def _read(folder: Path, output: str, schema: pa.Schema) -> list[dict[str, Any]]:
+    """Rows as payloads of the contract: times in microseconds, without the row key and without nulls."""
+    table = pa.concat_tables([pq.read_table(path) for path in sorted((folder / output).iterdir())])
+    columns = {
+        name: table[name].cast(pa.int64()).to_pylist()
+        if pa.types.is_timestamp(schema.field(name).type)
+        else table[name].to_pylist()
+        for name in schema.names
+        if name != "row_key"
     }
+    return [
+        {name: value for name, value in zip(columns, row, strict=True) if value is not None}
+        for row in zip(*columns.values(), strict=True)
+    ]
 
 
-def _label(mark: str, number: int, now: int) -> dict[str, Any]:
-    """Says of the payment a thousand before (or the first one) whether it was fraud."""
-    told = max(0, number - 1_000)
-    about = _payment(mark, told, now)
-    payload = about["payload"]
-    named = ("customer_id", "terminal_id", "account_id", "card_id", "merchant_id", "device_id")
-    return _event(mark, "label", number, now) | {
-        "parent_event_id": about["event_id"],
-        "payload": {
-            "label_id": f"L-{number:012d}",
-            "payment_id": payload["payment_id"],
-            "subject_event_id": about["event_id"],
-            "label": "FRAUD" if number % (3 * LABEL_EVERY) == LABEL_EVERY - 1 else "LEGIT",
-            "effective_time": about["ts_utc"],
-            "observed_time": now + number,
-            "source": "bench",
-        }
-        | {name: payload[name] for name in named},
+def _encoded(mark: str, row: _Row, number: int, shift: int, emitted: int) -> bytes:
+    """The event about payment `number` of the traffic, `shift` microseconds later than in its world."""
+    subject = bench_event_id(mark, number)
+    payload = row.payload | {"payment_id": f"P{number:012d}"}
+    envelope = _ENVELOPE | {"ts_utc": row.at + shift, "emitted_at_utc": emitted}
+    if row.is_payment:
+        own = {"event_id": subject, "event_type": "payment", "parent_event_id": None}
+        return encode("payment", 1, envelope | own | {"payload": payload})
+    payload |= {
+        "label_id": f"L{number:012d}",
+        "subject_event_id": subject,
+        "effective_time": payload["effective_time"] + shift,
+        "observed_time": payload["observed_time"] + shift,
     }
-
-
-def _event(mark: str, event_type: str, number: int, now: int) -> dict[str, Any]:
-    return {
-        "event_id": bench_event_id(mark if event_type == "payment" else f"{mark}-{event_type}", number),
-        "event_type": event_type,
-        "ts_utc": now + number,
-        "schema_version": 1,
-        "manifest_fingerprint": _NO_PINS,
-        "tenant": "default",
-        "parameter_hash": _NO_PINS,
-        "scenario_id": "standing",
-        "run_id": RUN_ID,
-        "seed": 7,
-        "emitted_at_utc": now,
-        "producer": "world_stream_producer",
-        "parent_event_id": None,
-        "traceparent": None,
+    own = {
+        "event_id": bench_event_id(f"{mark}-label", number),
+        "event_type": "label",
+        "parent_event_id": subject,
     }
+    return encode("label", 1, envelope | own | {"payload": payload})

@@ -8,7 +8,9 @@ from typing import Any, Final
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from sluice_bench.arithmetic import percentile
 from sluice_bench.copy_loop import PRINCIPAL, Starts
+from sluice_bench.pacing import Pace, seconds_of
 from sluice_bench.watching import committed_ends
 from sluice_contracts import Decoded, decode
 from sluice_kit.config import Wiring
@@ -55,16 +57,19 @@ def chains_since(
     }
 
 
-def await_decision(wiring: dict[str, Any], starts: Starts, event_id: str, deadline_seconds: float) -> None:
-    """Wait until the decision about one payment can be read. Raises RuntimeError at the deadline."""
+def await_decision(wiring: dict[str, Any], starts: Starts, event_id: str, deadline_seconds: float) -> str:
+    """The posture under which a payment was decided, once that can be read. Raises RuntimeError."""
     made = Wiring(**wiring)
     consumer = Consumer(reader_config(made, PRINCIPAL, group="bench-await"))
     consumer.assign([TopicPartition(*start) for start in starts])
     wanted, deadline = event_id.encode(), time.monotonic() + deadline_seconds
     while time.monotonic() < deadline:
-        if any(wanted in (message.value() or b"") for message in consumer.consume(5_000, 0.1)):
-            consumer.close()
-            return
+        values = [message.value() or b"" for message in consumer.consume(5_000, 0.1)]
+        for value in values:
+            if wanted in value and isinstance(found := decode(value), Decoded):
+                consumer.close()
+                posture: str = found.fields["payload"]["posture"]
+                return posture
     consumer.close()
     raise RuntimeError(f"what stood on the lane before was not decided within {deadline_seconds:.0f} s")
 
@@ -83,14 +88,17 @@ def verify_chain(wiring: dict[str, Any]) -> dict[str, Any]:
     return verify(Wiring(**wiring), "ingestion_gate", principal=PRINCIPAL).to_json()
 
 
-def recovery_seconds(latencies: Sequence[float], per_second: int, normal_seconds: float) -> float:
-    """Seconds from the end of a burst until a decision comes as fast as it should, and all later ones do.
+def recovery_seconds(
+    latencies: Sequence[float], pace: Pace, burst_end: float, normal_seconds: float
+) -> float | None:
+    """Seconds from the end of a burst until the first whole second whose payments are as fast as they should.
 
-    `latencies` are those of the burst's events in the order of sending and then of a quiet flow, each with
-    its own rate; pass the flow's behind the burst. 0 when the last slow one came before the end.
+    That is by their own 99th percentile, from intended send times on; None when there is no such second.
     """
-    slow = [number for number, latency in enumerate(latencies) if latency > normal_seconds]
-    return 0.0 if not slow else latencies[slow[-1]] + slow[-1] / per_second
+    for number, found in enumerate(seconds_of(latencies, pace)):
+        if number >= burst_end and found and percentile(found, 0.99) <= normal_seconds:
+            return number - burst_end
+    return None
 
 
 def count_records(wiring: dict[str, Any], topic: str) -> int:

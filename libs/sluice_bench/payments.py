@@ -5,11 +5,12 @@ fields that a world fills are filled, so that sizes are those of a streamed worl
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Producer
 
+from sluice_bench.pacing import Pace
 from sluice_contracts import derived_id, encode
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import idempotent_producer_config
@@ -44,22 +45,27 @@ def preload(wiring: dict[str, Any], mark: str, count: int) -> int:
     return size
 
 
-def paced(wiring: dict[str, Any], mark: str, count: int, per_second: int, start_at: float) -> float:
-    """Send event n at `start_at` + n / `per_second` (monotonic seconds), late ones at once.
+def paced(wiring: dict[str, Any], mark: str, pace: Pace, start_at: float) -> float:
+    """Send the pace's payments, those that are late at once; `start_at` in monotonic seconds.
 
     Returns by how many seconds the generator itself was late at most.
     """
-    values = list(payment_values(mark, count))
-    generator = Generator(wiring)
+    return send_paced(Generator(wiring), list(enumerate(payment_values(mark, pace.count))), pace, start_at)
+
+
+def send_paced(
+    generator: "Generator", events: Sequence[tuple[int, bytes]], pace: Pace, start_at: float
+) -> float:
+    """Send values, each with the number that says when it is due; how many seconds one was late at most."""
     sent, latest = 0, 0.0
-    while sent < count:
-        now = time.monotonic()
-        due = min(count, int((now - start_at) * per_second) + 1)
-        if due > sent:
-            latest = max(latest, now - start_at - sent / per_second)
-            for value in values[sent:due]:
-                generator.send(value)
-            sent = due
+    while sent < len(events):
+        now = time.monotonic() - start_at
+        due = pace.due(now)
+        if events[sent][0] < due:
+            latest = max(latest, now - pace.intended(events[sent][0]))
+            while sent < len(events) and events[sent][0] < due:
+                generator.send(events[sent][1])
+                sent += 1
         generator.serve()
         time.sleep(0.001)
     generator.flush()

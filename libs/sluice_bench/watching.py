@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from sluice_bench.copy_loop import PRINCIPAL, Starts
-from sluice_bench.payments import bench_event_id
+from sluice_bench.pacing import Pace
 from sluice_contracts import Decoded, decode
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import client_config, reader_config
@@ -67,26 +67,25 @@ def count_receipts(wiring: dict[str, Any], starts: Starts, records: int) -> dict
 def measure_visibility(  # noqa: PLR0917 - a process's arguments
     wiring: dict[str, Any],
     starts: Starts,
-    mark: str,
-    count: int,
-    per_second: int,
+    number_of: Mapping[str, int],
+    pace: Pace,
     start_at: float,
     deadline_seconds: float,
 ) -> list[float]:
     """Seconds from the intended send time of each event to its visibility, in the order of sending.
 
-    Reads receipts (by the id of their subject) or copied payments. Raises RuntimeError when any is missing.
+    Reads receipts and decisions (by the id of their subject) or copied payments; `number_of` gives the place
+    of an event id in the pace. Raises RuntimeError when any is missing.
     """
-    arrived = list(_read(Wiring(**wiring), starts, count, deadline_seconds))
-    number_of = {bench_event_id(mark, number): number for number in range(count)}
-    latency = [-1.0] * count
+    arrived = list(_read(Wiring(**wiring), starts, pace.count, deadline_seconds))
+    latency = [-1.0] * pace.count
     for at, value in arrived:
         number = number_of.get(_subject(value))
         if number is not None and latency[number] < 0:
-            latency[number] = at - (start_at + number / per_second)
+            latency[number] = at - (start_at + pace.intended(number))
     missing = latency.count(-1.0)
     if missing:
-        raise RuntimeError(f"{missing} of {count} events never became visible")
+        raise RuntimeError(f"{missing} of {pace.count} events never became visible")
     return latency
 
 

@@ -232,7 +232,9 @@ def loop_row(name: str, part: Mapping[str, Any]) -> tuple[str, str, str]:
             targets = ", ".join(f"{which} ≤ {limit:g}" for which, limit in part["targets_ms"].items())
             return f"p50 {ours['p50_ms']['median']} ms, p99 {ours['p99_ms']['median']} ms", targets, word
         case "burst":
-            return f"{part['recovery_seconds']['median']} s", f"≤ {part['target_seconds']:g} s", word
+            back = part["recovery_seconds"]
+            text = "not within the part" if back is None else f"{back['median']} s"
+            return text, f"≤ {part['target_seconds']:g} s", word
         case "restart":
             return f"{part['seconds']['median']} s", f"≤ {part['target_seconds']:g} s", word
         case "sustained":

@@ -1,13 +1,16 @@
 """What `sluice bench loop --json` makes of what it measured."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sluice_bench.chain_cost import cost_table, records_of_a_payment
 from sluice_bench.loop import LOOP_PARTS, loop_effort
 from sluice_bench.loop_fleet import per_payment
-from sluice_bench.loop_traffic import LABEL_EVERY, loop_values
+from sluice_bench.loop_traffic import Slice, loop_values
 from sluice_bench.loop_watching import complete, recovery_seconds
+from sluice_bench.pacing import Pace
 from sluice_cli.bench_commands import bench_app, loop_row
 from sluice_contracts import Decoded, decode
 
@@ -34,10 +37,26 @@ def test_whatever_is_missing_or_double_is_seen(change: dict[str, int]) -> None:
     assert not complete(WHOLE | change, 10)
 
 
-def test_a_burst_is_over_with_its_last_slow_decision() -> None:
-    latencies = [0.01, 0.5, 2.0, 1.0, 0.02]
-    assert recovery_seconds(latencies, 1, 0.15) == 4.0  # sent at 3 s, there 1 s later
-    assert recovery_seconds([0.01, 0.02], 1, 0.15) == 0.0
+def test_a_burst_is_over_with_the_first_second_that_is_as_fast_as_before() -> None:
+    pace = Pace(((2, 2), (4, 1)))
+    latencies = [0.01, 0.5, 2.0, 1.0, 0.9, 0.1, 0.02, 0.5]
+    assert recovery_seconds(latencies, pace, 2, 0.15) == 1.0
+    assert recovery_seconds([1.0] * 8, pace, 2, 0.15) is None
+
+
+def test_a_pace_says_when_each_event_is_due() -> None:
+    pace = Pace(((2, 10), (1, 100), (5, 1)))
+    assert (pace.count, pace.seconds) == (125, 8)
+    assert [pace.intended(number) for number in (0, 19, 20, 119, 120, 124)] == [0, 1.9, 2, 2.99, 3, 7]
+    assert [pace.due(at) for at in (-1, 0, 1.95, 2, 2.995, 3, 99)] == [0, 1, 20, 21, 120, 121, 125]
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 50)), min_size=1, max_size=4))
+def test_what_is_due_are_the_events_whose_time_has_come(steps: list[tuple[int, int]]) -> None:
+    pace = Pace(tuple((float(seconds), rate) for seconds, rate in steps))
+    for number in range(pace.count):
+        at = pace.intended(number)
+        assert pace.due(at + 1e-6) > number >= pace.due(at - 1e-6)
 
 
 def test_costs_are_those_of_an_event() -> None:
@@ -62,16 +81,39 @@ def test_records_are_counted_by_payment() -> None:
     }
 
 
-def test_the_generators_events_are_sound_and_labels_follow_payments() -> None:
-    made = list(loop_values("test", 2 * LABEL_EVERY))
-    kinds = []
-    for _, value in made:
-        found = decode(value)
-        assert isinstance(found, Decoded)
-        assert found.contract.check(found.fields) == ()
-        kinds.append(found.contract.event_type)
-    assert (kinds.count("payment"), kinds.count("label")) == (2 * LABEL_EVERY, 2)
-    assert [number for number, _ in made] == sorted(number for number, _ in made)
+def decoded(wanted: Slice) -> list[tuple[int, Decoded]]:
+    found = [(number, decode(value)) for number, value in loop_values(wanted)]
+    return [(number, one) for number, one in found if isinstance(one, Decoded)]
+
+
+WORLD = 2_000
+
+
+def test_the_generators_events_are_sound_and_months_follow_one_another() -> None:
+    found = decoded(Slice("test", WORLD, 0, 2 * WORLD))
+    assert all(one.contract.check(one.fields) == () for _, one in found)
+    payments = [one.fields for _, one in found if one.contract.event_type == "payment"]
+    labels = [one.fields for _, one in found if one.contract.event_type == "label"]
+    ids = [one["event_id"] for one in payments]
+    assert ids == list(Slice("test", WORLD, 0, 2 * WORLD).ids())
+    times = [one.fields["ts_utc"] for _, one in found]
+    assert times == sorted(times)
+    by_id = {one["event_id"]: one for one in payments}
+    assert labels
+    for label in labels:
+        about = by_id[label["payload"]["subject_event_id"]]
+        assert label["payload"]["effective_time"] == about["ts_utc"]
+        assert label["payload"]["terminal_id"] == about["payload"]["terminal_id"]
+        assert label["payload"]["payment_id"] == about["payload"]["payment_id"]
+    assert [number for number, _ in found] == sorted(number for number, _ in found)
+
+
+@pytest.mark.parametrize("cut", [1, 700, WORLD - 1, WORLD, WORLD + 900])
+def test_slices_are_the_whole_traffic_whatever_their_sizes(cut: int) -> None:
+    whole = [one.fields["event_id"] for _, one in decoded(Slice("t", WORLD, 0, WORLD + 1_000))]
+    rest = WORLD + 1_000 - cut
+    parts = [decoded(Slice("t", WORLD, 0, cut)), decoded(Slice("t", WORLD, cut, rest))]
+    assert [one.fields["event_id"] for part in parts for _, one in part] == whole
 
 
 def test_quick_is_once_and_small() -> None:
