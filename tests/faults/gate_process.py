@@ -46,7 +46,9 @@ class StageProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 cwd=code,
-                env=os.environ | {"PYTHONPATH": str(code), "PYTHONFAULTHANDLER": "1"},
+                # No bytecode: what is killed, or may write no more, would leave half a file in the checkout.
+                env=os.environ
+                | {"PYTHONPATH": str(code), "PYTHONFAULTHANDLER": "1", "PYTHONDONTWRITEBYTECODE": "1"},
             )
         self.living.append(self)
 
