@@ -20,6 +20,7 @@ from sluice_contracts import Decoded, decode
 from sluice_fleet import Fleet
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import idempotent_producer_config, reader_config
+from sluice_kit.kafka.messages import arrived
 from sluice_kit.testing.waiting import until
 from sluice_substrate import LocalStack
 from tests.integration.fleets import apply_policy, running
@@ -93,7 +94,7 @@ def postures(wiring: Wiring) -> list[dict[str, Any]]:
         consumer.assign([place])
         found: list[dict[str, Any]] = []
         while not consumer.position([place])[0].offset >= end:
-            for message in consumer.consume(500, 1):
+            for message in arrived(consumer, 500, 0.02):
                 decoded = decode(message.value())
                 assert isinstance(decoded, Decoded)
                 found.append(decoded.fields["payload"])
