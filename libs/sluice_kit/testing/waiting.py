@@ -8,8 +8,8 @@ from typing import TypeVar
 
 LOOK_SECONDS = 0.02
 MOST_SECONDS = 0.5
-"""The pace of looking, between the two; what ends a wait is its condition. A look that takes long is made less
-often: what is waited for needs the machine more than the one who waits."""
+"""The pace of looking, between the two; what ends a wait is its condition. A look that takes long is made
+less often: what is waited for needs the machine more than the one who waits."""
 
 Found = TypeVar("Found")
 
