@@ -14,6 +14,7 @@ import httpx
 import yaml
 
 from sluice_kit.config import load_wiring
+from sluice_kit.http.calling import call
 from sluice_kit.http.endpoint import read_endpoint
 from sluice_kit.testing.waiting import until
 
@@ -98,7 +99,7 @@ class StageProcess:
     def health(self) -> dict[str, Any]:
         """Its own report; empty while it does not answer."""
         try:
-            answer: dict[str, Any] = httpx.get(f"{self.url()}/health", timeout=5).json()
+            answer: dict[str, Any] = call("GET", f"{self.url()}/health", timeout=5).json()
         except (LookupError, httpx.HTTPError, ValueError):
             return {}
         return answer

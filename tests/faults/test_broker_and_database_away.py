@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sluice_kit.http.calling import call
 from sluice_kit.testing.waiting import until
 from tests.faults.gate_process import StageProcess
 from tests.faults.proving_ground import ProvingGround, World, health_check
@@ -24,7 +25,7 @@ def states(ground: ProvingGround, path: str = "health") -> dict[str, str]:
     found = {}
     for name in processes(ground):
         try:
-            found[name] = httpx.get(f"{ground.fleet.url(name)}/{path}", timeout=5).json()["state"]
+            found[name] = call("GET", f"{ground.fleet.url(name)}/{path}", timeout=5).json()["state"]
         except (httpx.HTTPError, LookupError, ValueError, KeyError):
             found[name] = "unheard"
     return found

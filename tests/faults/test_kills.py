@@ -57,7 +57,7 @@ def test_the_gate_is_killed_again_and_again_and_while_it_restores(
         ground.fleet.kill("ingestion_gate")
         for _ in range(3):
             # A start takes its CPU time whatever else the machine does: loading code, then restoring.
-            gate, moment = StageProcess(wiring, log), chance.uniform(1.0, 3.5)
+            gate, moment = StageProcess(wiring, log), chance.uniform(0.4, 1.8)
             until(lambda gate=gate, moment=moment: cpu_seconds(gate) > moment, "the gate to start")
             gate.kill()
             print(f"killed {'while serving' if 'stage.restored' in gate.text() else 'while starting'}")  # noqa: T201

@@ -24,6 +24,7 @@ from sluice_contracts import derived_id, encode
 from sluice_fleet import Fleet
 from sluice_kit.artifacts import open_artifacts
 from sluice_kit.config import Wiring
+from sluice_kit.http.calling import call
 from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.testing.waiting import until
 from sluice_substrate import LocalStack
@@ -65,7 +66,7 @@ class Loop:
 
     def get(self, path: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._token}"}
-        return httpx.get(self.fleet.url("decision_fabric") + path, headers=headers, timeout=30)
+        return call("GET", self.fleet.url("decision_fabric") + path, headers=headers, timeout=30)
 
     def command(self, app: Any, *arguments: str) -> Any:
         result = CliRunner().invoke(app, [*arguments, "--wiring", str(self.file), "--json"])
@@ -134,7 +135,7 @@ def receipts(loop: Loop, event_id: str) -> dict[str, Any] | None:
 def all_receipts(loop: Loop, event_id: str) -> list[dict[str, Any]]:
     headers = {"Authorization": f"Bearer {loop._token}"}
     url = f"{loop.fleet.url('ingestion_gate')}/v1/receipts/{event_id}"
-    found: list[dict[str, Any]] = httpx.get(url, headers=headers, timeout=30).json().get("receipts", [])
+    found: list[dict[str, Any]] = call("GET", url, headers=headers, timeout=30).json().get("receipts", [])
     return found
 
 

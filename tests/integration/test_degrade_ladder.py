@@ -19,6 +19,7 @@ from sluice_cli.posture_commands import posture_app
 from sluice_contracts import Decoded, decode
 from sluice_fleet import Fleet
 from sluice_kit.config import Wiring
+from sluice_kit.http.calling import call
 from sluice_kit.kafka import idempotent_producer_config, reader_config
 from sluice_kit.kafka.messages import arrived
 from sluice_kit.testing.waiting import until
@@ -61,7 +62,8 @@ class Reporting:
         """Where `all` stands, after a report of everybody."""
         self.well()
         try:
-            answer = httpx.get(
+            answer = call(
+                "GET",
                 f"{self._fleet.url('degrade_ladder')}/v1/posture",
                 headers={"Authorization": f"Bearer {self._token}"},
                 timeout=10,

@@ -21,6 +21,7 @@ from sluice_contracts import encode
 from sluice_fleet import Fleet
 from sluice_kit.artifacts import Locator, open_artifacts, open_oracle
 from sluice_kit.config import Wiring
+from sluice_kit.http.calling import call
 from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.testing.waiting import until
 from sluice_substrate import LocalStack
@@ -43,13 +44,14 @@ class Gate:
 
     def get(self, path: str, **params: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._token}"}
-        return httpx.get(self.url + path, params=params, headers=headers, timeout=30)
+        return call("GET", self.url + path, params=params, headers=headers, timeout=30)
 
     def act(
         self, verb: str, quarantine_id: str, key: str, *, token: str | None = None, **body: Any
     ) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token or self._token}", "Idempotency-Key": key}
-        return httpx.post(
+        return call(
+            "POST",
             f"{self.url}/v1/quarantine/{quarantine_id}/{verb}",
             json={"reason": "a test"} | body,
             headers=headers,
