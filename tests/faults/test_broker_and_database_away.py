@@ -38,7 +38,7 @@ def all_well(ground: ProvingGround) -> bool:
 def under_load(ground: ProvingGround, seed: int, fault: Callable[[World], None]) -> None:
     """A world at pace and a publisher go on while the fault happens; afterwards everything is counted."""
     before = processes(ground)
-    world = ground.submit(5_000, seed=seed)
+    world = ground.submit(2_500, seed=seed)
     with ground.outside_load() as sent:
         until(lambda: ground.rows(world) > 0.1 * world.events, "the stream to run")
         fault(world)
@@ -85,7 +85,7 @@ def test_a_gate_that_starts_before_its_broker_waits_for_it(ground: ProvingGround
     ground.fleet.start(["ingestion_gate"])
 
 
-@pytest.mark.parametrize("seconds", [20, pytest.param(90, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seconds", [12, pytest.param(90, marks=pytest.mark.soak)])
 def test_postgres_gone_for_a_while_leaves_no_gap(ground: ProvingGround, seconds: int) -> None:
     def stop_for_a_while(world: World) -> None:
         began = time.monotonic()
