@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from services.decision_fabric.policy_files import binding_of, read_feature_set
@@ -25,10 +24,10 @@ from sluice_fleet import Fleet
 from sluice_kit.artifacts import open_artifacts
 from sluice_kit.config import Wiring
 from sluice_kit.http.calling import call
-from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.testing.waiting import until
 from sluice_substrate import LocalStack
 from tests.integration.fleets import apply_policy, running
+from tests.integration.lane_producers import LaneProducers
 from tests.integration.rest_access import assert_guarded
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
@@ -40,12 +39,13 @@ class Loop:
     """Gate and fabric as processes; posture and snapshots come from the test."""
 
     def __init__(self, fleet: Fleet, wiring: Wiring, wiring_file: Path) -> None:
-        self.fleet, self._wiring, self.file = fleet, wiring, wiring_file
+        self.fleet, self.file = fleet, wiring_file
+        self._producers = LaneProducers(wiring)
         self._token = wiring.secret_source.get("token_operator")
 
     def put(self, principal: str, topic: str, value: bytes, key: str = "k") -> None:
         errors: list[Any] = []
-        producer = Producer(idempotent_producer_config(self._wiring, principal))
+        producer = self._producers.of(principal)
         producer.produce(topic, value, key.encode(), on_delivery=lambda error, _: errors.append(error))
         assert producer.flush(30) == 0
         assert errors == [None]
