@@ -6,10 +6,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 from confluent_kafka.admin import AdminClient
+from xdist.scheduler import LoadScopeScheduling
 
 from sluice_contracts.topics import TOPICS
 from sluice_fleet.signing_keys import ensure_signing_key
@@ -34,6 +36,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "soak" in item.keywords:
             item.add_marker(reason)
+
+
+class OneStack(LoadScopeScheduling):
+    """With workers (`-n 2`): unit tests are shared out file by file, all that runs real parts stays with one.
+
+    That one begins with them when no unit test is left (`--no-loadscope-reorder`), so they have the machine.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return file if file.startswith(("tests/contracts/", "tests/unit/")) else "real parts"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStack:
+    return OneStack(config, log)
 
 
 @pytest.fixture(scope="session")

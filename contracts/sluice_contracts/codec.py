@@ -14,7 +14,6 @@ import orjson
 
 from sluice_contracts.diagnosis import diagnose
 from sluice_contracts.generated.codecs import READERS, WRITERS
-from sluice_contracts.generated.records import RECORDS
 from sluice_contracts.generated.schemas import SCHEMAS
 from sluice_contracts.generated.topics import TOPICS
 from sluice_contracts.generated.validators import EXPLAIN, FAST
@@ -245,5 +244,8 @@ def check(fields: Mapping[str, Any]) -> tuple[Violation, ...]:
 
 def to_record(decoded: Decoded) -> EventRecord:
     """The typed record of a decoded event."""
+    # Making some fifty classes takes a tenth of a service's start, and few ever ask for a typed record.
+    from sluice_contracts.generated.records import RECORDS  # noqa: PLC0415
+
     contract = decoded.contract
     return RECORDS[contract.event_type, contract.version].from_fields(decoded.fields)

@@ -106,7 +106,7 @@ class BusReader:
         count = 0
         last_news = time.monotonic()
         while left:
-            messages = self._consumer.consume(BATCH, 0.2)
+            messages = self._arrived()
             if messages:
                 last_news = time.monotonic()
             elif time.monotonic() - last_news > STALL_SECONDS:
@@ -117,6 +117,11 @@ class BusReader:
                 take(records)
         self._consumer.unassign()
         return count
+
+    def _arrived(self) -> list[Any]:
+        """What is there, once there is anything; `consume` alone would wait until a whole batch is."""
+        first = self._consumer.poll(0.2)
+        return [] if first is None else [first, *self._consumer.consume(BATCH, 0)]
 
     def _sort_out(self, messages: Iterable[Any], left: dict[Partition, int]) -> list[Recorded]:
         """Records inside their ranges; strikes partitions off `left` that are read to their end."""

@@ -149,17 +149,18 @@ class _Reading:
         moved = time.monotonic()
         while True:
             ends = self._reader.ends(self._partitions)
+            before = self._substance()
             if any(stable > self._position[partition] for partition, (stable, _) in ends.items()):
-                before = self._substance()
                 self._read_to({partition: stable for partition, (stable, _) in ends.items()})
-                if self._substance() != before:
-                    moved = time.monotonic()
-            elif self._at_rest(ends, moved):
+            if self._substance() != before:
+                moved = time.monotonic()
+            # Up to `ends` all is read, whatever came since: heartbeats come always.
+            if self._at_rest(ends, moved):
                 return
-            elif time.monotonic() - moved > self.settings.deadline_seconds:
+            if time.monotonic() - moved > self.settings.deadline_seconds:
                 self._unsettled(ends)
                 return
-            else:
+            if self._substance() == before:
                 time.sleep(LOOK_SECONDS)  # the pace of looking; what ends the wait is the offsets
 
     def _substance(self) -> int:

@@ -14,6 +14,7 @@ import typer
 
 from sluice_kit.artifacts import ArtifactError
 from sluice_kit.config import SecretMissing, WiringError, load_wiring
+from sluice_kit.http.calling import call
 from sluice_kit.http.endpoint import read_endpoint
 
 OPERATOR_TOKEN: Final = "token_operator"
@@ -98,9 +99,7 @@ class ServiceCalls:
     def _call(self, method: str, path: str, headers: dict[str, str], **content: Any) -> Any:
         headers = headers | {"Authorization": f"Bearer {self._token()}"}
         try:
-            response = httpx.request(
-                method, self._base + path, headers=headers, timeout=self._seconds, **content
-            )
+            response = call(method, self._base + path, headers=headers, timeout=self._seconds, **content)
         except httpx.HTTPError as error:
             raise UnreachableError(
                 f"{self._service.called} does not answer: {error}. Is it running?"

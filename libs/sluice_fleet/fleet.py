@@ -13,6 +13,7 @@ import httpx
 
 from sluice_fleet.topology import Member, Topology
 from sluice_kit.config import load_wiring
+from sluice_kit.http.calling import call
 from sluice_kit.http.endpoint import endpoint_file, read_endpoint
 from sluice_substrate.processes import ProcessRecord, clean_environment, failure, log_size, spawn, stop
 
@@ -190,7 +191,7 @@ class Fleet:
 
     def _health(self, name: str) -> tuple[str, str]:
         try:
-            answer = httpx.get(f"{self.url(name)}/health/ready", timeout=2.0)
+            answer = call("GET", f"{self.url(name)}/health/ready", timeout=2.0)
             content = answer.json()
         except (LookupError, httpx.HTTPError, ValueError) as error:
             return "starting", type(error).__name__

@@ -45,7 +45,6 @@ class LaneWriter:
         config = idempotent_producer_config(wiring, PRINCIPAL) | {
             "message.timeout.ms": int(delivery_seconds * 1000),
             "socket.connection.setup.timeout.ms": 3_000,
-            "reconnect.backoff.max.ms": 1_000,
             "queue.buffering.max.messages": 200_000,
             "linger.ms": 1,
             "error_cb": self._on_error,

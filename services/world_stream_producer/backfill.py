@@ -17,6 +17,7 @@ from sluice_contracts import Decoded, decode
 from sluice_kit.artifacts import open_artifacts, open_oracle
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import idempotent_producer_config, reader_config
+from sluice_kit.kafka.messages import arrived
 from sluice_kit.telemetry import StageTracing
 
 PRINCIPAL: Final = "backfill"
@@ -146,7 +147,7 @@ def _scan(consumer: Consumer, tenant: str, run_id: str) -> dict[str, Any]:
             raise BackfillError(
                 f"{CONTROL_TOPIC} gave no answer for {_ANSWER_SECONDS:.0f} s; is the broker up?"
             )
-        for message in consumer.consume(500, timeout=0.5):
+        for message in arrived(consumer, 500, 0.5):
             deadline = monotonic() + _ANSWER_SECONDS
             error = message.error()
             if error is not None:

@@ -169,7 +169,7 @@ class RunStream:
 
     async def _checkpoint(self, worker: StreamWorker, progress: Progress) -> Wishes | None:
         """Write the checkpoint. While Postgres is away the stream stands still: its lock is in doubt."""
-        backoff = Backoff(longest=2.0)
+        backoff = Backoff()
         held = False
         while True:
             try:

@@ -26,6 +26,7 @@ from sluice_contracts import TOPICS, Decoded, decode
 from sluice_kit.artifacts import open_artifacts, open_oracle
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import client_config
+from sluice_kit.kafka.messages import arrived
 from sluice_kit.testing.waiting import until
 from sluice_kit.workflow import DatabaseAddress
 
@@ -146,7 +147,7 @@ def read_lane(wiring: Wiring, run_id: str, lane: str = LANE) -> list[bytes]:
         values: list[bytes] = []
         position = low
         while position < end:
-            for message in consumer.consume(5_000, timeout=0.3):
+            for message in arrived(consumer, 5_000, 0.02):
                 assert message.error() is None, message.error()
                 offset, value = message.offset(), message.value()
                 assert offset is not None

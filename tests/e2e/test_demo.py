@@ -49,6 +49,7 @@ def test_nothing_is_lost_and_nothing_is_twice(outcome: dict[str, Any]) -> None:
     assert outcome["receipts"] >= outcome["sent"]
     assert outcome["replay"]["identical"] is True
     assert outcome["replay"]["events"] >= EVENTS
+    assert outcome["gate_killed"] is True
 
 
 def test_every_payment_is_decided_once_acted_on_once_and_recorded(outcome: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import httpx
 import yaml
 
 from sluice_kit.config import load_wiring
+from sluice_kit.http.calling import call
 from sluice_kit.http.endpoint import read_endpoint
 from sluice_kit.testing.waiting import until
 
@@ -46,7 +47,9 @@ class StageProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 cwd=code,
-                env=os.environ | {"PYTHONPATH": str(code), "PYTHONFAULTHANDLER": "1"},
+                # No bytecode: what is killed, or may write no more, would leave half a file in the checkout.
+                env=os.environ
+                | {"PYTHONPATH": str(code), "PYTHONFAULTHANDLER": "1", "PYTHONDONTWRITEBYTECODE": "1"},
             )
         self.living.append(self)
 
@@ -96,7 +99,7 @@ class StageProcess:
     def health(self) -> dict[str, Any]:
         """Its own report; empty while it does not answer."""
         try:
-            answer: dict[str, Any] = httpx.get(f"{self.url()}/health", timeout=5).json()
+            answer: dict[str, Any] = call("GET", f"{self.url()}/health", timeout=5).json()
         except (LookupError, httpx.HTTPError, ValueError):
             return {}
         return answer

@@ -27,6 +27,7 @@ class OneGate:
         self.home = deployment.home
         self.sent = 0
         self._numbers = 0
+        self._producer: Producer | None = None
 
     @property
     def wiring(self) -> Wiring:
@@ -47,7 +48,9 @@ class OneGate:
 
     def put(self, events_by_id: Mapping[str, bytes]) -> None:
         """Put encoded events on the lane, keyed by their ids."""
-        producer = Producer(idempotent_producer_config(self.wiring, "partner_acme"))
+        if self._producer is None:
+            self._producer = Producer(idempotent_producer_config(self.wiring, "partner_acme"))
+        producer = self._producer
         for event_id, value in events_by_id.items():
             producer.produce(LANE, value, event_id.encode())
         assert producer.flush(30) == 0

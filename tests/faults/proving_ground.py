@@ -25,6 +25,7 @@ from sluice_fleet import Deployment
 from sluice_fleet.tokens import PUBLISHER, token_file
 from sluice_kit.artifacts import SealConflict, open_oracle
 from sluice_kit.config import Wiring, load_wiring
+from sluice_kit.http.calling import call
 from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.testing.waiting import until
 from sluice_oracle import describe, seal_world
@@ -170,8 +171,12 @@ class ProvingGround:
             deadline = time.monotonic() + 120
             while time.monotonic() < deadline:
                 try:
-                    answer = httpx.post(
-                        f"{self.fleet.url('ingest_edge')}/v1/events", json=body, headers=headers, timeout=10
+                    answer = call(
+                        "POST",
+                        f"{self.fleet.url('ingest_edge')}/v1/events",
+                        json=body,
+                        headers=headers,
+                        timeout=10,
                     )
                 except (httpx.HTTPError, LookupError):
                     stop.wait(0.1)

@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, TopicPartition
 from sluice_contracts import Decoded, decode
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config
+from sluice_kit.kafka.messages import arrived
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def read_all(consumer: Consumer, topic: str) -> Iterator[bytes | None]:
         low, end = consumer.get_watermark_offsets(where, timeout=30)
         consumer.assign([TopicPartition(topic, partition, low)])
         while low < end and consumer.position([where])[0].offset < end:
-            for message in consumer.consume(5_000, timeout=0.2):
+            for message in arrived(consumer, 5_000, 0.02):
                 assert message.error() is None, message.error()
                 if message.offset() < end:
                     yield message.value()

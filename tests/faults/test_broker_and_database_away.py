@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sluice_kit.http.calling import call
 from sluice_kit.testing.waiting import until
 from tests.faults.gate_process import StageProcess
 from tests.faults.proving_ground import ProvingGround, World, health_check
@@ -24,7 +25,7 @@ def states(ground: ProvingGround, path: str = "health") -> dict[str, str]:
     found = {}
     for name in processes(ground):
         try:
-            found[name] = httpx.get(f"{ground.fleet.url(name)}/{path}", timeout=5).json()["state"]
+            found[name] = call("GET", f"{ground.fleet.url(name)}/{path}", timeout=5).json()["state"]
         except (httpx.HTTPError, LookupError, ValueError, KeyError):
             found[name] = "unheard"
     return found
@@ -37,7 +38,7 @@ def all_well(ground: ProvingGround) -> bool:
 def under_load(ground: ProvingGround, seed: int, fault: Callable[[World], None]) -> None:
     """A world at pace and a publisher go on while the fault happens; afterwards everything is counted."""
     before = processes(ground)
-    world = ground.submit(5_000, seed=seed)
+    world = ground.submit(2_500, seed=seed)
     with ground.outside_load() as sent:
         until(lambda: ground.rows(world) > 0.1 * world.events, "the stream to run")
         fault(world)
@@ -84,7 +85,7 @@ def test_a_gate_that_starts_before_its_broker_waits_for_it(ground: ProvingGround
     ground.fleet.start(["ingestion_gate"])
 
 
-@pytest.mark.parametrize("seconds", [20, pytest.param(90, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seconds", [12, pytest.param(90, marks=pytest.mark.soak)])
 def test_postgres_gone_for_a_while_leaves_no_gap(ground: ProvingGround, seconds: int) -> None:
     def stop_for_a_while(world: World) -> None:
         began = time.monotonic()

@@ -52,7 +52,7 @@ def drain(ground: ProvingGround) -> None:
 
 def play(ground: ProvingGround, seed: int, *, kills: int = 0, chance: random.Random | None = None) -> None:
     """A world and outside load through a running deployment; everything is counted."""
-    world = ground.submit(3_000, seed=seed)
+    world = ground.submit(2_000, seed=seed)
     ground.full_speed(world)
     with ground.outside_load() as sent:
         for _ in range(kills):

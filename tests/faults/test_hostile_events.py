@@ -31,9 +31,13 @@ class Publisher:
 
     ground: ProvingGround
     stood: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    producers: dict[str, Producer] = field(default_factory=dict)
 
     def put(self, name: str, value: bytes | None, *, principal: str = "partner_acme") -> None:
-        producer = Producer(idempotent_producer_config(self.ground.wiring, principal))
+        producer = self.producers.get(principal)
+        if producer is None:
+            producer = Producer(idempotent_producer_config(self.ground.wiring, principal))
+            self.producers[principal] = producer
         producer.produce(f"ingress.{principal}", value, b"k", partition=0, on_delivery=self._noting(name))
         assert producer.flush(30) == 0
 

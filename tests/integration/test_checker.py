@@ -26,6 +26,7 @@ from sluice_kit.kafka import client_config, idempotent_producer_config, transact
 from sluice_kit.testing.waiting import until
 from sluice_substrate import LocalStack
 from tests.integration.fleets import running
+from tests.integration.lane_producers import LaneProducers
 from tests.unit.checker.crafted_log import CraftedLog, payment
 from tests.unit.ingestion_gate.events import standing_payment
 
@@ -50,6 +51,7 @@ class Bus:
 
     wiring_file: Path
     starts: dict[tuple[str, int], int]
+    producers: LaneProducers
 
     @property
     def wiring(self) -> Wiring:
@@ -57,7 +59,7 @@ class Bus:
 
     def write(self, log: CraftedLog) -> None:
         """Put a crafted log on the broker; facts, receipts and quarantine in one transaction."""
-        lanes = Producer(idempotent_producer_config(self.wiring, "world_stream_producer"))
+        lanes = self.producers.of("world_stream_producer")
         for record in log.lanes:
             lanes.produce(record.topic, record.value, partition=record.partition)
         assert lanes.flush(20) == 0
@@ -79,9 +81,14 @@ class Bus:
         return run_checker(self.wiring_file, *starts, *options)
 
 
+@pytest.fixture(scope="module")
+def producers(broker: Path) -> LaneProducers:
+    return LaneProducers(load_wiring(broker))
+
+
 @pytest.fixture
-def bus(broker: Path) -> Bus:
-    return Bus(broker, ends_now(broker))
+def bus(broker: Path, producers: LaneProducers) -> Bus:
+    return Bus(broker, ends_now(broker), producers)
 
 
 def ends_now(wiring_file: Path) -> dict[tuple[str, int], int]:

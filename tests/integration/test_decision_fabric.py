@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from services.decision_fabric.policy_files import binding_of, read_feature_set
@@ -24,10 +23,11 @@ from sluice_contracts import derived_id, encode
 from sluice_fleet import Fleet
 from sluice_kit.artifacts import open_artifacts
 from sluice_kit.config import Wiring
-from sluice_kit.kafka import idempotent_producer_config
+from sluice_kit.http.calling import call
 from sluice_kit.testing.waiting import until
 from sluice_substrate import LocalStack
 from tests.integration.fleets import apply_policy, running
+from tests.integration.lane_producers import LaneProducers
 from tests.integration.rest_access import assert_guarded
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
@@ -39,12 +39,13 @@ class Loop:
     """Gate and fabric as processes; posture and snapshots come from the test."""
 
     def __init__(self, fleet: Fleet, wiring: Wiring, wiring_file: Path) -> None:
-        self.fleet, self._wiring, self.file = fleet, wiring, wiring_file
+        self.fleet, self.file = fleet, wiring_file
+        self._producers = LaneProducers(wiring)
         self._token = wiring.secret_source.get("token_operator")
 
     def put(self, principal: str, topic: str, value: bytes, key: str = "k") -> None:
         errors: list[Any] = []
-        producer = Producer(idempotent_producer_config(self._wiring, principal))
+        producer = self._producers.of(principal)
         producer.produce(topic, value, key.encode(), on_delivery=lambda error, _: errors.append(error))
         assert producer.flush(30) == 0
         assert errors == [None]
@@ -65,7 +66,7 @@ class Loop:
 
     def get(self, path: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._token}"}
-        return httpx.get(self.fleet.url("decision_fabric") + path, headers=headers, timeout=30)
+        return call("GET", self.fleet.url("decision_fabric") + path, headers=headers, timeout=30)
 
     def command(self, app: Any, *arguments: str) -> Any:
         result = CliRunner().invoke(app, [*arguments, "--wiring", str(self.file), "--json"])
@@ -134,7 +135,7 @@ def receipts(loop: Loop, event_id: str) -> dict[str, Any] | None:
 def all_receipts(loop: Loop, event_id: str) -> list[dict[str, Any]]:
     headers = {"Authorization": f"Bearer {loop._token}"}
     url = f"{loop.fleet.url('ingestion_gate')}/v1/receipts/{event_id}"
-    found: list[dict[str, Any]] = httpx.get(url, headers=headers, timeout=30).json().get("receipts", [])
+    found: list[dict[str, Any]] = call("GET", url, headers=headers, timeout=30).json().get("receipts", [])
     return found
 
 

@@ -19,7 +19,9 @@ from sluice_cli.posture_commands import posture_app
 from sluice_contracts import Decoded, decode
 from sluice_fleet import Fleet
 from sluice_kit.config import Wiring
+from sluice_kit.http.calling import call
 from sluice_kit.kafka import idempotent_producer_config, reader_config
+from sluice_kit.kafka.messages import arrived
 from sluice_kit.testing.waiting import until
 from sluice_substrate import LocalStack
 from tests.integration.fleets import apply_policy, running
@@ -60,7 +62,8 @@ class Reporting:
         """Where `all` stands, after a report of everybody."""
         self.well()
         try:
-            answer = httpx.get(
+            answer = call(
+                "GET",
                 f"{self._fleet.url('degrade_ladder')}/v1/posture",
                 headers={"Authorization": f"Bearer {self._token}"},
                 timeout=10,
@@ -93,7 +96,7 @@ def postures(wiring: Wiring) -> list[dict[str, Any]]:
         consumer.assign([place])
         found: list[dict[str, Any]] = []
         while not consumer.position([place])[0].offset >= end:
-            for message in consumer.consume(500, 1):
+            for message in arrived(consumer, 500, 0.02):
                 decoded = decode(message.value())
                 assert isinstance(decoded, Decoded)
                 found.append(decoded.fields["payload"])

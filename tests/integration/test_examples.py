@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -33,15 +34,22 @@ def deployment(stack: LocalStack, wiring_file: Path, topics_applied: None) -> It
         yield wiring_file
 
 
+def command(name: str, wiring_file: Path, *arguments: str) -> list[str]:
+    return [sys.executable, str(EXAMPLES / name), "--wiring", str(wiring_file), *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith(("SLUICE_", "KAFKA_"))}
+
+
 def run(name: str, wiring_file: Path, *arguments: str) -> tuple[int, str]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("SLUICE_", "KAFKA_"))}
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), "--wiring", str(wiring_file), *arguments],
+        command(name, wiring_file, *arguments),
         capture_output=True,
         text=True,
         timeout=90,
         check=False,
-        env=clean,
+        env=environment(),
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -75,10 +83,15 @@ def test_a_stock_deserializer_reads_what_was_admitted(deployment: Path, unique: 
     assert code == 0, sent
     place = sent.splitlines()[-1].split()[1].removeprefix("traffic.payment[").replace("]@", "@")
     group = unique("example_consumer-test")
-    code, seen = run("consume_payments.py", deployment, "--group", group, "--seconds", "30")
-    assert code == 0, seen
-    (line,) = (line for line in seen.splitlines() if line.startswith(f"{place} "))
-    assert line.endswith("C-1042  43.21 EUR")
+    consume = command("consume_payments.py", deployment, "--group", group, "--seconds", "60")
+    with subprocess.Popen(consume, stdout=subprocess.PIPE, text=True, env=environment()) as consumer:
+        assert consumer.stdout is not None
+        line = next(
+            (line for line in consumer.stdout if line.startswith(f"{place} ")), "nothing of it was seen"
+        )
+        consumer.send_signal(signal.SIGINT)
+    assert line.rstrip().endswith("C-1042  43.21 EUR")
+    assert consumer.returncode == 0
 
 
 def test_the_examples_are_short_and_import_nothing_of_the_platform() -> None:

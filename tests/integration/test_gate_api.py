@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from sluice_cli.demo_traffic import payment_fields
@@ -21,10 +20,11 @@ from sluice_contracts import encode
 from sluice_fleet import Fleet
 from sluice_kit.artifacts import Locator, open_artifacts, open_oracle
 from sluice_kit.config import Wiring
-from sluice_kit.kafka import idempotent_producer_config
+from sluice_kit.http.calling import call
 from sluice_kit.testing.waiting import until
 from sluice_substrate import LocalStack
 from tests.integration.fleets import apply_policy, running
+from tests.integration.lane_producers import LaneProducers
 from tests.integration.rest_access import assert_guarded
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
@@ -35,7 +35,8 @@ class Gate:
     """Calls to the gate, and records put on lanes."""
 
     def __init__(self, fleet: Fleet, wiring: Wiring, token: str) -> None:
-        self.fleet, self._wiring, self._token = fleet, wiring, token
+        self.fleet, self._token = fleet, token
+        self._producers = LaneProducers(wiring)
 
     @property
     def url(self) -> str:
@@ -43,13 +44,14 @@ class Gate:
 
     def get(self, path: str, **params: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._token}"}
-        return httpx.get(self.url + path, params=params, headers=headers, timeout=30)
+        return call("GET", self.url + path, params=params, headers=headers, timeout=30)
 
     def act(
         self, verb: str, quarantine_id: str, key: str, *, token: str | None = None, **body: Any
     ) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token or self._token}", "Idempotency-Key": key}
-        return httpx.post(
+        return call(
+            "POST",
             f"{self.url}/v1/quarantine/{quarantine_id}/{verb}",
             json={"reason": "a test"} | body,
             headers=headers,
@@ -57,7 +59,7 @@ class Gate:
         )
 
     def put(self, principal: str, *values: bytes, lane: str | None = None, key: bytes = b"k") -> None:
-        producer = Producer(idempotent_producer_config(self._wiring, principal))
+        producer = self._producers.of(principal)
         errors: list[Any] = []
         for value in values:
             producer.produce(

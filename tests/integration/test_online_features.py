@@ -16,6 +16,7 @@ from sluice_cli.feature_commands import features_app
 from sluice_contracts import encode
 from sluice_fleet import Fleet
 from sluice_kit.config import Wiring
+from sluice_kit.http.calling import call
 from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.testing.waiting import until
 from sluice_substrate import LocalStack
@@ -52,7 +53,8 @@ def send(wiring: Wiring, count: int) -> list[str]:
 
 def shown(fleet: Fleet, wiring: Wiring, event_id: str) -> dict[str, Any] | None:
     headers = {"Authorization": f"Bearer {wiring.secret_source.get('token_operator')}"}
-    answer = httpx.get(
+    answer = call(
+        "GET",
         f"{fleet.url('online_features')}/v1/features",
         params={"event_id": event_id},
         headers=headers,

@@ -14,6 +14,8 @@ def client_config(wiring: Wiring, principal: str) -> ClientConfig:
         "bootstrap.servers": kafka.bootstrap_servers,
         "security.protocol": kafka.security_protocol,
         "client.id": f"sluice-{principal}",
+        # At the default of 10 s a broker that was away for a moment is looked for again only long after.
+        "reconnect.backoff.max.ms": 1_000,
     }
     if kafka.security_protocol.startswith("SASL"):
         config |= {

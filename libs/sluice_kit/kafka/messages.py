@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from confluent_kafka import KafkaError
+from confluent_kafka import Consumer, KafkaError, Message
 
 
 class KafkaMessage(Protocol):
@@ -29,3 +29,15 @@ class KafkaMessage(Protocol):
 
     def error(self) -> KafkaError | None:
         """Set when this is an event about a partition and no record."""
+
+
+def arrived(consumer: Consumer, most: int, wait_seconds: float) -> list[Message]:
+    """Up to `most` messages; waits for the first at most `wait_seconds`, never for a full batch.
+
+    `Consumer.consume` with a time-out waits for all of `most`, so the end of a log costs the whole time-out.
+    """
+    raw = consumer.consume(most, timeout=0)
+    if raw:
+        return raw
+    first = consumer.poll(wait_seconds)
+    return [] if first is None else [first, *consumer.consume(most - 1, timeout=0)]

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config
 from sluice_kit.kafka.clients import ClientConfig
-from sluice_kit.kafka.messages import KafkaMessage
+from sluice_kit.kafka.messages import KafkaMessage, arrived
 from sluice_kit.replay.ranges import OffsetRange, ReplayError, by_partition
 
 PRINCIPAL = "auditor"
@@ -110,7 +110,7 @@ class _TopicReader:
         self._assign()
         last_news = time.monotonic()
         while self._waiting:
-            messages = cast("list[ReplayMessage]", self._consumer.consume(BATCH, 0.1))
+            messages = cast("list[ReplayMessage]", arrived(self._consumer, BATCH, 0.1))
             if messages:
                 last_news = time.monotonic()
             elif time.monotonic() - last_news > STALL_SECONDS:

@@ -9,7 +9,7 @@ from typing import cast
 import structlog
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from sluice_kit.kafka.messages import KafkaMessage
+from sluice_kit.kafka.messages import KafkaMessage, arrived
 from sluice_kit.stage.batching import with_prepared
 from sluice_kit.stage.errors import ReplayInputGoneError, StageError
 from sluice_kit.stage.model import InputRange, Prepare, Record
@@ -58,13 +58,7 @@ class InputReader:
 
     def read(self, most: int, wait_seconds: float) -> list[Record]:
         """Up to `most` records; waits for the first at most `wait_seconds`, never for a full batch."""
-        raw = self._consumer.consume(most, timeout=0)
-        if not raw:
-            first = self._consumer.poll(wait_seconds)
-            if first is None:
-                return []
-            raw = [first, *self._consumer.consume(most - 1, timeout=0)]
-        messages = cast("list[KafkaMessage]", raw)
+        messages = cast("list[KafkaMessage]", arrived(self._consumer, most, wait_seconds))
         with_headers = self._with_headers
         records: list[Record] = []
         for message in messages:
@@ -147,7 +141,7 @@ def read_to_end(
     try:
         while open_ends:
             records = []
-            for message in cast("list[KafkaMessage]", consumer.consume(2_000, timeout=0.2)):
+            for message in cast("list[KafkaMessage]", arrived(consumer, 2_000, 0.2)):
                 heard = time.monotonic()
                 error = message.error()
                 where = (message.topic(), message.partition())

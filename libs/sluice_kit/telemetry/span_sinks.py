@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -36,6 +35,9 @@ def sink_from(otlp_endpoint: str | None) -> SpanSink | None:
     """Return a batching OTLP/HTTP sink, or None when no endpoint is configured (then spans cost nothing)."""
     if not otlp_endpoint:
         return None
+    # Protobuf and an HTTP client, which a service without traces need not load.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
     url = (
         otlp_endpoint
         if otlp_endpoint.rstrip("/").endswith("/v1/traces")

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 LOOK_SECONDS = 0.02
-"""The pace of looking; what ends a wait is its condition."""
+MOST_SECONDS = 0.5
+"""The pace of looking, between the two; what ends a wait is its condition. A look that takes long is made
+less often: what is waited for needs the machine more than the one who waits."""
 
 Found = TypeVar("Found")
 
@@ -16,11 +18,12 @@ def until(look: Callable[[], Found | None], what: str = "the condition", seconds
     """What `look` gives once it is neither None nor False; AssertionError naming `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
+        began = time.monotonic()
         found = look()
         if found is not None and found is not False:
             return found
         _within(deadline, what, seconds, found)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(min(MOST_SECONDS, max(LOOK_SECONDS, time.monotonic() - began)))
 
 
 async def eventually(

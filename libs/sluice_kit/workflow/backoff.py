@@ -11,7 +11,7 @@ class Backoff:
     """Doubling waits from ``first`` to ``longest`` seconds; :meth:`reset` after a success."""
 
     first: float = 0.1
-    longest: float = 5.0
+    longest: float = 2.0
     _next: float = field(default=0.0, init=False)
 
     def reset(self) -> None:

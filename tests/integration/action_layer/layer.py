@@ -25,6 +25,7 @@ from services.action_layer.settings import INTENTS
 from sluice_contracts import TOPICS, Decoded, decode, encode
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import client_config
+from sluice_kit.kafka.messages import arrived
 from sluice_kit.testing.waiting import until
 from sluice_kit.workflow import DatabaseAddress
 
@@ -249,7 +250,7 @@ class LaneReader:
             for partition in self._partitions
         }
         while any(self._at[number] < end for number, end in ends.items()):
-            for message in self._consumer.consume(5_000, timeout=0.1):
+            for message in arrived(self._consumer, 5_000, 0.02):
                 partition, offset, value = message.partition(), message.offset(), message.value()
                 assert partition is not None
                 assert offset is not None

@@ -49,7 +49,9 @@ def bearer(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer x", f"Basic {ISSUED['olga'][0]}", ISSUED["olga"][0]]
+    "header",
+    [None, "", "Bearer", "Bearer x", f"Basic {ISSUED['olga'][0]}", ISSUED["olga"][0]],
+    ids=["none", "empty", "no token", "unknown token", "basic", "bare token"],  # not the token, drawn anew
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
 async def test_a_stranger_gets_401_and_is_told_what_to_send(method: str, header: str | None) -> None:
