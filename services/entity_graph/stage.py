@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from services.entity_graph.core import LABELS, PAYMENTS, SERVICE, step
 from sluice_graph import GraphOverlay, GraphPolicy, GraphState
-from sluice_kit.stage import Batch, ChainSpec, Coordinate, Record, StepResult, control_first
+from sluice_kit.stage import Batch, Coordinate, Record, StepResult, control_first
 
 
 class EntityGraphStage:
@@ -36,8 +36,3 @@ class EntityGraphStage:
     def tails(self, coordinates: Sequence[Coordinate]) -> list[bytes]:
         """Nothing that this stage writes ends in coordinates."""
         return [b""] * len(coordinates)
-
-
-def entity_graph_chain(stage: EntityGraphStage) -> ChainSpec:
-    """The graph as a process of its own."""
-    return ChainSpec((stage,))

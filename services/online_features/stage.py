@@ -12,7 +12,7 @@ from services.online_features.signals import SERVICE
 from services.online_features.state import StageState
 from sluice_features import FeatureSet
 from sluice_kit.config.wiring import POLICY_DIR
-from sluice_kit.stage import Batch, ChainSpec, Coordinate, Record, StepResult, control_first
+from sluice_kit.stage import Batch, Coordinate, Record, StepResult, control_first
 
 STEP_MODULES: Final = (
     "core",
@@ -67,8 +67,3 @@ def make_stage(policy_dir: Path = POLICY_DIR, shard: int = 0) -> OnlineFeaturesS
     """A fresh stage on the policy of a folder. Raises PolicyError."""
     policy = load_policy(policy_dir)
     return OnlineFeaturesStage(policy, load_feature_set(policy_dir, policy.feature_set), shard)
-
-
-def online_features_chain(stage: OnlineFeaturesStage) -> ChainSpec:
-    """The stage as a process of its own."""
-    return ChainSpec((stage,))

@@ -7,13 +7,14 @@ from typing import Final
 
 from services.online_features.join_file import JoinContent, read_join_file, write_join_file
 from services.online_features.joining import Asked, Early, Key, without_oldest
-from services.online_features.overlay import Place, StageOverlay
+from services.online_features.overlay import StageOverlay
 from services.online_features.policy import OnlineFeaturesPolicy
 from services.online_features.signals import SERVICE, Tally
 from services.online_features.watermarks import RunProgress
 from sluice_features import FeatureError, FeatureSet, FeatureState, Scope
 from sluice_kit.artifacts import ArtifactError
 from sluice_kit.stage import Coordinate
+from sluice_kit.stage.input_basis import Place
 from sluice_kit.stage.model import FrozenState
 
 _JOIN: Final = "-join"

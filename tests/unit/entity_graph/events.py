@@ -5,9 +5,10 @@ from typing import Any
 
 from services.entity_graph.core import CONTEXT, LABELS, PAYMENTS
 from services.entity_graph.settings import load_policy
-from services.entity_graph.stage import EntityGraphStage, entity_graph_chain
+from services.entity_graph.stage import EntityGraphStage
 from sluice_contracts import encode
 from sluice_graph import GraphPolicy
+from sluice_kit.stage import ChainSpec
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import envelope, payment
 
@@ -31,7 +32,7 @@ class GraphDriver(TopologyDriver):
 
     @classmethod
     def fresh(cls, policy: GraphPolicy | None = None) -> "GraphDriver":
-        return cls(entity_graph_chain(EntityGraphStage(policy or POLICY)), now=START)
+        return cls(ChainSpec([EntityGraphStage(policy or POLICY)]), now=START)
 
     @property
     def stage(self) -> EntityGraphStage:

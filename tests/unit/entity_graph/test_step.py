@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from services.entity_graph.core import CONTEXT, LANE, PAYMENTS
 from services.entity_graph.settings import load_policy
-from services.entity_graph.stage import EntityGraphStage, entity_graph_chain
+from services.entity_graph.stage import EntityGraphStage
 from sluice_contracts import contract_for
 from sluice_graph import GraphError
 from sluice_kit.columnar.reader import FEWEST_ROWS
 from sluice_kit.config import PolicyError
+from sluice_kit.stage import ChainSpec
 from sluice_kit.stage.keyed_state import KeyedState
 from sluice_kit.stage.watermark import RunningWatermark, advance_watermark
 from sluice_kit.testing import TopologyDriver
@@ -199,7 +200,7 @@ def test_a_restart_from_a_checkpoint_goes_on_with_the_same_bytes(tmp_path: Path)
     stage.state.load(files)
     assert stage.state.size()[:3] == graph.stage.state.size()[:3]
     restarted = TopologyDriver(
-        entity_graph_chain(stage), now=graph.now, logs={**graph.logs}, batch_no=graph.batch_no
+        ChainSpec([stage]), now=graph.now, logs={**graph.logs}, batch_no=graph.batch_no
     )
     fresh = GraphDriver.fresh()
     for number in range(300, 400):
