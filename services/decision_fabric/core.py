@@ -21,6 +21,7 @@ from services.decision_fabric.state import DecisionOverlay
 from services.decision_fabric.templates import BatchEncoder
 from sluice_decisions import Bundle, BundleProblem, Case, Decision, DecisionBatch, Mode, SnapshotView, decide
 from sluice_kit.stage import Batch, StepResult, TrailingOutput
+from sluice_kit.stage.environment import lag_values
 from sluice_kit.stage.input_basis import positions_digest
 from sluice_kit.stage.keyed_state import KeyedOverlay
 
@@ -59,7 +60,7 @@ def step(
         served = None if footing.loaded is None else footing.loaded.feature_set.hash
         encoder = BatchEncoder(Provenance(footing.posture, served, basis), policy)
         _put_out(overlay, result, cases, decided.decisions, encoder)
-    said = signal(overlay.open, shard, batch.now)
+    said = signal(overlay.open, shard, batch.now, lag_values(batch.environment))
     if said is not None:
         result.trailing.append(said)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from services.decision_fabric.model import SERVICE
@@ -27,7 +28,7 @@ COUNTS: Final = (
 _TROUBLE: Final = ("deadline_passed", "dropped_snapshots", "errors", "list_full", "without_bundle")
 
 
-def signal(cases: OpenCases, shard: int, now: int) -> TrailingOutput | None:
+def signal(cases: OpenCases, shard: int, now: int, lag: Mapping[str, int]) -> TrailingOutput | None:
     """The signal that is due, None when the last one is younger than a second; begins to count anew."""
     if now - cases.signalled < SIGNAL_EVERY:
         return None
@@ -39,6 +40,7 @@ def signal(cases: OpenCases, shard: int, now: int) -> TrailingOutput | None:
         "waiting": len(cases.waiting),
         "oldest_wait_ms": (now - oldest) // 1_000,
         "early_snapshots": len(cases.early),
+        **lag,
     }
     degraded = any(counts[name] for name in _TROUBLE)
     said = service_signal(SERVICE, shard, values, degraded=degraded, since=cases.signalled or now, now=now)

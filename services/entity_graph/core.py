@@ -14,6 +14,7 @@ from sluice_contracts import TOPICS, contract_for
 from sluice_graph import GraphOverlay
 from sluice_graph.state import scope_key
 from sluice_kit.stage import Batch, Output, StepResult
+from sluice_kit.stage.environment import lag_values
 from sluice_kit.stage.watermark import RunningWatermark
 
 __all__ = ["CONTEXT", "LABELS", "LANE", "PAYMENTS", "SERVICE", "step"]
@@ -30,7 +31,7 @@ def step(overlay: GraphOverlay, batch: Batch, shard: int) -> StepResult:
     arrived, refused = arrivals(batch)
     basis = basis_before(overlay.notes)
     advance_positions(overlay.notes, batch.records)
-    seen = Seen(errors=refused.total())
+    seen = Seen(errors=refused.total(), input_lag=lag_values(batch.environment))
     for scope, run in arrived.items():
         result.facts += _take_run(overlay, batch.now, scope, run, basis=basis, seen=seen)
     _pass_time(overlay, batch.now, arrived, seen)

@@ -1,6 +1,7 @@
 """How the graph is doing: a service_signal on its lane, at most one a second of `now`."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from sluice_graph import GraphOverlay
@@ -22,6 +23,7 @@ class Seen:
     conflicted: int = 0
     errors: int = 0
     watermark_lag: int = 0
+    input_lag: Mapping[str, int] = field(default_factory=dict)
 
     def add(self, *, events: int, labels: int, late: int, conflicted: int) -> None:
         """Count what a run got."""
@@ -53,6 +55,7 @@ def signal(overlay: GraphOverlay, now: int, shard: int, seen: Seen) -> list[Trai
         "waiting": 0,
         "oldest_wait_ms": 0,
         "watermark_lag_ms": seen.watermark_lag // 1_000,
+        **seen.input_lag,
         "entities": sum(map(len, overlay.committed.values())),
     }
     in_order = dict(sorted(values.items()))

@@ -3,7 +3,7 @@
 See docs/features.md: what is measured when a payment arrives, what it waits for, what a snapshot says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -21,6 +21,7 @@ from sluice_contracts import TOPICS
 from sluice_features import FeatureSet, FeatureState, Labels, Payments, Scope, SnapshotBatch
 from sluice_features.columns import Int64, rows_by_scope
 from sluice_kit.stage import Batch, Output, StepResult
+from sluice_kit.stage.environment import lag_values
 
 SNAPSHOTS: Final = "state.online_features.snapshot"
 FRAUD: Final = "FRAUD"
@@ -64,7 +65,7 @@ class FeaturesStep:
             for group in gone:
                 self._release(overlay, group, result)
         overlay.tally = overlay.tally.plus(events=len(read.payments), errors=read.errors)
-        self._signal(overlay, result)
+        self._signal(overlay, result, lag_values(batch.environment))
         return result
 
     def _observe(self, overlay: StageOverlay, payments: Arrived, labels: Arrived) -> None:
@@ -174,7 +175,7 @@ class FeaturesStep:
         ]
         overlay.released.append(Released(asked.scope, asked.event_ids, values))
 
-    def _signal(self, overlay: StageOverlay, result: StepResult) -> None:
+    def _signal(self, overlay: StageOverlay, result: StepResult, lag: Mapping[str, int]) -> None:
         if not overlay.tally.due(overlay.now):
             return
         queues = [overlay.queue(scope) for scope in overlay.waiting_scopes()]
@@ -187,6 +188,7 @@ class FeaturesStep:
                 shard=self._shard,
                 waiting=waiting,
                 oldest_wait=overlay.now - oldest,
+                lag=lag,
             )
         )
         overlay.tally = overlay.tally.restarted(overlay.now)

@@ -1,5 +1,6 @@
 """The stage's heartbeat: what it did since the last one, and how far it is behind."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -33,8 +34,10 @@ class Tally:
         return replace(self, **{name: getattr(self, name) + more for name, more in counts.items()})
 
 
-def heartbeat(tally: Tally, *, now: int, shard: int, waiting: int, oldest_wait: int) -> TrailingOutput:
-    """A service_signal on the stage's lane; `oldest_wait` in microseconds.
+def heartbeat(
+    tally: Tally, *, now: int, shard: int, waiting: int, oldest_wait: int, lag: Mapping[str, int]
+) -> TrailingOutput:
+    """A service_signal on the stage's lane; `oldest_wait` in microseconds, `lag` as it is to be said.
 
     The status is degraded when a payment went on without its graph context or a record could not be read.
     """
@@ -46,6 +49,7 @@ def heartbeat(tally: Tally, *, now: int, shard: int, waiting: int, oldest_wait: 
         "errors": tally.errors,
         "waiting": waiting,
         "oldest_wait_ms": oldest_wait // 1_000,
+        **lag,
     }
     return service_signal(
         SERVICE,

@@ -19,6 +19,7 @@ from sluice_kit.stage.announcing import INSTANCE, announcement
 from sluice_kit.stage.basis import BasisRecord, coordinate_runs
 from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
 from sluice_kit.stage.collector import quiet_collector
+from sluice_kit.stage.environment import looked_up, with_evidence
 from sluice_kit.stage.errors import (
     FencedError,
     StageError,
@@ -36,7 +37,6 @@ from sluice_kit.stage.spec import ChainSpec, StageSettings
 
 log = structlog.get_logger(__name__)
 
-EVIDENCE = "evidence"
 LAG_SECONDS = 5.0
 
 
@@ -115,7 +115,8 @@ class StageRunner:
         started = time.monotonic()
         ranges = shard.reader.ranges(records)
         now = max(shard.members[0].now, self._clock())
-        batch = Batch(now, self.spec.head.order(records), {EVIDENCE: "object"})
+        lag = sum(shard.reader.lag().values())
+        batch = Batch(now, self.spec.head.order(records), looked_up(lag))
         runs, batch, step_seconds = self._commit(batch, ranges)
         for run, member in zip(runs, shard.members, strict=True):
             member.batch_no += 1
@@ -135,16 +136,16 @@ class StageRunner:
             except TransactionAbortedError as error:
                 self._observer.waiting(str(error))
                 self._abort()
-                batch = replace(batch, environment={EVIDENCE: "object"})
+                batch = replace(batch, environment=with_evidence(batch.environment, "object"))
             except StoreUnavailable as error:
                 self._observer.waiting(f"evidence goes inline: {error}")
                 self._abort()
-                batch = replace(batch, environment={EVIDENCE: "inline"})
+                batch = replace(batch, environment=with_evidence(batch.environment, "inline"))
             except (TransactionUnknownError, FencedError) as error:
                 self._observer.waiting(str(error))
                 if self._settle(error) and attempt.done is not None:
                     return attempt.done
-                batch = replace(batch, environment={EVIDENCE: "object"})
+                batch = replace(batch, environment=with_evidence(batch.environment, "object"))
             except StageError:
                 raise
             except Exception as error:  # noqa: BLE001 - the step raised: find the record on which

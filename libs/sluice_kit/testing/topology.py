@@ -12,6 +12,7 @@ from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.stage.basis import BasisRecord, coordinate_runs
 from sluice_kit.stage.batching import arranged
 from sluice_kit.stage.chain import MemberRun, ranges_of, run_chain
+from sluice_kit.stage.environment import looked_up
 from sluice_kit.stage.model import ArtifactPut, Batch, Coordinate, Output, Record
 from sluice_kit.stage.spec import ChainSpec
 
@@ -39,7 +40,7 @@ class TopologyDriver:
 
     spec: ChainSpec
     now: int = 1_700_000_000_000_000
-    environment: Mapping[str, str] = field(default_factory=lambda: {"evidence": "object"})
+    environment: Mapping[str, str] = field(default_factory=lambda: looked_up(lag_records=0))
     logs: dict[tuple[str, int], list[WrittenRecord]] = field(default_factory=dict)
     artifacts: list[ArtifactPut] = field(default_factory=list)
     basis: list[BasisRecord] = field(default_factory=list)
