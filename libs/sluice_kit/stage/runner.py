@@ -29,7 +29,7 @@ from sluice_kit.stage.errors import (
 from sluice_kit.stage.model import Batch, Coordinate, InputRange, Output, Record
 from sluice_kit.stage.observer import BatchTimes, StageObserver
 from sluice_kit.stage.opening import OpenShard, ShardPlace, open_shard, open_writer
-from sluice_kit.stage.poison import PoisonWatch
+from sluice_kit.stage.poison import PoisonWatch, described, logged_poison, trial_of
 from sluice_kit.stage.restore import MemberHistory, RestoreReport
 from sluice_kit.stage.sealing import ChainCheckpoints
 from sluice_kit.stage.source import ReadAhead
@@ -129,9 +129,12 @@ class StageRunner:
         self._observer.committed(runs, BatchTimes(total, step_seconds, total - step_seconds), records)
 
     def _commit(self, batch: Batch, ranges: Sequence[InputRange]) -> tuple[list[MemberRun], Batch, float]:
+        suspect: Exception | None = None
         while True:
             attempt = _Attempt()
             try:
+                if suspect is not None:
+                    batch, suspect = self._without_poison(batch, suspect), None
                 return self._attempt(batch, ranges, attempt)
             except TransactionAbortedError as error:
                 self._observer.waiting(str(error))
@@ -150,7 +153,8 @@ class StageRunner:
                 raise
             except Exception as error:  # noqa: BLE001 - the step raised: find the record on which
                 self._abort()
-                batch = self._without_poison(batch, error)
+                suspect = error
+                continue
             self._give_up_if_stopped()
             self._stop.wait(self.settings.retry_backoff_seconds)
 
@@ -193,11 +197,6 @@ class StageRunner:
 
     def _basis_record(self, run: MemberRun, member: MemberHistory, batch: Batch) -> BasisRecord:
         head = member is self._shard.members[0]
-        poison = [
-            (r.topic, r.partition, r.offset, error)
-            for index, error in (batch.poison.items() if head else ())
-            for r in (batch.records[index],)
-        ]
         return BasisRecord(
             service=member.stage.name,
             shard=self._place.shard,
@@ -209,19 +208,19 @@ class StageRunner:
             outputs_digest=run.digest(),
             outputs=coordinate_runs(run.coordinates),
             environment=dict(batch.environment),
-            poison=poison,
+            poison=logged_poison(batch) if head else (),
             checkpoint=member.checkpointer.latest,
             events=run.events,
             chain=self.spec.name,
         )
 
     def _without_poison(self, batch: Batch, error: Exception) -> Batch:
-        """The same batch with the records on which the head raises marked. Raises when there are none."""
-        poison = self._poison.isolate(self.spec.head, batch)
+        """The same batch with the records on which a member raises marked. Raises when there are none."""
+        poison = self._poison.isolate(trial_of(self.spec.members, self._shard.partitions), batch)
         if poison == batch.poison:
-            cause = "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+            cause = described(error)
             raise StageError(f"{self.spec.name or self.spec.head.name}: step failed: {cause}") from error
-        log.error("stage.poison", records=len(poison), error=str(error))
+        log.error("stage.poison", records=len(poison), error=described(error))
         return replace(batch, poison=poison)
 
     # -- failures ------------------------------------------------------------------------------------
