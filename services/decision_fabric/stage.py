@@ -57,6 +57,10 @@ class DecisionFabricStage:
         """The pure step."""
         return step(overlay, batch, self._policy, self._resolve, self._shard)
 
+    def wake_at(self) -> int | None:
+        """The deadline of the payment that waits longest for its snapshot."""
+        return self.state.next_deadline
+
     def tails(self, coordinates: Sequence[Coordinate]) -> list[bytes]:
         """Nothing that this stage writes ends in coordinates of its own facts."""
         return [b""] * len(coordinates)

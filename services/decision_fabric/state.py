@@ -131,6 +131,12 @@ class DecisionState:
         """Committed bundles, postures and list entries, by key."""
         return self._registry.values
 
+    @property
+    def next_deadline(self) -> int | None:
+        """By when the payment that waits longest is to be decided; None when none waits."""
+        oldest = next(iter(self._open.waiting.values()), None)
+        return None if oldest is None else oldest.deadline
+
     def overlay(self) -> DecisionOverlay:
         """A layer for one batch."""
         return DecisionOverlay(

@@ -11,7 +11,7 @@ import numpy as np
 
 from services.online_features.joining import Answered, Asked, answered, contexts_of, graph_columns
 from services.online_features.ordering import HandedOver, in_order
-from services.online_features.overlay import Released, StageOverlay
+from services.online_features.overlay import Committed, Released, StageOverlay
 from services.online_features.policy import OnlineFeaturesPolicy
 from services.online_features.reading import Arrived, read_records
 from services.online_features.signals import heartbeat
@@ -67,6 +67,11 @@ class FeaturesStep:
         overlay.tally = overlay.tally.plus(events=len(read.payments), errors=read.errors)
         self._signal(overlay, result, lag_values(batch.environment))
         return result
+
+    def next_release(self, committed: Committed) -> int | None:
+        """The `now` at which a payment that waits is let go without its context; None when none waits."""
+        arrived = [queue[0].arrived for queue in committed.queues.values() if queue]
+        return min(arrived) + self._wait if arrived else None
 
     def _observe(self, overlay: StageOverlay, payments: Arrived, labels: Arrived) -> None:
         """Measure payments as of their own time, and queue them."""

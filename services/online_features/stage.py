@@ -58,6 +58,10 @@ class OnlineFeaturesStage:
         """The pure step."""
         return self._step.step(overlay, batch)
 
+    def wake_at(self) -> int | None:
+        """When the payment that waits longest for the graph waits no longer."""
+        return self._step.next_release(self.state)
+
     def tails(self, coordinates: Sequence[Coordinate]) -> list[bytes]:
         """Nothing that this stage writes ends in coordinates."""
         return [b""] * len(coordinates)

@@ -34,10 +34,13 @@ from sluice_kit.stage.restore import MemberHistory, RestoreReport
 from sluice_kit.stage.sealing import ChainCheckpoints
 from sluice_kit.stage.source import ReadAhead
 from sluice_kit.stage.spec import ChainSpec, StageSettings
+from sluice_kit.stage.ticking import Ticker
 
 log = structlog.get_logger(__name__)
 
 LAG_SECONDS = 5.0
+STOP_LOOK_SECONDS = 0.1
+"""How often an idle stage looks whether it is to stop."""
 
 
 def wall_clock() -> int:
@@ -91,17 +94,17 @@ class StageRunner:
     def _step_until_stopped(self, shard: OpenShard, checkpoints: ChainCheckpoints) -> None:
         most = self.settings.max_batch_records
         ahead = ReadAhead(shard.reader, self.spec.prepare, 2 * most)
-        tick_at = lag_due = time.monotonic()
+        ticker = Ticker(self.spec.members, self.settings.idle_tick_seconds)
+        lag_due = time.monotonic()
         try:
             with quiet_collector() as tidy:
                 while not self._stop.is_set():
-                    wait = min(0.1, max(0.0, tick_at - time.monotonic()))
-                    records = ahead.take(most, wait)
-                    if records or time.monotonic() >= tick_at:
+                    records = ahead.take(most, min(STOP_LOOK_SECONDS, ticker.seconds_left))
+                    if records or not ticker.seconds_left:
                         self._batch(shard, records)
-                        tick_at = time.monotonic() + self.settings.idle_tick_seconds
-                        if tick_at > lag_due:
-                            lag_due = tick_at + LAG_SECONDS
+                        ticker.stepped(self._now(shard))
+                        if time.monotonic() > lag_due:
+                            lag_due = time.monotonic() + LAG_SECONDS
                             self._observer.lag(shard.reader.lag())
                         checkpoints.after_batch(len(records))
                         tidy(len(records))
@@ -114,9 +117,8 @@ class StageRunner:
         """Step and commit one batch, however often that takes; then take its overlays in."""
         started = time.monotonic()
         ranges = shard.reader.ranges(records)
-        now = max(shard.members[0].now, self._clock())
         lag = sum(shard.reader.lag().values())
-        batch = Batch(now, self.spec.head.order(records), looked_up(lag))
+        batch = Batch(self._now(shard), self.spec.head.order(records), looked_up(lag))
         runs, batch, step_seconds = self._commit(batch, ranges)
         for run, member in zip(runs, shard.members, strict=True):
             member.batch_no += 1
@@ -127,6 +129,10 @@ class StageRunner:
         self._poison.committed(len(records), list(batch.poison))
         total = time.monotonic() - started
         self._observer.committed(runs, BatchTimes(total, step_seconds, total - step_seconds), records)
+
+    def _now(self, shard: OpenShard) -> int:
+        """The `now` of a batch at this moment; it never goes back, whatever the clock does."""
+        return max(shard.members[0].now, self._clock())
 
     def _commit(self, batch: Batch, ranges: Sequence[InputRange]) -> tuple[list[MemberRun], Batch, float]:
         suspect: Exception | None = None

@@ -8,6 +8,7 @@ import pytest
 from sluice_contracts import check, contract_for
 from sluice_features import FeatureSet, Snapshot, snapshot_hash
 from sluice_features.definition import FeatureSetRef
+from sluice_kit.stage.model import Waking
 from sluice_kit.testing import TopologyDriver
 from tests.unit.online_features.events import (
     BASIS,
@@ -117,8 +118,12 @@ def test_a_payment_waits_for_its_context_and_then_goes_on_degraded() -> None:
     of = driver()
     pay(of, "p1", MORNING)
     of.step()
+    head = of.spec.head
+    assert isinstance(head, Waking)
+    assert head.wake_at() == of.now + 150_000
     assert of.advance(0.149)[0].facts == []
     assert written(of.advance(0.001)) == [b"p1"]
+    assert head.wake_at() is None
     found = snapshot(of, "p1")
     assert found["degraded"] == ["GRAPH_MISSING"]
     assert (found["graph_version"], found["graph_basis"]) == (None, None)
