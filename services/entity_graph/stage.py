@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from services.entity_graph.core import LABELS, PAYMENTS, SERVICE, step
 from sluice_graph import GraphOverlay, GraphPolicy, GraphState
 from sluice_kit.stage import Batch, Coordinate, Record, StepResult, control_first
+from sluice_kit.stage.closed_runs import RUNS
 
 
 class EntityGraphStage:
     """Reads admitted payments and labels; states one context for every payment."""
 
     name = SERVICE
-    inputs: Sequence[str] = (LABELS, PAYMENTS)
+    inputs: Sequence[str] = (RUNS, LABELS, PAYMENTS)
     code: Sequence[str] = (
         *(f"services.entity_graph.{name}" for name in ("arrivals", "basis", "core", "signals", "stage")),
         "sluice_graph",

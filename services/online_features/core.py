@@ -5,6 +5,7 @@ See docs/features.md: what is measured when a payment arrives, what it waits for
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import starmap
 from typing import Final, TypeVar
 
 import numpy as np
@@ -21,12 +22,14 @@ from sluice_contracts import TOPICS
 from sluice_features import FeatureSet, FeatureState, Labels, Payments, Scope, SnapshotBatch
 from sluice_features.columns import Int64, rows_by_scope
 from sluice_kit.stage import Batch, Output, StepResult
+from sluice_kit.stage.closed_runs import closed_runs
 from sluice_kit.stage.environment import lag_values
 
 SNAPSHOTS: Final = "state.online_features.snapshot"
 FRAUD: Final = "FRAUD"
 Cell = TypeVar("Cell")
 _MILLISECOND: Final = 1_000
+_HOUR: Final = 3_600_000_000
 
 
 class FeaturesStep:
@@ -56,6 +59,7 @@ class FeaturesStep:
         if len(read.payments) or len(read.labels):
             self._observe(overlay, read.payments, read.labels)
         self._let_time_pass(overlay)
+        overlay.closed |= dict.fromkeys(starmap(Scope, closed_runs(batch)), batch.now)
         for scope in overlay.waiting_scopes():
             find = partial(overlay.find, scope)
             expired = batch.now - self._wait
@@ -64,6 +68,7 @@ class FeaturesStep:
             )
             for group in gone:
                 self._release(overlay, group, result)
+        self._forget_closed(overlay)
         overlay.tally = overlay.tally.plus(events=len(read.payments), errors=read.errors)
         self._signal(overlay, result, lag_values(batch.environment))
         return result
@@ -164,6 +169,20 @@ class FeaturesStep:
             if later.low != progress.low:
                 overlay.runs[scope] = later
                 overlay.features.advance(scope, later.low)
+
+    def _forget_closed(self, overlay: StageOverlay) -> None:
+        """Forget closed runs that have been silent for long enough.
+
+        What the gate had admitted before it closed a run may still come, so the time counts from the last of
+        it; a payment that waits is let go long before.
+        """
+        oldest = overlay.now - self._policy.forget_closed_hours * _HOUR
+        for scope, closed_at in sorted((overlay.committed.closed | overlay.closed).items()):
+            progress = overlay.run(scope)
+            spoke_at = closed_at if progress is None else max(closed_at, *progress.spoke_at)
+            if spoke_at < oldest:
+                overlay.features.close(scope)
+                overlay.forgotten.append(scope)
 
     def _release(self, overlay: StageOverlay, group: Answered, result: StepResult) -> None:
         """Put out the snapshots of payments that wait no longer."""

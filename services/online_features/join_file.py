@@ -29,6 +29,7 @@ class JoinContent(NamedTuple):
     runs: dict[Scope, RunProgress]
     queues: dict[Scope, Sequence[Asked]]
     early: dict[Key, Early]
+    closed: dict[Scope, int]
     tally: Tally
 
 
@@ -57,6 +58,7 @@ def read_join_file(paths: Sequence[Path], feature_set: FeatureSetRef) -> JoinCon
             },
             {},
             {},
+            {Scope(*scope): at for scope, at in head.get("closed", ())},
             Tally(*head["tally"]),
         )
         for line in rest:
@@ -70,6 +72,7 @@ def _lines(content: JoinContent) -> Iterator[Mapping[str, Any]]:
     yield {
         "positions": [[*place, following] for place, following in content.positions.items()],
         "runs": [[scope, *progress] for scope, progress in content.runs.items()],
+        "closed": list(content.closed.items()),
         "tally": astuple(content.tally),
     }
     early = list(content.early.items())

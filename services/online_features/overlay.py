@@ -38,6 +38,11 @@ class Committed(Protocol):
         ...
 
     @property
+    def closed(self) -> dict[Scope, int]:
+        """Closed runs that are not forgotten yet, and the `now` at which their closing was read."""
+        ...
+
+    @property
     def tally(self) -> Tally:
         """What was counted since the last heartbeat."""
         ...
@@ -66,6 +71,10 @@ class StageOverlay:
     """Contexts of this batch whose payments did not leave yet."""
     taken: list[Key] = field(default_factory=list)
     """Committed early contexts whose payments left."""
+    closed: dict[Scope, int] = field(default_factory=dict)
+    """Runs whose closing this batch brought."""
+    forgotten: list[Scope] = field(default_factory=list)
+    """Closed runs of which nothing is kept any more."""
     released: list[Released] = field(default_factory=list)
     tally: Tally = field(init=False)
 

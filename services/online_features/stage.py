@@ -13,6 +13,7 @@ from services.online_features.state import StageState
 from sluice_features import FeatureSet
 from sluice_kit.config.wiring import POLICY_DIR
 from sluice_kit.stage import Batch, Coordinate, Record, StepResult, control_first
+from sluice_kit.stage.closed_runs import RUNS
 
 STEP_MODULES: Final = (
     "core",
@@ -34,7 +35,7 @@ class OnlineFeaturesStage:
     """Reads payments, labels and graph contexts; writes one snapshot a payment."""
 
     name = SERVICE
-    inputs: Sequence[str] = (CONTEXTS, LABELS, PAYMENTS)
+    inputs: Sequence[str] = (RUNS, CONTEXTS, LABELS, PAYMENTS)
     code: Sequence[str] = (
         *(f"services.online_features.{name}" for name in STEP_MODULES),
         "sluice_features",
