@@ -8,6 +8,7 @@ from sluice_kit.stage import TrailingOutput
 from sluice_kit.stage.service_signal import SIGNAL_EVERY, service_signal
 
 SERVICE: Final = "online_features"
+LANE: Final = "ingress.online_features"
 
 
 @dataclass(frozen=True, slots=True)
