@@ -203,6 +203,11 @@ class ReadAhead:
             self._changed.notify_all()
         return taken
 
+    def give_back(self, records: Sequence[Record]) -> None:
+        """Records that were taken last, and are to be the next ones again."""
+        with self._changed:
+            self._waiting.extendleft(reversed(records))
+
     def stop(self) -> None:
         """End the thread; what was read ahead is dropped and read again at the next start."""
         with self._changed:
