@@ -12,7 +12,7 @@ from services.entity_graph.basis import advance_positions, basis_before
 from services.entity_graph.signals import LANE, SERVICE, Seen, signal
 from sluice_contracts import TOPICS, contract_for
 from sluice_graph import GraphOverlay
-from sluice_graph.state import scope_key
+from sluice_graph.state import RUN, scope_key
 from sluice_kit.stage import Batch, Output, StepResult
 from sluice_kit.stage.closed_runs import closed_runs
 from sluice_kit.stage.environment import lag_values
@@ -110,15 +110,15 @@ def _forget_closed(overlay: GraphOverlay, now: int) -> None:
 
     What the gate had admitted before it closed a run may still come, so the time counts from the last of it.
     """
-    seen_at = {scope: note["seen_at"] for scope, note in overlay.runs()}
     for key, closed in list(overlay.notes.items()):
         if not key.startswith(f"{CLOSED}|"):
             continue
         scope = (closed["scope"][0], closed["scope"][1])
-        last = max(closed["at"], seen_at.get(scope, 0))
+        run = overlay.notes.get(f"{RUN}|{scope_key(scope)}")
+        last = closed["at"] if run is None else max(closed["at"], run["seen_at"])
         if now - last > overlay.policy.forget_closed_hours * HOUR:
             overlay.notes.remove(key)
-            if scope in seen_at:
+            if run is not None:
                 _forget(overlay, scope)
 
 
