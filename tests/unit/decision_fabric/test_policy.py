@@ -10,7 +10,6 @@ import pytest
 
 from services.decision_fabric.policy import FabricPolicy
 from services.decision_fabric.policy_files import (
-    PolicyError,
     binding_of,
     read_feature_set,
     read_policy,
@@ -18,6 +17,7 @@ from services.decision_fabric.policy_files import (
 from services.decision_fabric.stage import DecisionFabricStage
 from sluice_decisions import DocumentProblem, Outcome
 from sluice_decisions.policy import DecisionPolicy
+from sluice_kit.config import PolicyError
 from sluice_kit.stage import ChainSpec
 from tests.unit.decision_fabric.parts import POLICY, policy
 
