@@ -27,6 +27,7 @@ from sluice_kit.stage import Batch, ChainSpec, Coordinate, Output, Record, Stage
 from sluice_kit.stage.batching import with_prepared
 from sluice_kit.stage.chain import MemberRun, ranges_of, run_chain
 from sluice_kit.stage.collector import quiet_collector
+from sluice_kit.stage.environment import looked_up
 from sluice_kit.stage.process import StageArguments, member_of
 from sluice_kit.telemetry import Health
 
@@ -134,7 +135,7 @@ class _Chain:
             records = with_prepared(self.spec.prepare, records)
         spent["read ahead (decode, check, hash)"] = time.thread_time() - begin
         begin = time.thread_time()
-        batch = Batch(self.now, self.spec.head.order(records), {"evidence": "object"})
+        batch = Batch(self.now, self.spec.head.order(records), looked_up(lag_records=0))
         timed = [_Timed(stage, spent) for stage in self.spec.members]
         runs = run_chain(timed, batch, ranges_of(records), self._place)
         self.batch_no += 1

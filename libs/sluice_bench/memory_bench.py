@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, Producer
 
 from services.ingestion_gate.disk_keys import DiskKeys
 from services.ingestion_gate.model import Admission
-from services.ingestion_gate.stage import NAME, GateStage, gate_chain
+from services.ingestion_gate.stage import NAME, GateStage
 from services.ingestion_gate.state import GateState
 from sluice_bench.bench_stack import RECEIPTS, BenchStack
 from sluice_bench.gate_process import running_gate
@@ -23,7 +23,7 @@ from sluice_bench.watching import total, watch_growth
 from sluice_kit.artifacts import open_artifacts
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config, transactional_producer_config
-from sluice_kit.stage import Coordinate
+from sluice_kit.stage import ChainSpec, Coordinate
 from sluice_kit.stage.announcing import announcement
 from sluice_kit.stage.basis import BasisLog
 from sluice_kit.stage.checkpoint import Checkpointer, CheckpointPoint
@@ -81,7 +81,7 @@ def fill(plain: dict[str, Any], sizes: tuple[int, ...]) -> list[dict[str, Any]]:
     folder = wiring.state_dir / NAME / "0"
     keys = DiskKeys(folder)
     state = GateState(keys)
-    spec = gate_chain(GateStage(state))
+    spec = ChainSpec([GateStage(state)])
     checkpointer = Checkpointer(open_artifacts(wiring), folder, service=NAME, shard=0, code_rev=spec.code_rev)
     basis = BasisLog(
         Consumer(reader_config(wiring, NAME, group=f"{NAME}-bench-basis") | {"enable.partition.eof": True}),

@@ -80,6 +80,8 @@ class GraphPolicy(_Part):
     """How long behind the newest one a label can still be corrected, in observed time."""
     forget_run_days: Annotated[int, Field(ge=1, le=3_650)]
     """A run without events for so long is forgotten, in processing time."""
+    forget_closed_hours: Annotated[int, Field(ge=1, le=8_760)]
+    """A closed run without events for so long is forgotten, in processing time."""
     max_entities: Annotated[int, Field(ge=1, le=100_000_000)]
     """Of one run; what comes after is not taken in, and contexts of it are DEGRADED."""
 

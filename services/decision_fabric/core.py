@@ -7,7 +7,6 @@ came.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -18,11 +17,12 @@ from services.decision_fabric.lists import TenantLists
 from services.decision_fabric.model import ALL, LANE, Activation, HeldPosture, event_key
 from services.decision_fabric.policy import FabricPolicy
 from services.decision_fabric.signals import signal
-from services.decision_fabric.state import DecisionOverlay, Positions
+from services.decision_fabric.state import DecisionOverlay
 from services.decision_fabric.templates import BatchEncoder
 from sluice_decisions import Bundle, BundleProblem, Case, Decision, DecisionBatch, Mode, SnapshotView, decide
-from sluice_kit.artifacts import canonical_json
 from sluice_kit.stage import Batch, StepResult, TrailingOutput
+from sluice_kit.stage.environment import lag_values
+from sluice_kit.stage.input_basis import positions_digest
 from sluice_kit.stage.keyed_state import KeyedOverlay
 
 Resolve = Callable[[Activation], Bundle | BundleProblem]
@@ -51,7 +51,7 @@ def step(
     intake.take(batch.records, read_records(batch.records), batch.poison)
     result = StepResult(quarantined=intake.refused)
     ready = sorted(intake.ready.values(), key=_order)
-    basis = input_basis(overlay.before) if ready else ""
+    basis = positions_digest(overlay.before) if ready else ""
     for tenant, due in groupby(ready, key=_tenant):
         footing = footing_of(overlay.registry, tenant, resolve)
         cases = list(due)
@@ -60,7 +60,7 @@ def step(
         served = None if footing.loaded is None else footing.loaded.feature_set.hash
         encoder = BatchEncoder(Provenance(footing.posture, served, basis), policy)
         _put_out(overlay, result, cases, decided.decisions, encoder)
-    said = signal(overlay.open, shard, batch.now)
+    said = signal(overlay.open, shard, batch.now, lag_values(batch.environment))
     if said is not None:
         result.trailing.append(said)
     return result
@@ -75,13 +75,6 @@ def footing_of(registry: KeyedOverlay, tenant: str, resolve: Resolve) -> Footing
         None if bundle is None else resolve(Activation(*bundle)),
         None if posture is None else HeldPosture(*posture),
     )
-
-
-def input_basis(positions: Positions) -> str:
-    """sha256 (hex) of the exclusive-next positions as canonical JSON: sorted `[topic, partition, next]`."""
-    split = [(*key.rpartition("|")[::2], following) for key, following in positions.items()]
-    entries = sorted([topic, int(partition), following] for topic, partition, following in split)
-    return hashlib.sha256(canonical_json(entries)).hexdigest()
 
 
 def _narrower(registry: KeyedOverlay, kind: str, tenant: str) -> Any:

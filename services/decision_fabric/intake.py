@@ -12,6 +12,7 @@ from services.decision_fabric.policy import FabricPolicy
 from services.decision_fabric.state import DecisionOverlay
 from sluice_contracts import Decoded, decode
 from sluice_kit.stage import Record
+from sluice_kit.stage.input_basis import positions_behind
 
 MOST_WAITING: Final = 20_000
 """Payments that wait for a snapshot at most; beyond, the oldest are decided without."""
@@ -54,7 +55,7 @@ class Intake:
     ) -> None:
         """Take every record in, in the order given; then see which deadlines have passed."""
         snapshots = self._snapshots(read, poison)
-        self._advance(records)
+        self._open.positions |= positions_behind(records)
         for index, (record, found) in enumerate(zip(records, read, strict=True)):
             if found is None:
                 self._refuse("UNREADABLE")
@@ -76,12 +77,6 @@ class Intake:
     def _refuse(self, reason: str) -> None:
         self.refused[reason] += 1
         self.count("errors")
-
-    def _advance(self, records: Sequence[Record]) -> None:
-        """Note the exclusive-next positions; offsets of a partition ascend within a batch."""
-        ends = {(record.topic, record.partition): record.offset + 1 for record in records}
-        for (topic, partition), end in ends.items():
-            self._open.positions[f"{topic}|{partition}"] = end
 
     def _steer(self, found: Decoded) -> None:
         fields = found.fields

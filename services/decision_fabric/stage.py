@@ -10,7 +10,7 @@ from services.decision_fabric.model import INPUTS, SERVICE
 from services.decision_fabric.policy import FabricPolicy
 from services.decision_fabric.state import DecisionOverlay, DecisionState
 from sluice_decisions import FeatureBinding
-from sluice_kit.stage import Batch, ChainSpec, Coordinate, Record, StepResult, control_first
+from sluice_kit.stage import Batch, Coordinate, Record, StepResult, control_first
 
 _STEP_MODULES: Final = (
     "bundle_source",
@@ -57,11 +57,10 @@ class DecisionFabricStage:
         """The pure step."""
         return step(overlay, batch, self._policy, self._resolve, self._shard)
 
+    def wake_at(self) -> int | None:
+        """The deadline of the payment that waits longest for its snapshot."""
+        return self.state.next_deadline
+
     def tails(self, coordinates: Sequence[Coordinate]) -> list[bytes]:
         """Nothing that this stage writes ends in coordinates of its own facts."""
         return [b""] * len(coordinates)
-
-
-def decision_chain(stage: DecisionFabricStage) -> ChainSpec:
-    """The fabric as a process of its own."""
-    return ChainSpec((stage,))

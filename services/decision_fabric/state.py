@@ -16,6 +16,7 @@ import orjson
 
 from services.decision_fabric.model import SERVICE, EarlySnapshot, Payment
 from sluice_kit.stage import Coordinate, FrozenState, StageError
+from sluice_kit.stage.input_basis import Place
 from sluice_kit.stage.keyed_state import KeyedOverlay, KeyedState
 from sluice_kit.stage.snapshot_file import write_snapshot_file
 
@@ -24,8 +25,8 @@ REMEMBERED: Final = 65_536
 The gate's dedupe is the second net: a decision's id is derived from its payment."""
 _OPEN: Final = f"{SERVICE}-open-"
 
-Positions = dict[str, int]
-"""Exclusive-next offset by `topic|partition`."""
+Positions = dict[Place, int]
+"""Exclusive-next offset by topic and partition."""
 
 
 @dataclass(slots=True)
@@ -102,7 +103,10 @@ class _Frozen:
             {
                 "waiting": list(self.open.waiting.items()),
                 "early": list(self.open.early.items()),
-                "positions": self.open.positions,
+                "positions": {
+                    f"{topic}|{number}": following
+                    for (topic, number), following in self.open.positions.items()
+                },
                 "counts": self.open.counts,
                 "signalled": self.open.signalled,
                 "decided": self.decided,
@@ -126,6 +130,12 @@ class DecisionState:
     def values(self) -> Mapping[str, Any]:
         """Committed bundles, postures and list entries, by key."""
         return self._registry.values
+
+    @property
+    def next_deadline(self) -> int | None:
+        """By when the payment that waits longest is to be decided; None when none waits."""
+        oldest = next(iter(self._open.waiting.values()), None)
+        return None if oldest is None else oldest.deadline
 
     def overlay(self) -> DecisionOverlay:
         """A layer for one batch."""
@@ -156,8 +166,13 @@ class DecisionState:
         self._open = OpenCases(
             {key: Payment(*item) for key, item in content["waiting"]},
             {key: EarlySnapshot(*item) for key, item in content["early"]},
-            content["positions"],
+            {_place(name): following for name, following in content["positions"].items()},
             content["counts"],
             content["signalled"],
         )
         self._window = DecidedWindow(content["decided"])
+
+
+def _place(name: str) -> Place:
+    topic, _, partition = name.rpartition("|")
+    return topic, int(partition)

@@ -19,12 +19,11 @@ from services.degrade_ladder.signals import judge, raised_by, reading_of
 from sluice_contracts import Decoded, decode
 from sluice_decisions.postures import Posture
 from sluice_kit.stage import Batch, StepResult
+from sluice_kit.stage.environment import lag_values
 from sluice_kit.stage.keyed_state import KeyedOverlay
 
 SIGNALS: Final = "control.heartbeat"
 ORDERS: Final = "audit.governance"
-LAG: Final = "lag_records"
-"""Name in the batch's environment, where a runner gives it, and of the signal that it becomes."""
 KEPT_IGNORED: Final = 10
 _COUNTS: Final = {"at": 0, "reports": 0, "orders": 0, "errors": 0}
 
@@ -188,10 +187,8 @@ def _beat(overlay: KeyedOverlay, batch: Batch, policy: LadderPolicy, result: Ste
         "errors": counts["errors"],
         "rung": max(strictness(standing.rung) for standing in standings),
         "forced": sum(standing.force is not None for standing in standings),
+        **lag_values(batch.environment),
     }
-    lag = batch.environment.get(LAG, "")
-    if lag.isdigit():
-        values[LAG] = int(lag)
     degraded = counts["errors"] > 0
     result.trailing.append(heartbeat(values, degraded=degraded, start=start, now=now, tenant=policy.tenant))
     overlay.put("beat", {**_COUNTS, "at": now})

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from services.degrade_ladder.model import Cause, Judged, SignalState, Standing
 from services.degrade_ladder.policy import ALL, MICROSECONDS, LadderPolicy
 from sluice_contracts import contract_for, derived_id
 from sluice_kit.stage import TrailingOutput
+from sluice_kit.stage.service_signal import STANDING, control_envelope, service_signal
 
 SERVICE: Final = "degrade_ladder"
 LANE: Final = "ingress.degrade_ladder"
-STANDING_RUN: Final = "standing"
-NO_PINS: Final = "0" * 64
 _POSTURE: Final = contract_for("posture", 1)
-_SIGNAL: Final = contract_for("service_signal", 1)
 
 
 def posture_event(
@@ -51,8 +49,8 @@ def posture_event(
     }
     event_id = derived_id("sluice.posture.v1", scope, standing.sequence)
     tenant = policy.tenant if scope == ALL else scope.partition(":")[2]
-    envelope = _envelope("posture", event_id, tenant, now, parent)
-    return TrailingOutput(LANE, STANDING_RUN.encode(), _POSTURE.encode({**envelope, "payload": payload}))
+    envelope = control_envelope("posture", event_id, SERVICE, now, tenant=tenant, parent=parent)
+    return TrailingOutput(LANE, STANDING.encode(), _POSTURE.encode({**envelope, "payload": payload}))
 
 
 def valid_until(standing: Standing, policy: LadderPolicy) -> int:
@@ -64,34 +62,5 @@ def heartbeat(
     values: Mapping[str, int], *, degraded: bool, start: int, now: int, tenant: str
 ) -> TrailingOutput:
     """The ladder's report of itself over `start` to `now`, microseconds."""
-    shard = 0
-    payload = {
-        "service": SERVICE,
-        "shard": shard,
-        "status": "degraded" if degraded else "ok",
-        "values": dict(sorted(values.items())),
-        "window_start": start,
-        "window_end": now,
-    }
-    event_id = derived_id("sluice.service_signal.v1", SERVICE, shard, now // MICROSECONDS)
-    envelope = _envelope("service_signal", event_id, tenant, now, None)
-    return TrailingOutput(LANE, STANDING_RUN.encode(), _SIGNAL.encode({**envelope, "payload": payload}))
-
-
-def _envelope(event_type: str, event_id: str, tenant: str, now: int, parent: str | None) -> dict[str, Any]:
-    return {
-        "event_id": event_id,
-        "event_type": event_type,
-        "ts_utc": now,
-        "schema_version": 1,
-        "manifest_fingerprint": NO_PINS,
-        "tenant": tenant,
-        "parameter_hash": NO_PINS,
-        "scenario_id": STANDING_RUN,
-        "run_id": STANDING_RUN,
-        "seed": None,
-        "emitted_at_utc": None,
-        "producer": SERVICE,
-        "parent_event_id": parent,
-        "traceparent": None,
-    }
+    in_order = dict(sorted(values.items()))
+    return service_signal(SERVICE, 0, in_order, degraded=degraded, since=start, now=now, tenant=tenant)

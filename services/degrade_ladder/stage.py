@@ -12,7 +12,6 @@ from services.degrade_ladder.policy import FILE_NAME, LadderPolicy, load_policy
 from sluice_kit.config.wiring import POLICY_DIR
 from sluice_kit.stage import (
     Batch,
-    ChainSpec,
     Coordinate,
     Record,
     StepResult,
@@ -62,8 +61,3 @@ class LadderStage:
 def make_stage(policy_file: Path = SHIPPED) -> LadderStage:
     """A fresh stage on a policy file. Raises PolicyError."""
     return LadderStage(load_policy(policy_file))
-
-
-def ladder_chain(stage: LadderStage) -> ChainSpec:
-    """The ladder as a process of its own."""
-    return ChainSpec((stage,))

@@ -1,21 +1,18 @@
-"""Which input the graph has taken in: exclusive-next offsets, and their digest as `graph_basis`."""
+"""Which input the graph has taken in, kept among its notes; its digest is `graph_basis`."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import orjson
-
 from sluice_kit.stage import Record
+from sluice_kit.stage.input_basis import Place, listed_positions, positions_behind, positions_digest
 from sluice_kit.stage.keyed_state import KeyedOverlay
 
 POSITIONS: Final = "positions"
 
 
 def digest_of(notes: Mapping[str, Any]) -> str:
-    """sha256 (hex) over the JSON of `[topic, partition, next]`, sorted."""
-    positions: list[list[Any]] = notes.get(POSITIONS) or []
-    return hashlib.sha256(orjson.dumps(positions)).hexdigest()
+    """The digest of what is noted as taken in."""
+    return positions_digest(_positions(notes.get(POSITIONS)))
 
 
 def basis_before(notes: KeyedOverlay) -> str:
@@ -25,10 +22,10 @@ def basis_before(notes: KeyedOverlay) -> str:
 
 def advance_positions(notes: KeyedOverlay, records: Sequence[Record]) -> None:
     """Note the input of one step."""
-    known = {(topic, partition): after for topic, partition, after in notes.get(POSITIONS) or ()}
-    before = dict(known)
-    for record in records:
-        where = (record.topic, record.partition)
-        known[where] = max(known.get(where, 0), record.offset + 1)
-    if known != before:
-        notes.put(POSITIONS, [[*where, known[where]] for where in sorted(known)])
+    if records:
+        known = _positions(notes.get(POSITIONS)) | positions_behind(records)
+        notes.put(POSITIONS, [list(position) for position in listed_positions(known)])
+
+
+def _positions(listed: Sequence[Sequence[Any]] | None) -> dict[Place, int]:
+    return {(topic, partition): following for topic, partition, following in listed or ()}

@@ -12,14 +12,19 @@ from services.entity_graph.basis import advance_positions, basis_before
 from services.entity_graph.signals import LANE, SERVICE, Seen, signal
 from sluice_contracts import TOPICS, contract_for
 from sluice_graph import GraphOverlay
-from sluice_graph.state import scope_key
+from sluice_graph.state import RUN, scope_key
 from sluice_kit.stage import Batch, Output, StepResult
+from sluice_kit.stage.closed_runs import closed_runs
+from sluice_kit.stage.environment import lag_values
 from sluice_kit.stage.watermark import RunningWatermark
 
 __all__ = ["CONTEXT", "LABELS", "LANE", "PAYMENTS", "SERVICE", "step"]
 
 CONTEXT: Final = "state.entity_graph.context"
 DAY: Final = 86_400_000_000
+HOUR: Final = 3_600_000_000
+CLOSED: Final = "closed"
+"""Notes of runs that were closed and are not forgotten yet: the run, and `now` when that was read."""
 SECOND: Final = 1_000_000
 _CONTRACT: Final = contract_for("graph_context", 1)
 
@@ -30,9 +35,12 @@ def step(overlay: GraphOverlay, batch: Batch, shard: int) -> StepResult:
     arrived, refused = arrivals(batch)
     basis = basis_before(overlay.notes)
     advance_positions(overlay.notes, batch.records)
-    seen = Seen(errors=refused.total())
+    seen = Seen(errors=refused.total(), input_lag=lag_values(batch.environment))
     for scope, run in arrived.items():
         result.facts += _take_run(overlay, batch.now, scope, run, basis=basis, seen=seen)
+    for scope in closed_runs(batch):
+        overlay.notes.put(_closed_key(scope), {"scope": list(scope), "at": batch.now})
+    _forget_closed(overlay, batch.now)
     _pass_time(overlay, batch.now, arrived, seen)
     result.quarantined.update(+refused)
     result.trailing += signal(overlay, batch.now, shard, seen)
@@ -91,12 +99,33 @@ def _pass_time(overlay: GraphOverlay, now: int, arrived: Mapping[Scope, RunArriv
         if scope in arrived:
             continue
         if now - note["seen_at"] > overlay.policy.forget_run_days * DAY:
-            overlay.forget(scope)
-            for key in (f"watermark|{scope_key(scope)}", late_key(scope)):
-                overlay.notes.remove(key)
+            _forget(overlay, scope)
             continue
         watermark = _watermark(overlay, now, scope)
         seen.lag(watermark.newest - watermark.low)
+
+
+def _forget_closed(overlay: GraphOverlay, now: int) -> None:
+    """Forget closed runs that have been silent for long enough.
+
+    What the gate had admitted before it closed a run may still come, so the time counts from the last of it.
+    """
+    for key, closed in list(overlay.notes.items()):
+        if not key.startswith(f"{CLOSED}|"):
+            continue
+        scope = (closed["scope"][0], closed["scope"][1])
+        run = overlay.notes.get(f"{RUN}|{scope_key(scope)}")
+        last = closed["at"] if run is None else max(closed["at"], run["seen_at"])
+        if now - last > overlay.policy.forget_closed_hours * HOUR:
+            overlay.notes.remove(key)
+            if run is not None:
+                _forget(overlay, scope)
+
+
+def _forget(overlay: GraphOverlay, scope: Scope) -> None:
+    overlay.forget(scope)
+    for key in (f"watermark|{scope_key(scope)}", late_key(scope)):
+        overlay.notes.remove(key)
 
 
 def _watermark(overlay: GraphOverlay, now: int, scope: Scope) -> RunningWatermark:
@@ -107,6 +136,10 @@ def _watermark(overlay: GraphOverlay, now: int, scope: Scope) -> RunningWatermar
         now=now,
         idle_after=overlay.policy.idle_seconds * SECOND,
     )
+
+
+def _closed_key(scope: Scope) -> str:
+    return f"{CLOSED}|{scope_key(scope)}"
 
 
 def late_key(scope: Sequence[str]) -> str:

@@ -1,27 +1,16 @@
 """How the graph is doing: a service_signal on its lane, at most one a second of `now`."""
 
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
-from sluice_contracts import contract_for, derived_id
 from sluice_graph import GraphOverlay
 from sluice_kit.stage import TrailingOutput
+from sluice_kit.stage.service_signal import SIGNAL_EVERY, service_signal
 
 SERVICE: Final = "entity_graph"
 LANE: Final = "ingress.entity_graph"
-SECOND: Final = 1_000_000
 _NOTE: Final = "signal"
-_STANDING: Final = "standing"
-_PINS: Final = {
-    "manifest_fingerprint": "0" * 64,
-    "tenant": "default",
-    "parameter_hash": "0" * 64,
-    "scenario_id": _STANDING,
-    "run_id": _STANDING,
-    "seed": None,
-}
-"""Of control events, which belong to no run."""
-_CONTRACT: Final = contract_for("service_signal", 1)
 
 
 @dataclass(slots=True)
@@ -34,6 +23,7 @@ class Seen:
     conflicted: int = 0
     errors: int = 0
     watermark_lag: int = 0
+    input_lag: Mapping[str, int] = field(default_factory=dict)
 
     def add(self, *, events: int, labels: int, late: int, conflicted: int) -> None:
         """Count what a run got."""
@@ -55,7 +45,7 @@ def signal(overlay: GraphOverlay, now: int, shard: int, seen: Seen) -> list[Trai
         name: noted.get(name, 0) + getattr(seen, name)
         for name in ("events", "labels", "late", "conflicted", "errors")
     }
-    if now - since < SECOND:
+    if now - since < SIGNAL_EVERY:
         overlay.notes.put(_NOTE, {"since": since, **counts})
         return []
     overlay.notes.put(_NOTE, {"since": now})
@@ -65,28 +55,8 @@ def signal(overlay: GraphOverlay, now: int, shard: int, seen: Seen) -> list[Trai
         "waiting": 0,
         "oldest_wait_ms": 0,
         "watermark_lag_ms": seen.watermark_lag // 1_000,
+        **seen.input_lag,
         "entities": sum(map(len, overlay.committed.values())),
     }
-    return [TrailingOutput(LANE, _STANDING.encode(), _CONTRACT.encode(_event(now, since, shard, values)))]
-
-
-def _event(now: int, since: int, shard: int, values: dict[str, int]) -> dict[str, Any]:
-    return {
-        **_PINS,
-        "event_id": derived_id("sluice.service_signal.v1", SERVICE, shard, now // SECOND),
-        "event_type": "service_signal",
-        "ts_utc": now,
-        "schema_version": 1,
-        "emitted_at_utc": None,
-        "producer": SERVICE,
-        "parent_event_id": None,
-        "traceparent": None,
-        "payload": {
-            "service": SERVICE,
-            "shard": shard,
-            "status": "ok",
-            "values": dict(sorted(values.items())),
-            "window_start": since,
-            "window_end": now,
-        },
-    }
+    in_order = dict(sorted(values.items()))
+    return [service_signal(SERVICE, shard, in_order, degraded=False, since=since, now=now)]

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from services.entity_graph.core import LABELS, PAYMENTS, SERVICE, step
 from sluice_graph import GraphOverlay, GraphPolicy, GraphState
-from sluice_kit.stage import Batch, ChainSpec, Coordinate, Record, StepResult, control_first
+from sluice_kit.stage import Batch, Coordinate, Record, StepResult, control_first
+from sluice_kit.stage.closed_runs import RUNS
 
 
 class EntityGraphStage:
     """Reads admitted payments and labels; states one context for every payment."""
 
     name = SERVICE
-    inputs: Sequence[str] = (LABELS, PAYMENTS)
+    inputs: Sequence[str] = (RUNS, LABELS, PAYMENTS)
     code: Sequence[str] = (
         *(f"services.entity_graph.{name}" for name in ("arrivals", "basis", "core", "signals", "stage")),
         "sluice_graph",
@@ -36,8 +37,3 @@ class EntityGraphStage:
     def tails(self, coordinates: Sequence[Coordinate]) -> list[bytes]:
         """Nothing that this stage writes ends in coordinates."""
         return [b""] * len(coordinates)
-
-
-def entity_graph_chain(stage: EntityGraphStage) -> ChainSpec:
-    """The graph as a process of its own."""
-    return ChainSpec((stage,))

@@ -6,7 +6,6 @@ from services.flow_meter.core import SERVICE, TRAFFIC, event_time, step
 from sluice_kit.artifacts import ArtifactStore
 from sluice_kit.stage import (
     Batch,
-    ChainSpec,
     Coordinate,
     Record,
     StepResult,
@@ -45,8 +44,3 @@ def make_member(given: StageArguments, store: ArtifactStore, health: Health) -> 
     """What a process needs of the flow meter, alone or chained."""
     del given, store, health
     return Member(FlowMeterStage())
-
-
-def flow_meter_chain() -> ChainSpec:
-    """The flow meter as a process of its own."""
-    return ChainSpec((FlowMeterStage(),))

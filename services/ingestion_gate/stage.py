@@ -17,10 +17,8 @@ from sluice_kit.artifacts import ArtifactStore
 from sluice_kit.stage import (
     Batch,
     BusReading,
-    ChainSpec,
     Coordinate,
     Record,
-    Stage,
     StepResult,
     control_first,
 )
@@ -99,8 +97,3 @@ def make_member(given: StageArguments, store: ArtifactStore, health: Health) -> 
         background=face.background,
         traced=traced_events,
     )
-
-
-def gate_chain(gate: GateStage, *chained: Stage) -> ChainSpec:
-    """The gate alone, or with stages chained behind it."""
-    return ChainSpec((gate, *chained))

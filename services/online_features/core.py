@@ -3,15 +3,16 @@
 See docs/features.md: what is measured when a payment arrives, what it waits for, what a snapshot says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import starmap
 from typing import Final, TypeVar
 
 import numpy as np
 
 from services.online_features.joining import Answered, Asked, answered, contexts_of, graph_columns
 from services.online_features.ordering import HandedOver, in_order
-from services.online_features.overlay import Released, StageOverlay
+from services.online_features.overlay import Committed, Released, StageOverlay
 from services.online_features.policy import OnlineFeaturesPolicy
 from services.online_features.reading import Arrived, read_records
 from services.online_features.signals import heartbeat
@@ -21,11 +22,14 @@ from sluice_contracts import TOPICS
 from sluice_features import FeatureSet, FeatureState, Labels, Payments, Scope, SnapshotBatch
 from sluice_features.columns import Int64, rows_by_scope
 from sluice_kit.stage import Batch, Output, StepResult
+from sluice_kit.stage.closed_runs import closed_runs
+from sluice_kit.stage.environment import lag_values
 
 SNAPSHOTS: Final = "state.online_features.snapshot"
 FRAUD: Final = "FRAUD"
 Cell = TypeVar("Cell")
 _MILLISECOND: Final = 1_000
+_HOUR: Final = 3_600_000_000
 
 
 class FeaturesStep:
@@ -55,6 +59,7 @@ class FeaturesStep:
         if len(read.payments) or len(read.labels):
             self._observe(overlay, read.payments, read.labels)
         self._let_time_pass(overlay)
+        overlay.closed |= dict.fromkeys(starmap(Scope, closed_runs(batch)), batch.now)
         for scope in overlay.waiting_scopes():
             find = partial(overlay.find, scope)
             expired = batch.now - self._wait
@@ -63,9 +68,15 @@ class FeaturesStep:
             )
             for group in gone:
                 self._release(overlay, group, result)
+        self._forget_closed(overlay)
         overlay.tally = overlay.tally.plus(events=len(read.payments), errors=read.errors)
-        self._signal(overlay, result)
+        self._signal(overlay, result, lag_values(batch.environment))
         return result
+
+    def next_release(self, committed: Committed) -> int | None:
+        """The `now` at which a payment that waits is let go without its context; None when none waits."""
+        arrived = [queue[0].arrived for queue in committed.queues.values() if queue]
+        return min(arrived) + self._wait if arrived else None
 
     def _observe(self, overlay: StageOverlay, payments: Arrived, labels: Arrived) -> None:
         """Measure payments as of their own time, and queue them."""
@@ -159,6 +170,20 @@ class FeaturesStep:
                 overlay.runs[scope] = later
                 overlay.features.advance(scope, later.low)
 
+    def _forget_closed(self, overlay: StageOverlay) -> None:
+        """Forget closed runs that have been silent for long enough.
+
+        What the gate had admitted before it closed a run may still come, so the time counts from the last of
+        it; a payment that waits is let go long before.
+        """
+        oldest = overlay.now - self._policy.forget_closed_hours * _HOUR
+        for scope, closed_at in sorted((overlay.committed.closed | overlay.closed).items()):
+            progress = overlay.run(scope)
+            spoke_at = closed_at if progress is None else max(closed_at, *progress.spoke_at)
+            if spoke_at < oldest:
+                overlay.features.close(scope)
+                overlay.forgotten.append(scope)
+
     def _release(self, overlay: StageOverlay, group: Answered, result: StepResult) -> None:
         """Put out the snapshots of payments that wait no longer."""
         asked, contexts = group
@@ -174,7 +199,7 @@ class FeaturesStep:
         ]
         overlay.released.append(Released(asked.scope, asked.event_ids, values))
 
-    def _signal(self, overlay: StageOverlay, result: StepResult) -> None:
+    def _signal(self, overlay: StageOverlay, result: StepResult, lag: Mapping[str, int]) -> None:
         if not overlay.tally.due(overlay.now):
             return
         queues = [overlay.queue(scope) for scope in overlay.waiting_scopes()]
@@ -187,6 +212,7 @@ class FeaturesStep:
                 shard=self._shard,
                 waiting=waiting,
                 oldest_wait=overlay.now - oldest,
+                lag=lag,
             )
         )
         overlay.tally = overlay.tally.restarted(overlay.now)

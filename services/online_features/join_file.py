@@ -12,10 +12,10 @@ import numpy as np
 import orjson
 
 from services.online_features.joining import Asked, Context, Early, Key
-from services.online_features.overlay import Place
 from services.online_features.signals import Tally
 from services.online_features.watermarks import RunProgress
 from sluice_features import FeatureError, FeatureSetRef, Scope, SnapshotBatch
+from sluice_kit.stage.input_basis import Place
 from sluice_kit.stage.snapshot_file import write_snapshot_file
 
 _AT_ONCE: Final = 1_000
@@ -29,6 +29,7 @@ class JoinContent(NamedTuple):
     runs: dict[Scope, RunProgress]
     queues: dict[Scope, Sequence[Asked]]
     early: dict[Key, Early]
+    closed: dict[Scope, int]
     tally: Tally
 
 
@@ -57,6 +58,7 @@ def read_join_file(paths: Sequence[Path], feature_set: FeatureSetRef) -> JoinCon
             },
             {},
             {},
+            {Scope(*scope): at for scope, at in head.get("closed", ())},
             Tally(*head["tally"]),
         )
         for line in rest:
@@ -70,6 +72,7 @@ def _lines(content: JoinContent) -> Iterator[Mapping[str, Any]]:
     yield {
         "positions": [[*place, following] for place, following in content.positions.items()],
         "runs": [[scope, *progress] for scope, progress in content.runs.items()],
+        "closed": list(content.closed.items()),
         "tally": astuple(content.tally),
     }
     early = list(content.early.items())

@@ -1,21 +1,17 @@
 """What a batch adds to the committed state of the stage; any number of steps."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import repeat
 from typing import Protocol
 
-import orjson
-
 from services.online_features.joining import Asked, Context, Early, Key
 from services.online_features.signals import Tally
 from services.online_features.watermarks import RunProgress
 from sluice_features import FeatureOverlay, Scope
 from sluice_kit.stage import Record
-
-Place = tuple[str, int]
+from sluice_kit.stage.input_basis import Place, positions_behind, positions_digest
 
 
 class Committed(Protocol):
@@ -39,6 +35,11 @@ class Committed(Protocol):
     @property
     def early(self) -> Mapping[Key, Early]:
         """Contexts without their payment, oldest first."""
+        ...
+
+    @property
+    def closed(self) -> dict[Scope, int]:
+        """Closed runs that are not forgotten yet, and the `now` at which their closing was read."""
         ...
 
     @property
@@ -70,6 +71,10 @@ class StageOverlay:
     """Contexts of this batch whose payments did not leave yet."""
     taken: list[Key] = field(default_factory=list)
     """Committed early contexts whose payments left."""
+    closed: dict[Scope, int] = field(default_factory=dict)
+    """Runs whose closing this batch brought."""
+    forgotten: list[Scope] = field(default_factory=list)
+    """Closed runs of which nothing is kept any more."""
     released: list[Released] = field(default_factory=list)
     tally: Tally = field(init=False)
 
@@ -83,8 +88,7 @@ class StageOverlay:
 
     def consume(self, records: Sequence[Record]) -> None:
         """Note where the inputs stand behind `records`, which ascend in each partition."""
-        last = {record[:2]: record[2] for record in records}
-        self.positions |= {place: offset + 1 for place, offset in last.items()}
+        self.positions |= positions_behind(records)
 
     def run(self, scope: Scope) -> RunProgress | None:
         """How far a run is, None for a new one."""
@@ -118,9 +122,3 @@ class StageOverlay:
         for key in zip(repeat(scope), event_ids):
             if self.fresh.pop(key, None) is None and key in early:
                 self.taken.append(key)
-
-
-def positions_digest(positions: Mapping[Place, int]) -> str:
-    """sha256 (hex) of sorted `[topic, partition, next offset]` as JSON without spaces."""
-    listed = [[topic, partition, following] for (topic, partition), following in sorted(positions.items())]
-    return hashlib.sha256(orjson.dumps(listed)).hexdigest()

@@ -18,7 +18,7 @@ FEATURE_SETS: Final = "feature_sets"
 
 
 class OnlineFeaturesPolicy(FileSettings):
-    """What may change between deployments without a change of code; times in milliseconds.
+    """What may change between deployments without a change of code; times as named.
 
     The environment (`SLUICE_ONLINE_FEATURES_FEATURE_SET`) wins over the file.
     """
@@ -32,6 +32,7 @@ class OnlineFeaturesPolicy(FileSettings):
     max_waiting: int = Field(default=20_000, ge=1, le=1_000_000)
     max_early_contexts: int = Field(default=50_000, ge=1, le=1_000_000)
     early_context_hold_ms: int = Field(default=60_000, ge=1, le=3_600_000)
+    forget_closed_hours: int = Field(default=24, ge=1, le=8_760)
     remembered_snapshots: int = Field(default=50_000, ge=0, le=5_000_000)
     look_back_records: int = Field(default=200_000, ge=1, le=10_000_000)
 

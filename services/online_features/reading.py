@@ -48,11 +48,11 @@ class Read(NamedTuple):
 
 
 def read_records(records: Sequence[Record], poison: Mapping[int, str]) -> Read:
-    """Read a batch's records; poisoned ones and those that do not decode count as errors."""
+    """Read what a batch brings of payments; poisoned records and those that do not decode count as errors."""
     by_topic: dict[str, list[Record]] = {topic: [] for topic in TOPIC_OF}
     errors = len(poison)
     for number, record in enumerate(records):
-        if number not in poison:
+        if number not in poison and record.topic in by_topic:
             by_topic[record.topic].append(record)
     read = {}
     for topic, found in by_topic.items():

@@ -1,17 +1,14 @@
 """The stage's heartbeat: what it did since the last one, and how far it is behind."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sluice_contracts import contract_for, derived_id
 from sluice_kit.stage import TrailingOutput
+from sluice_kit.stage.service_signal import SIGNAL_EVERY, service_signal
 
 SERVICE: Final = "online_features"
 LANE: Final = "ingress.online_features"
-SECOND: Final = 1_000_000
-_NO_PINS: Final = "0" * 64
-_STANDING: Final = "standing"
-_SIGNAL: Final = contract_for("service_signal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,7 @@ class Tally:
 
     def due(self, now: int) -> bool:
         """Whether a heartbeat is due: at the first batch, then once a second."""
-        return self.since is None or now - self.since >= SECOND
+        return self.since is None or now - self.since >= SIGNAL_EVERY
 
     def restarted(self, now: int) -> "Tally":
         """Nothing counted since `now`."""
@@ -38,8 +35,10 @@ class Tally:
         return replace(self, **{name: getattr(self, name) + more for name, more in counts.items()})
 
 
-def heartbeat(tally: Tally, *, now: int, shard: int, waiting: int, oldest_wait: int) -> TrailingOutput:
-    """A service_signal on the stage's lane; `oldest_wait` in microseconds.
+def heartbeat(
+    tally: Tally, *, now: int, shard: int, waiting: int, oldest_wait: int, lag: Mapping[str, int]
+) -> TrailingOutput:
+    """A service_signal on the stage's lane; `oldest_wait` in microseconds, `lag` as it is to be said.
 
     The status is degraded when a payment went on without its graph context or a record could not be read.
     """
@@ -51,29 +50,13 @@ def heartbeat(tally: Tally, *, now: int, shard: int, waiting: int, oldest_wait: 
         "errors": tally.errors,
         "waiting": waiting,
         "oldest_wait_ms": oldest_wait // 1_000,
+        **lag,
     }
-    fields = {
-        "event_id": derived_id("sluice.service_signal.v1", SERVICE, shard, now // SECOND),
-        "event_type": "service_signal",
-        "ts_utc": now,
-        "schema_version": 1,
-        "manifest_fingerprint": _NO_PINS,
-        "tenant": "default",
-        "parameter_hash": _NO_PINS,
-        "scenario_id": _STANDING,
-        "run_id": _STANDING,
-        "seed": None,
-        "emitted_at_utc": None,
-        "producer": SERVICE,
-        "parent_event_id": None,
-        "traceparent": None,
-        "payload": {
-            "service": SERVICE,
-            "shard": shard,
-            "status": "degraded" if tally.degraded or tally.errors else "ok",
-            "values": values,
-            "window_start": now if tally.since is None else tally.since,
-            "window_end": now,
-        },
-    }
-    return TrailingOutput(LANE, _STANDING.encode(), _SIGNAL.encode(fields))
+    return service_signal(
+        SERVICE,
+        shard,
+        values,
+        degraded=bool(tally.degraded or tally.errors),
+        since=now if tally.since is None else tally.since,
+        now=now,
+    )

@@ -12,7 +12,8 @@ from services.online_features.signals import SERVICE
 from services.online_features.state import StageState
 from sluice_features import FeatureSet
 from sluice_kit.config.wiring import POLICY_DIR
-from sluice_kit.stage import Batch, ChainSpec, Coordinate, Record, StepResult, control_first
+from sluice_kit.stage import Batch, Coordinate, Record, StepResult, control_first
+from sluice_kit.stage.closed_runs import RUNS
 
 STEP_MODULES: Final = (
     "core",
@@ -34,7 +35,7 @@ class OnlineFeaturesStage:
     """Reads payments, labels and graph contexts; writes one snapshot a payment."""
 
     name = SERVICE
-    inputs: Sequence[str] = (CONTEXTS, LABELS, PAYMENTS)
+    inputs: Sequence[str] = (RUNS, CONTEXTS, LABELS, PAYMENTS)
     code: Sequence[str] = (
         *(f"services.online_features.{name}" for name in STEP_MODULES),
         "sluice_features",
@@ -58,6 +59,10 @@ class OnlineFeaturesStage:
         """The pure step."""
         return self._step.step(overlay, batch)
 
+    def wake_at(self) -> int | None:
+        """When the payment that waits longest for the graph waits no longer."""
+        return self._step.next_release(self.state)
+
     def tails(self, coordinates: Sequence[Coordinate]) -> list[bytes]:
         """Nothing that this stage writes ends in coordinates."""
         return [b""] * len(coordinates)
@@ -67,8 +72,3 @@ def make_stage(policy_dir: Path = POLICY_DIR, shard: int = 0) -> OnlineFeaturesS
     """A fresh stage on the policy of a folder. Raises PolicyError."""
     policy = load_policy(policy_dir)
     return OnlineFeaturesStage(policy, load_feature_set(policy_dir, policy.feature_set), shard)
-
-
-def online_features_chain(stage: OnlineFeaturesStage) -> ChainSpec:
-    """The stage as a process of its own."""
-    return ChainSpec((stage,))

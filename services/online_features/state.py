@@ -7,13 +7,14 @@ from typing import Final
 
 from services.online_features.join_file import JoinContent, read_join_file, write_join_file
 from services.online_features.joining import Asked, Early, Key, without_oldest
-from services.online_features.overlay import Place, StageOverlay
+from services.online_features.overlay import StageOverlay
 from services.online_features.policy import OnlineFeaturesPolicy
 from services.online_features.signals import SERVICE, Tally
 from services.online_features.watermarks import RunProgress
 from sluice_features import FeatureError, FeatureSet, FeatureState, Scope
 from sluice_kit.artifacts import ArtifactError
 from sluice_kit.stage import Coordinate
+from sluice_kit.stage.input_basis import Place
 from sluice_kit.stage.model import FrozenState
 
 _JOIN: Final = "-join"
@@ -41,6 +42,7 @@ class StageState:
         self.runs: dict[Scope, RunProgress] = {}
         self.queues: dict[Scope, Sequence[Asked]] = {}
         self.early: dict[Key, Early] = {}
+        self.closed: dict[Scope, int] = {}
         self.tally = Tally()
         self._hold = policy.early_context_hold_ms * 1_000
         self._most_early = policy.max_early_contexts
@@ -66,13 +68,22 @@ class StageState:
             self.early[key] = Early(context, overlay.now)
         for key in without_oldest(self.early, overlay.now - self._hold, self._most_early):
             del self.early[key]
+        self.closed |= overlay.closed
+        for scope in overlay.forgotten:
+            del self.closed[scope]
+            self.runs.pop(scope, None)
         self.tally = overlay.tally
         self._batch_no = batch_no
 
     def freeze(self) -> FrozenState:
         """A snapshot: bounded by what may wait, not by events seen."""
         joins = JoinContent(
-            self.positions.copy(), self.runs.copy(), self.queues.copy(), self.early.copy(), self.tally
+            self.positions.copy(),
+            self.runs.copy(),
+            self.queues.copy(),
+            self.early.copy(),
+            self.closed.copy(),
+            self.tally,
         )
         return _Frozen(self.features.freeze(), joins, self._batch_no)
 
@@ -88,4 +99,4 @@ class StageState:
             self.features.load([path for path in files if _JOIN not in path.name])
         except FeatureError as error:
             raise ArtifactError(f"a checkpoint of {SERVICE} cannot be used: {error}") from error
-        self.positions, self.runs, self.queues, self.early, self.tally = joins
+        self.positions, self.runs, self.queues, self.early, self.closed, self.tally = joins

@@ -7,9 +7,10 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from services.ingestion_gate.disk_keys import DiskKeys
-from services.ingestion_gate.stage import GateStage, gate_chain
+from services.ingestion_gate.stage import GateStage
 from services.ingestion_gate.state import GateState
 from sluice_kit.artifacts import open_artifacts
+from sluice_kit.stage import ChainSpec
 from sluice_kit.stage.observer import StageObserver
 from sluice_kit.stage.runner import StageRunner, wall_clock
 from sluice_kit.telemetry import Health, MetricFamilies
@@ -135,7 +136,7 @@ def test_a_clock_that_jumps_never_takes_time_back(alone: OneGate) -> None:
     health = Health("ingestion_gate")
     metrics = [MetricFamilies().service("ingestion_gate", "0")]
     runner = StageRunner(
-        gate_chain(GateStage(GateState(keys))),
+        ChainSpec([GateStage(GateState(keys))]),
         alone.wiring,
         open_artifacts(alone.wiring),
         StageObserver(metrics, health),

@@ -29,7 +29,7 @@ from tests.integration.rest_access import assert_guarded
 from tests.unit.degrade_ladder.builders import report
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
-WELL = {"errors": 0, "degraded": 0, "oldest_wait_ms": 0}
+WELL = {"errors": 0, "degraded": 0, "oldest_wait_ms": 0, "lag_records": 0}
 WATCHED = ("entity_graph", "online_features", "decision_fabric")
 
 

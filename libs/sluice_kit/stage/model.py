@@ -215,6 +215,18 @@ class ReadingHeaders(Protocol):
 
 
 @runtime_checkable
+class Waking(Protocol):
+    """A stage for which a moment of `now` matters, whether there is input then or not: a deadline."""
+
+    def wake_at(self) -> int | None:
+        """The next `now` (microseconds) at which it wants to be stepped, by its committed state.
+
+        None: it is in no hurry, and the tick of an idle chain is soon enough.
+        """
+        ...
+
+
+@runtime_checkable
 class Rebuilding(Protocol):
     """A stage whose state can be made anew from the Event Bus: the gate, which admitted what stands there."""
 

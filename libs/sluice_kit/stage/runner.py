@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple, Self
 
 import structlog
 
@@ -17,8 +18,10 @@ from sluice_kit.artifacts import ArtifactStore, StoreUnavailable
 from sluice_kit.config import Wiring
 from sluice_kit.stage.announcing import INSTANCE, announcement
 from sluice_kit.stage.basis import BasisRecord, coordinate_runs
+from sluice_kit.stage.batch_size import BatchSize
 from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
 from sluice_kit.stage.collector import quiet_collector
+from sluice_kit.stage.environment import looked_up, with_evidence
 from sluice_kit.stage.errors import (
     FencedError,
     StageError,
@@ -28,16 +31,18 @@ from sluice_kit.stage.errors import (
 from sluice_kit.stage.model import Batch, Coordinate, InputRange, Output, Record
 from sluice_kit.stage.observer import BatchTimes, StageObserver
 from sluice_kit.stage.opening import OpenShard, ShardPlace, open_shard, open_writer
-from sluice_kit.stage.poison import PoisonWatch
+from sluice_kit.stage.poison import PoisonWatch, described, logged_poison, trial_of
 from sluice_kit.stage.restore import MemberHistory, RestoreReport
 from sluice_kit.stage.sealing import ChainCheckpoints
 from sluice_kit.stage.source import ReadAhead
 from sluice_kit.stage.spec import ChainSpec, StageSettings
+from sluice_kit.stage.ticking import Ticker
 
 log = structlog.get_logger(__name__)
 
-EVIDENCE = "evidence"
 LAG_SECONDS = 5.0
+STOP_LOOK_SECONDS = 0.1
+"""How often an idle stage looks whether it is to stop."""
 
 
 def wall_clock() -> int:
@@ -68,6 +73,7 @@ class StageRunner:
         self._clock = clock
         self._stop = threading.Event()
         self._poison = PoisonWatch(self.settings.poison)
+        self._size = BatchSize(self.settings.max_batch_records, self.settings.transaction_timeout_seconds)
         self._open: OpenShard | None = None
         self.restored: RestoreReport | None = None
 
@@ -89,34 +95,43 @@ class StageRunner:
         shard.writer.close()
 
     def _step_until_stopped(self, shard: OpenShard, checkpoints: ChainCheckpoints) -> None:
-        most = self.settings.max_batch_records
-        ahead = ReadAhead(shard.reader, self.spec.prepare, 2 * most)
-        tick_at = lag_due = time.monotonic()
+        ahead = ReadAhead(shard.reader, self.spec.prepare, 2 * self.settings.max_batch_records)
+        ticker = Ticker(self.spec.members, self.settings.idle_tick_seconds)
+        lag_due = time.monotonic()
         try:
             with quiet_collector() as tidy:
                 while not self._stop.is_set():
-                    wait = min(0.1, max(0.0, tick_at - time.monotonic()))
-                    records = ahead.take(most, wait)
-                    if records or time.monotonic() >= tick_at:
-                        self._batch(shard, records)
-                        tick_at = time.monotonic() + self.settings.idle_tick_seconds
-                        if tick_at > lag_due:
-                            lag_due = tick_at + LAG_SECONDS
+                    records = ahead.take(self._size.now, min(STOP_LOOK_SECONDS, ticker.seconds_left))
+                    if records or not ticker.seconds_left:
+                        taken = self._batch(shard, records)
+                        ahead.give_back(records[taken:])
+                        ticker.stepped(self._now(shard))
+                        if time.monotonic() > lag_due:
+                            lag_due = time.monotonic() + LAG_SECONDS
                             self._observer.lag(shard.reader.lag())
-                        checkpoints.after_batch(len(records))
-                        tidy(len(records))
+                        checkpoints.after_batch(taken)
+                        tidy(taken)
         finally:
             ahead.stop()
 
     # -- batches -------------------------------------------------------------------------------------
 
-    def _batch(self, shard: OpenShard, records: Sequence[Record]) -> None:
-        """Step and commit one batch, however often that takes; then take its overlays in."""
-        started = time.monotonic()
-        ranges = shard.reader.ranges(records)
-        now = max(shard.members[0].now, self._clock())
-        batch = Batch(now, self.spec.head.order(records), {EVIDENCE: "object"})
-        runs, batch, step_seconds = self._commit(batch, ranges)
+    def _batch(self, shard: OpenShard, records: Sequence[Record]) -> int:
+        """Step and commit a batch of the first of these records, however often that takes; how many it had.
+
+        Its overlays are taken in. One that does not get through its transaction in time is cut, and the rest
+        is left for the batches that follow.
+        """
+        while True:
+            started = time.monotonic()
+            ranges = shard.reader.ranges(records)
+            lag = sum(shard.reader.lag().values())
+            batch = Batch(self._now(shard), self.spec.head.order(records), looked_up(lag))
+            done = self._commit(batch, ranges)
+            if done is not None:
+                break
+            records = records[: self._size.now]
+        runs, batch, step_seconds, seconds = done
         for run, member in zip(runs, shard.members, strict=True):
             member.batch_no += 1
             member.now = batch.now
@@ -125,32 +140,47 @@ class StageRunner:
         shard.reader.advance(ranges)
         self._poison.committed(len(records), list(batch.poison))
         total = time.monotonic() - started
+        self._size.committed(len(records), seconds)
         self._observer.committed(runs, BatchTimes(total, step_seconds, total - step_seconds), records)
+        return len(records)
 
-    def _commit(self, batch: Batch, ranges: Sequence[InputRange]) -> tuple[list[MemberRun], Batch, float]:
+    def _now(self, shard: OpenShard) -> int:
+        """The `now` of a batch at this moment; it never goes back, whatever the clock does."""
+        return max(shard.members[0].now, self._clock())
+
+    def _commit(self, batch: Batch, ranges: Sequence[InputRange]) -> "_Done | None":
+        """Step and commit a batch until it is in the log; None when it is too large to get there."""
+        suspect: Exception | None = None
         while True:
             attempt = _Attempt()
             try:
-                return self._attempt(batch, ranges, attempt)
+                if suspect is not None:
+                    batch, suspect = self._without_poison(batch, suspect), None
+                with attempt:
+                    return self._attempt(batch, ranges, attempt)
             except TransactionAbortedError as error:
                 self._observer.waiting(str(error))
                 self._abort()
-                batch = replace(batch, environment={EVIDENCE: "object"})
+                batch = replace(batch, environment=with_evidence(batch.environment, "object"))
             except StoreUnavailable as error:
                 self._observer.waiting(f"evidence goes inline: {error}")
                 self._abort()
-                batch = replace(batch, environment={EVIDENCE: "inline"})
+                batch = replace(batch, environment=with_evidence(batch.environment, "inline"))
             except (TransactionUnknownError, FencedError) as error:
                 self._observer.waiting(str(error))
                 if self._settle(error) and attempt.done is not None:
                     return attempt.done
-                batch = replace(batch, environment={EVIDENCE: "object"})
+                batch = replace(batch, environment=with_evidence(batch.environment, "object"))
             except StageError:
                 raise
             except Exception as error:  # noqa: BLE001 - the step raised: find the record on which
                 self._abort()
-                batch = self._without_poison(batch, error)
+                suspect = error
+                continue
             self._give_up_if_stopped()
+            if self._size.failed(len(batch.records), attempt.seconds):
+                log.warning("batch.too_large", records=len(batch.records), seconds=attempt.seconds)
+                return None
             self._stop.wait(self.settings.retry_backoff_seconds)
 
     def _give_up_if_stopped(self) -> None:
@@ -160,9 +190,7 @@ class StageRunner:
                 f"{self._place.principal}: stopped with a batch under way; the next start steps it again"
             )
 
-    def _attempt(
-        self, batch: Batch, ranges: Sequence[InputRange], attempt: "_Attempt"
-    ) -> tuple[list[MemberRun], Batch, float]:
+    def _attempt(self, batch: Batch, ranges: Sequence[InputRange], attempt: "_Attempt") -> "_Done":
         shard = self._shard
         writer = shard.writer
         started = time.monotonic()
@@ -186,17 +214,12 @@ class StageRunner:
             topic = f"basis.{member.stage.name}"
             writer.write_to(topic, self._place.shard, record.encode(), member.wrote)
         step_seconds = time.monotonic() - started - placing
-        attempt.done = (runs, batch, step_seconds)
+        attempt.done = _Done(runs, batch, step_seconds, time.monotonic() - started)
         writer.commit()
-        return attempt.done
+        return attempt.done._replace(seconds=time.monotonic() - started)
 
     def _basis_record(self, run: MemberRun, member: MemberHistory, batch: Batch) -> BasisRecord:
         head = member is self._shard.members[0]
-        poison = [
-            (r.topic, r.partition, r.offset, error)
-            for index, error in (batch.poison.items() if head else ())
-            for r in (batch.records[index],)
-        ]
         return BasisRecord(
             service=member.stage.name,
             shard=self._place.shard,
@@ -208,19 +231,19 @@ class StageRunner:
             outputs_digest=run.digest(),
             outputs=coordinate_runs(run.coordinates),
             environment=dict(batch.environment),
-            poison=poison,
+            poison=logged_poison(batch) if head else (),
             checkpoint=member.checkpointer.latest,
             events=run.events,
             chain=self.spec.name,
         )
 
     def _without_poison(self, batch: Batch, error: Exception) -> Batch:
-        """The same batch with the records on which the head raises marked. Raises when there are none."""
-        poison = self._poison.isolate(self.spec.head, batch)
+        """The same batch with the records on which a member raises marked. Raises when there are none."""
+        poison = self._poison.isolate(trial_of(self.spec.members, self._shard.partitions), batch)
         if poison == batch.poison:
-            cause = "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+            cause = described(error)
             raise StageError(f"{self.spec.name or self.spec.head.name}: step failed: {cause}") from error
-        log.error("stage.poison", records=len(poison), error=str(error))
+        log.error("stage.poison", records=len(poison), error=described(error))
         return replace(batch, poison=poison)
 
     # -- failures ------------------------------------------------------------------------------------
@@ -292,8 +315,31 @@ class StageRunner:
         writer.commit()
 
 
+class _Done(NamedTuple):
+    """A batch that was stepped: what each member did, and the batch as it was stepped.
+
+    `step_seconds` were spent in steps; `seconds` is how long its transaction took, as far as known.
+    """
+
+    runs: list[MemberRun]
+    batch: Batch
+    step_seconds: float
+    seconds: float
+
+
 class _Attempt:
-    """What an attempt had ready when its commit failed: needed when the commit turns out to have happened."""
+    """One attempt at a transaction: how long it took, and what it had ready when its commit failed.
+
+    That is needed when the commit turns out to have happened.
+    """
 
     def __init__(self) -> None:
-        self.done: tuple[list[MemberRun], Batch, float] | None = None
+        self.done: _Done | None = None
+        self.seconds = 0.0
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.monotonic() - self._began

@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 Positions = dict[tuple[str, int], int]
 
 METADATA_SECONDS = 30.0
-ENDS_SECONDS = 2.0
+ENDS_SECONDS = 1.0
 READ_AHEAD_CHUNK = 1_000
 """Records read and prepared at a time, so that the first ones of a burst are not kept waiting."""
 PASSING = frozenset(
@@ -53,6 +53,7 @@ class InputReader:
         self._with_headers = with_headers
         self.positions = dict(positions)
         self._ends: Positions = {}
+        self._behind: Positions = {}
         self._check_retained()
         consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in self.positions.items()])
 
@@ -89,22 +90,24 @@ class InputReader:
             self.positions[item.topic, item.partition] = item.end
 
     def note_ends(self) -> None:
-        """Remember where partitions end by what the client heard last; only for the thread that reads.
+        """Look how far the positions are behind, as the client heard last; only for the thread that reads.
 
         The client lets one thread in at a time, and one that reads hardly ever leaves.
         """
-        self._ends = {
-            (topic, partition): self._consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), cached=True
-            )[1]
-            for topic, partition in list(self.positions)
-        }
+        for where, known in self._ends.items():
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(*where), cached=True)
+            self._ends[where] = max(known, end)
+        self._note_lag()
 
-    def lag(self) -> dict[tuple[str, int], int]:
-        """Offsets behind each partition's end as last noted; from any thread."""
-        return {where: max(0, end - self.positions[where]) for where, end in self._ends.items()}
+    def lag(self) -> Positions:
+        """Offsets between each partition's position and its end, as of the last look; from any thread."""
+        return self._behind
+
+    def _note_lag(self) -> None:
+        self._behind = {where: max(0, end - self.positions[where]) for where, end in self._ends.items()}
 
     def _check_retained(self) -> None:
+        """Every position is still in the log. Raises ReplayInputGoneError."""
         for (topic, partition), offset in self.positions.items():
             low, high = self._consumer.get_watermark_offsets(
                 TopicPartition(topic, partition), timeout=METADATA_SECONDS
@@ -114,6 +117,8 @@ class InputReader:
                     f"REPLAY_INPUT_GONE: {topic}/{partition} holds offsets {low} to {high}, "
                     f"this shard needs {offset}: see docs/runbooks/input-gone.md"
                 )
+            self._ends[topic, partition] = high
+        self._note_lag()
 
     @staticmethod
     def _raise_unless_passing(message: KafkaMessage, error: KafkaError) -> None:
@@ -191,6 +196,11 @@ class ReadAhead:
                 taken = [waiting.popleft() for _ in range(most)]
             self._changed.notify_all()
         return taken
+
+    def give_back(self, records: Sequence[Record]) -> None:
+        """Records that were taken last, and are to be the next ones again."""
+        with self._changed:
+            self._waiting.extendleft(reversed(records))
 
     def stop(self) -> None:
         """End the thread; what was read ahead is dropped and read again at the next start."""

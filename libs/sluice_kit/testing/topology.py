@@ -12,7 +12,9 @@ from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.stage.basis import BasisRecord, coordinate_runs
 from sluice_kit.stage.batching import arranged
 from sluice_kit.stage.chain import MemberRun, ranges_of, run_chain
+from sluice_kit.stage.environment import looked_up
 from sluice_kit.stage.model import ArtifactPut, Batch, Coordinate, Output, Record
+from sluice_kit.stage.poison import PoisonLimits, PoisonWatch, logged_poison, trial_of
 from sluice_kit.stage.spec import ChainSpec
 
 
@@ -39,7 +41,7 @@ class TopologyDriver:
 
     spec: ChainSpec
     now: int = 1_700_000_000_000_000
-    environment: Mapping[str, str] = field(default_factory=lambda: {"evidence": "object"})
+    environment: Mapping[str, str] = field(default_factory=lambda: looked_up(lag_records=0))
     logs: dict[tuple[str, int], list[WrittenRecord]] = field(default_factory=dict)
     artifacts: list[ArtifactPut] = field(default_factory=list)
     basis: list[BasisRecord] = field(default_factory=list)
@@ -85,6 +87,18 @@ class TopologyDriver:
             self.basis.append(self._record(run, batch))
         return runs
 
+    def step_sound(self) -> dict[int, str]:
+        """As `step`, and as a runner does it: records on which a member raises are refused; returns those.
+
+        Raises PoisonLimitError, and what a member raises on no record in particular.
+        """
+        records, self._waiting = self._waiting, []
+        partitions = {name: topic.partitions for name, topic in TOPICS.items()}
+        batch = Batch(self.now, arranged(self.spec.head, records), self.environment)
+        poison = PoisonWatch(PoisonLimits()).isolate(trial_of(self.spec.members, partitions), batch)
+        self.step_records(records, poison)
+        return poison
+
     def advance(self, seconds: float) -> list[MemberRun]:
         """Move the clock and tick (an empty batch, as an idle runner does)."""
         self.now += int(seconds * 1_000_000)
@@ -121,6 +135,7 @@ class TopologyDriver:
             outputs_digest=run.digest(),
             outputs=coordinate_runs(run.coordinates),
             environment=batch.environment,
+            poison=logged_poison(batch) if run.stage is self.spec.head else (),
             events=run.events,
             chain=self.spec.name,
         )

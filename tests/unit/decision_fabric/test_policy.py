@@ -10,14 +10,15 @@ import pytest
 
 from services.decision_fabric.policy import FabricPolicy
 from services.decision_fabric.policy_files import (
-    PolicyError,
     binding_of,
     read_feature_set,
     read_policy,
 )
-from services.decision_fabric.stage import DecisionFabricStage, decision_chain
+from services.decision_fabric.stage import DecisionFabricStage
 from sluice_decisions import DocumentProblem, Outcome
 from sluice_decisions.policy import DecisionPolicy
+from sluice_kit.config import PolicyError
+from sluice_kit.stage import ChainSpec
 from tests.unit.decision_fabric.parts import POLICY, policy
 
 
@@ -82,7 +83,7 @@ def test_another_policy_is_another_code_revision() -> None:
         raise AssertionError
 
     revisions = {
-        decision_chain(DecisionFabricStage(given, binding, never)).code_rev
+        ChainSpec([DecisionFabricStage(given, binding, never)]).code_rev
         for given in (policy(), policy(), policy(deadline_ms=101))
     }
     assert len(revisions) == 2

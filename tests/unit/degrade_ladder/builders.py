@@ -5,9 +5,10 @@ from typing import Any
 import yaml
 
 from services.degrade_ladder.policy import LadderPolicy
-from services.degrade_ladder.stage import SHIPPED, LadderStage, ladder_chain
+from services.degrade_ladder.stage import SHIPPED, LadderStage
 from sluice_contracts import encode
 from sluice_decisions.posture_orders import FORCE, OVERRIDE, RELEASE
+from sluice_kit.stage import ChainSpec
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import NOW, ZERO, envelope
 
@@ -97,7 +98,7 @@ class Ladder:
     def __init__(self, policy: LadderPolicy | None = None) -> None:
         self.policy = policy or policy_of()
         self.stage = LadderStage(self.policy)
-        self.driver = TopologyDriver(ladder_chain(self.stage), now=NOW)
+        self.driver = TopologyDriver(ChainSpec([self.stage]), now=NOW)
         self._orders = 0
         self._events: list[dict[str, Any]] = []
 

@@ -4,8 +4,9 @@ from typing import Any
 
 from services.degrade_ladder.stage import LadderStage
 from services.ingestion_gate.memory_keys import MemoryKeys
-from services.ingestion_gate.stage import GateStage, gate_chain
+from services.ingestion_gate.stage import GateStage
 from services.ingestion_gate.state import GateState
+from sluice_kit.stage import ChainSpec
 from sluice_kit.testing import TopologyDriver
 from tests.unit.degrade_ladder.builders import SECOND, order, policy_of, report
 from tests.unit.ingestion_gate.events import NOW, OPERATOR
@@ -16,7 +17,7 @@ WATCHED = {"all": {"signals": [{"service": "entity_graph", "name": "status", "ma
 
 def chain() -> TopologyDriver:
     ladder = LadderStage(policy_of(scopes=WATCHED))
-    return TopologyDriver(gate_chain(GateStage(GateState(MemoryKeys())), ladder), now=NOW)
+    return TopologyDriver(ChainSpec([GateStage(GateState(MemoryKeys())), ladder]), now=NOW)
 
 
 def well(driver: TopologyDriver, seconds: int) -> None:

@@ -26,7 +26,10 @@ def test_the_shipped_policy_watches_what_decides() -> None:
     watched = {signal.service for signal in policy.scopes["all"].signals}
     assert watched == {"entity_graph", "online_features", "decision_fabric"}
     named = {signal.name for signal in policy.scopes["all"].signals}
-    assert named <= {"status", "errors", "degraded", "oldest_wait_ms"}, "what every stage of the loop reports"
+    reported = {"status", "errors", "degraded", "oldest_wait_ms", "lag_records"}
+    assert named <= reported, "what every stage of the loop reports"
+    behind = {signal.service for signal in policy.scopes["all"].signals if signal.name == "lag_records"}
+    assert behind == watched
 
 
 @pytest.mark.parametrize(

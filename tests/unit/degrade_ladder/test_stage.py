@@ -7,9 +7,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from services.degrade_ladder.api import LadderApi, router
-from services.degrade_ladder.stage import LadderStage, ladder_chain
+from services.degrade_ladder.stage import LadderStage
 from sluice_kit.http import ProblemError
-from sluice_kit.stage import Record
+from sluice_kit.stage import ChainSpec, Record
 from sluice_kit.testing import TopologyDriver
 from tests.unit.degrade_ladder.builders import ORDERS, REPORTS, Ladder, order, policy_of, report
 from tests.unit.ingestion_gate.events import NOW
@@ -31,7 +31,7 @@ def troubled() -> Ladder:
 
 def test_stepping_the_logged_batches_again_gives_the_same_digests() -> None:
     first = troubled().driver
-    again = TopologyDriver(ladder_chain(LadderStage(policy_of())), now=NOW)
+    again = TopologyDriver(ChainSpec([LadderStage(policy_of())]), now=NOW)
     for basis in first.basis:
         again.now = basis.now
         records = [

@@ -5,9 +5,11 @@ from typing import Any
 
 from services.entity_graph.core import CONTEXT, LABELS, PAYMENTS
 from services.entity_graph.settings import load_policy
-from services.entity_graph.stage import EntityGraphStage, entity_graph_chain
+from services.entity_graph.stage import EntityGraphStage
 from sluice_contracts import encode
 from sluice_graph import GraphPolicy
+from sluice_kit.stage import ChainSpec
+from sluice_kit.stage.closed_runs import RUNS
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import envelope, payment
 
@@ -15,6 +17,7 @@ POLICY = load_policy(Path(__file__).parents[3] / "deploy" / "policy")
 """The rules that the repository comes with."""
 START = 1_700_000_000_000_000
 SECOND = 1_000_000
+CLOSING = {"reason": "done", "events_expected": None}
 NAMES = {
     "customer": "customer_id",
     "card": "card_id",
@@ -31,7 +34,7 @@ class GraphDriver(TopologyDriver):
 
     @classmethod
     def fresh(cls, policy: GraphPolicy | None = None) -> "GraphDriver":
-        return cls(entity_graph_chain(EntityGraphStage(policy or POLICY)), now=START)
+        return cls(ChainSpec([EntityGraphStage(policy or POLICY)]), now=START)
 
     @property
     def stage(self) -> EntityGraphStage:
@@ -51,6 +54,10 @@ class GraphDriver(TopologyDriver):
         fields = payment(event_id, ts_utc=START + int(seconds * SECOND), **(pins or {}))
         fields["payload"] |= {NAMES[kind]: value for kind, value in named.items()}
         self.pipe(PAYMENTS, encode("payment", 1, fields), partition=partition)
+
+    def close(self, run_id: str) -> None:
+        fields = envelope("run_closed", f"close-{run_id}", CLOSING, run_id=run_id)
+        self.pipe(RUNS, encode("run_closed", 1, fields), partition=0)
 
     def label(
         self,

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from services.entity_graph.core import CONTEXT, LANE, PAYMENTS
 from services.entity_graph.settings import load_policy
-from services.entity_graph.stage import EntityGraphStage, entity_graph_chain
+from services.entity_graph.stage import EntityGraphStage
 from sluice_contracts import contract_for
 from sluice_graph import GraphError
 from sluice_kit.columnar.reader import FEWEST_ROWS
 from sluice_kit.config import PolicyError
+from sluice_kit.stage import ChainSpec
 from sluice_kit.stage.keyed_state import KeyedState
 from sluice_kit.stage.watermark import RunningWatermark, advance_watermark
 from sluice_kit.testing import TopologyDriver
@@ -199,7 +200,7 @@ def test_a_restart_from_a_checkpoint_goes_on_with_the_same_bytes(tmp_path: Path)
     stage.state.load(files)
     assert stage.state.size()[:3] == graph.stage.state.size()[:3]
     restarted = TopologyDriver(
-        entity_graph_chain(stage), now=graph.now, logs={**graph.logs}, batch_no=graph.batch_no
+        ChainSpec([stage]), now=graph.now, logs={**graph.logs}, batch_no=graph.batch_no
     )
     fresh = GraphDriver.fresh()
     for number in range(300, 400):
@@ -267,3 +268,28 @@ def test_a_changed_rule_changes_the_revision_of_the_stage() -> None:
     policy = POLICY
     changed = policy.model_copy(update={"fraud_radius": 2})
     assert EntityGraphStage(policy).revision != EntityGraphStage(changed).revision
+
+
+def test_a_closed_run_is_forgotten_once_nothing_has_come_of_it_for_long_enough(tmp_path: Path) -> None:
+    """The closing stands on another topic and may be read ahead of the run's last payments."""
+    graph = GraphDriver.fresh()
+    graph.pay("e1", 1, device="D1")
+    graph.close("run-1")
+    graph.close("run-without-payments")
+    graph.step()
+    graph.advance(20 * 3_600)
+    graph.pay("e2", 2)
+    graph.step()
+    assert graph.contexts()["e2"]["component_size"] == 2
+    graph.advance(23 * 3_600)
+    files = graph.stage.state.freeze().write(tmp_path)
+    assert graph.stage.state.size().runs == 1
+
+    restored = GraphDriver.fresh()
+    restored.stage.state.load(files)
+    restored.now = graph.now
+    for one in (graph, restored):
+        one.advance(3_600 + 1)
+        assert (one.stage.state.size().runs, one.stage.state.size().entities) == (0, 0)
+        kept = [key for key in one.stage.state.notes if "run-" in key]
+        assert kept == []

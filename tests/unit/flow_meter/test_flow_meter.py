@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.flow_meter.core import HOUR, IDLE_AFTER, LANE, TALLY, TRAFFIC
-from services.flow_meter.stage import flow_meter_chain
+from services.flow_meter.stage import FlowMeterStage
+from sluice_kit.stage import ChainSpec
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import NOW, framed, payment
 
@@ -19,7 +20,7 @@ SECOND = 1_000_000
 
 
 def driver() -> TopologyDriver:
-    return TopologyDriver(flow_meter_chain(), now=NOW)
+    return TopologyDriver(ChainSpec([FlowMeterStage()]), now=NOW)
 
 
 def pay(meter: TopologyDriver, number: int, seconds: float, *, amount: int = 100, partition: int = 0) -> None:

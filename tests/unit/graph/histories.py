@@ -23,6 +23,7 @@ RULES: dict[str, Any] = {
     "idle_seconds": 5,
     "correction_days": 10,
     "forget_run_days": 30,
+    "forget_closed_hours": 24,
     "max_entities": 1_000,
 }
 

@@ -5,15 +5,16 @@ from collections.abc import Callable
 import pytest
 
 from services.ingestion_gate.memory_keys import MemoryKeys
-from services.ingestion_gate.stage import GateStage, gate_chain
+from services.ingestion_gate.stage import GateStage
 from services.ingestion_gate.state import GateState
+from sluice_kit.stage import ChainSpec
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import NOW, Fields
 
 
 @pytest.fixture
 def gate() -> TopologyDriver:
-    return TopologyDriver(gate_chain(GateStage(GateState(MemoryKeys()))), now=NOW)
+    return TopologyDriver(ChainSpec([GateStage(GateState(MemoryKeys()))]), now=NOW)
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from services.ingestion_gate.memory_keys import MemoryKeys
 from services.ingestion_gate.policy import BUILT_IN, PartitionProfile
 from services.ingestion_gate.rows import Row
 from services.ingestion_gate.screening import Prepared, prepare
-from services.ingestion_gate.stage import GateStage, gate_chain
+from services.ingestion_gate.stage import GateStage
 from services.ingestion_gate.state import GateState
 from sluice_contracts import DecodeFailure
-from sluice_kit.stage import Record
+from sluice_kit.stage import ChainSpec, Record
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import (
     NOW,
@@ -50,7 +50,7 @@ class OneByOneStage(GateStage):
 
 def driver(*, express: bool) -> TopologyDriver:
     stage = GateStage if express else OneByOneStage
-    return TopologyDriver(gate_chain(stage(GateState(MemoryKeys()))), now=NOW)
+    return TopologyDriver(ChainSpec([stage(GateState(MemoryKeys()))]), now=NOW)
 
 
 def event_of(draw: st.DrawFn) -> Fields:

@@ -10,10 +10,10 @@ import yaml
 
 from services.ingestion_gate.memory_keys import MemoryKeys
 from services.ingestion_gate.policy import BUILT_IN, GatePolicy, contract_profile
-from services.ingestion_gate.stage import GateStage, gate_chain
+from services.ingestion_gate.stage import GateStage
 from services.ingestion_gate.state import GateState
 from sluice_contracts import LANES, TOPICS, partition_key_of, topic_for
-from sluice_kit.stage import Batch, Coordinate, Record, StepResult, TrailingOutput
+from sluice_kit.stage import Batch, ChainSpec, Coordinate, Record, StepResult, TrailingOutput
 from sluice_kit.stage.keyed_state import KeyedOverlay, KeyedState
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import (
@@ -157,7 +157,7 @@ class Deciding:
 
 
 def test_a_chained_decision_and_its_intent_are_admitted_in_the_payments_batch() -> None:
-    driver = TopologyDriver(gate_chain(GateStage(GateState(MemoryKeys())), Deciding()), now=NOW)
+    driver = TopologyDriver(ChainSpec([GateStage(GateState(MemoryKeys())), Deciding()]), now=NOW)
     open_run(driver)
     driver.pipe(WSP, framed(payment("e1")))
     before = driver.batch_no

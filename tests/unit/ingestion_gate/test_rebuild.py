@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from services.ingestion_gate.memory_keys import MemoryKeys
 from services.ingestion_gate.rebuild import READY_LANE, rebuild
-from services.ingestion_gate.stage import GateStage, gate_chain
+from services.ingestion_gate.stage import GateStage
 from services.ingestion_gate.state import GateState
-from sluice_kit.stage import BusReading, Record
+from sluice_kit.stage import BusReading, ChainSpec, Record
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import (
     PARTNER,
@@ -36,7 +36,7 @@ def rebuilt(driver: TopologyDriver) -> TopologyDriver:
     state = GateState(MemoryKeys())
     rebuild(state, bus_of(driver))
     return TopologyDriver(
-        gate_chain(GateStage(state)), now=driver.now, logs=driver.logs, batch_no=driver.batch_no
+        ChainSpec([GateStage(state)]), now=driver.now, logs=driver.logs, batch_no=driver.batch_no
     )
 
 

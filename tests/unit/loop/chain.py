@@ -17,7 +17,7 @@ from services.degrade_ladder.stage import LadderStage
 from services.entity_graph.settings import load_policy as load_graph_policy
 from services.entity_graph.stage import EntityGraphStage
 from services.ingestion_gate.memory_keys import MemoryKeys
-from services.ingestion_gate.stage import GateStage, gate_chain
+from services.ingestion_gate.stage import GateStage
 from services.ingestion_gate.state import GateState
 from services.online_features.policy import OnlineFeaturesPolicy, load_feature_set
 from services.online_features.policy import load_policy as load_features_policy
@@ -66,7 +66,7 @@ def stages(store: ArtifactStore) -> list[Stage]:
 def loop_chain(store: ArtifactStore) -> ChainSpec:
     gate, *behind = stages(store)
     assert isinstance(gate, GateStage)
-    return gate_chain(gate, *behind)
+    return ChainSpec([gate, *behind])
 
 
 def pipe(driver: TopologyDriver, sent: Sequence[Sent]) -> None:

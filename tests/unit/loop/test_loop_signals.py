@@ -1,15 +1,18 @@
 """What the shipped ladder requires of others, they say; and what they say brings it up and down."""
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.degrade_ladder.policy import STATUS, RequiredSignal
 from sluice_kit.artifacts import ArtifactStore
+from sluice_kit.stage.environment import looked_up
 from sluice_kit.testing import TopologyDriver
 from tests.unit.loop.chain import HEARTBEAT, POSTURE, chained, loop_chain, payloads, shipped
 from tests.unit.loop.history import SECOND
+from tests.unit.loop.test_loop_restarts import restarted
 
 REQUIRED = [signal for scope in shipped()[3].scopes.values() for signal in scope.signals]
 
@@ -50,3 +53,29 @@ def test_a_stage_that_falls_silent_closes_the_loop(store: ArtifactStore) -> None
     last = list(payloads(driver, POSTURE))[-1]
     assert (last["posture"], last["causes"]) == ("FAIL_CLOSED", ["START", "SIGNAL_MISSING"])
     assert {one["service"] for one in last["signals"]} == {"entity_graph"}
+
+
+def test_a_loop_that_falls_behind_its_input_degrades_and_comes_up_once_it_has_caught_up(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    """The lag stands in the basis, so a restart sees what the steps saw."""
+    driver = chained(store, [])
+
+    def seconds(count: int, *, lag: int) -> list[str]:
+        before = len(list(payloads(driver, POSTURE)))
+        driver.environment = looked_up(lag)
+        for _ in range(count):
+            driver.advance(1)
+        return [one["posture"] for one in itertools.islice(payloads(driver, POSTURE), before, None)]
+
+    assert set(seconds(9, lag=60_000)) <= {"NORMAL"}
+    assert seconds(8, lag=60_000)[-1] == "DEGRADED_1"
+    (signals,) = [one["signals"] for one in payloads(driver, POSTURE) if one["causes"] == ["LIMIT_EXCEEDED"]][
+        :1
+    ]
+    assert {(one["name"], one["value"], one["limit"]) for one in signals} == {("lag_records", 60_000, 50_000)}
+    assert set(seconds(9, lag=0)) == {"DEGRADED_1"}
+    assert seconds(8, lag=0)[-1] == "NORMAL"
+
+    report, _ = restarted(store, driver, tmp_path)
+    assert (report.batches, report.uncompared) == (driver.batch_no + 1, 0)

@@ -6,10 +6,11 @@ from typing import Any
 
 from services.online_features.policy import OnlineFeaturesPolicy
 from services.online_features.reading import CONTEXTS, LABELS, PAYMENTS
-from services.online_features.stage import OnlineFeaturesStage, online_features_chain
+from services.online_features.stage import OnlineFeaturesStage
 from sluice_contracts import encode
 from sluice_features import FeatureSet
-from sluice_kit.stage import Record
+from sluice_kit.stage import ChainSpec, Record
+from sluice_kit.stage.closed_runs import RUNS
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import envelope
 from tests.unit.ingestion_gate.events import payment as payment_fields
@@ -42,7 +43,7 @@ def stage(feature_set: FeatureSet | None = None, **changes: Any) -> OnlineFeatur
 
 
 def driver(of: OnlineFeaturesStage | None = None, **changes: Any) -> TopologyDriver:
-    return TopologyDriver(online_features_chain(of or stage(**changes)), now=NOW)
+    return TopologyDriver(ChainSpec([of or stage(**changes)]), now=NOW)
 
 
 def payment(event_id: str, ts_utc: int, **changes: Any) -> bytes:
@@ -93,6 +94,12 @@ def pay(to: TopologyDriver, event_id: str, ts_utc: int, *, partition: int = 0, *
 
 def know(to: TopologyDriver, event_id: str, ts_utc: int, **changes: Any) -> None:
     to.pipe(CONTEXTS, context(event_id, ts_utc, **changes), event_id.encode())
+
+
+def close(to: TopologyDriver, run_id: str) -> None:
+    closing = {"reason": "done", "events_expected": None}
+    fields = envelope("run_closed", f"close-{run_id}", closing, run_id=run_id)
+    to.pipe(RUNS, encode("run_closed", 1, fields), partition=0)
 
 
 def tell(to: TopologyDriver, payment_id: str, effective: int, observed: int, **changes: Any) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from services.online_features.reading import CONTEXTS, LABELS, PAYMENTS
 from services.online_features.stage import OnlineFeaturesStage
+from services.online_features.state import StageState
 from sluice_kit.artifacts import ArtifactError
 from sluice_kit.stage import Batch
 from sluice_kit.testing import TopologyDriver
@@ -18,6 +19,7 @@ from tests.unit.online_features.events import (
     MORNING,
     SECOND,
     Fields,
+    close,
     context,
     driver,
     know,
@@ -27,6 +29,7 @@ from tests.unit.online_features.events import (
     shipped,
     snapshots,
     stage,
+    values,
 )
 
 
@@ -163,3 +166,26 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
     joins.write_bytes(b"{")
     with pytest.raises(ArtifactError, match=joins.name):
         stage().state.load(files)
+
+
+def test_a_closed_run_is_forgotten_once_nothing_has_come_of_it_for_long_enough(tmp_path: Path) -> None:
+    """The closing stands on another topic and may be read ahead of the run's last payments."""
+    of = driver()
+    close(of, "run-1")
+    close(of, "run-without-payments")
+    pay(of, "p1", MORNING)
+    know(of, "p1", MORNING)
+    of.step()
+    of.advance(20 * 3_600)
+    pay(of, "p2", MORNING + SECOND)
+    know(of, "p2", MORNING + SECOND)
+    of.step()
+    assert values(of, "p2")["customer_count_1d"] == 2
+    of.advance(23 * 3_600)
+    again = continued(of, tmp_path)
+    for one in (of, again):
+        state = one.spec.head.state
+        assert isinstance(state, StageState)
+        assert state.features.size().scopes == len(state.runs) == len(state.closed) == 1
+        one.advance(3_600 + 1)
+        assert state.features.size().scopes == len(state.runs) == len(state.closed) == 0

@@ -8,6 +8,7 @@ import pytest
 from sluice_contracts import check, contract_for
 from sluice_features import FeatureSet, Snapshot, snapshot_hash
 from sluice_features.definition import FeatureSetRef
+from sluice_kit.stage.model import Waking
 from sluice_kit.testing import TopologyDriver
 from tests.unit.online_features.events import (
     BASIS,
@@ -117,8 +118,12 @@ def test_a_payment_waits_for_its_context_and_then_goes_on_degraded() -> None:
     of = driver()
     pay(of, "p1", MORNING)
     of.step()
+    head = of.spec.head
+    assert isinstance(head, Waking)
+    assert head.wake_at() == of.now + 150_000
     assert of.advance(0.149)[0].facts == []
     assert written(of.advance(0.001)) == [b"p1"]
+    assert head.wake_at() is None
     found = snapshot(of, "p1")
     assert found["degraded"] == ["GRAPH_MISSING"]
     assert (found["graph_version"], found["graph_basis"]) == (None, None)
@@ -263,3 +268,23 @@ def test_what_cannot_be_read_is_counted_and_holds_nothing_back(count: int) -> No
 
 def payment_bytes(of: TopologyDriver) -> bytes:
     return of.logs["traffic.payment", 0][0].value
+
+
+def test_a_payment_far_ahead_makes_the_others_late_only_once_they_have_been_silent() -> None:
+    of = driver()
+    for partition in range(4):
+        pay(of, f"p{partition}", MORNING, partition=partition)
+    of.step()
+    pay(of, "ahead", MORNING + 30 * DAY, partition=0)
+    of.advance(2)
+    for partition in range(1, 4):
+        pay(of, f"q{partition}", MORNING + SECOND, partition=partition)
+    of.advance(2)
+    assert sum(one["values"]["late"] for one in signals(of)) == 0
+    of.advance(10)
+    pay(of, "silent-before", MORNING + 2 * SECOND, partition=1)
+    of.step()
+    of.advance(2)
+    assert sum(one["values"]["beyond_lateness"] for one in signals(of)) == 1
+    assert values(of, "q1")["customer_count_1d"] is not None
+    assert values(of, "silent-before")["customer_count_1d"] is None

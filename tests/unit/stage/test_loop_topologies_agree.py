@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ingestion_gate.stage import gate_chain
 from sluice_kit.stage import ChainSpec, Record
 from sluice_kit.stage.basis import BasisRecord
 from sluice_kit.stage.restore import LoggedPlaces, replay_pending
@@ -25,7 +24,7 @@ DECISION = "traffic.decision"
 
 
 def loop_chain() -> ChainSpec:
-    return gate_chain(gate(), ContextStage(), JoinStage())
+    return ChainSpec([gate(), ContextStage(), JoinStage()])
 
 
 def chained(batches: Sequence[Sequence[Sent]]) -> TopologyDriver:
@@ -41,7 +40,7 @@ class Apart:
     """Three drivers over one set of logs, each with its own position in what it reads."""
 
     def __init__(self) -> None:
-        self.first = TopologyDriver(gate_chain(gate()), now=NOW)
+        self.first = TopologyDriver(ChainSpec([gate()]), now=NOW)
         self.context = TopologyDriver(ChainSpec((ContextStage(),)), logs=self.first.logs)
         self.join = TopologyDriver(ChainSpec((JoinStage(),)), logs=self.first.logs)
         self._read: dict[tuple[str, tuple[str, int]], int] = {}
@@ -154,7 +153,7 @@ def test_a_replay_goes_by_the_places_that_the_log_gives_a_members_facts(tmp_path
             seen.extend(record for record in records if record.topic == CONTEXT)
             return super().order(records)
 
-    fresh = gate_chain(gate(), ContextStage(), Looking())
+    fresh = ChainSpec([gate(), ContextStage(), Looking()])
     members = histories(driver, tmp_path, fresh.members)  # type: ignore[arg-type]
     replay_pending(
         fresh, members, lambda r: inputs_of(driver, r), LoggedPlaces(PARTITIONS), accept_code_change=False

@@ -10,9 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.flow_meter.core import LANE, TALLY, TRAFFIC
 from services.flow_meter.stage import FlowMeterStage
 from services.ingestion_gate.memory_keys import MemoryKeys
-from services.ingestion_gate.stage import GateStage, gate_chain
+from services.ingestion_gate.stage import GateStage
 from services.ingestion_gate.state import GateState
 from sluice_kit.artifacts import open_store
+from sluice_kit.stage import ChainSpec
 from sluice_kit.stage.basis import BasisLog
 from sluice_kit.stage.chain import MemberRun
 from sluice_kit.stage.checkpoint import Checkpointer
@@ -36,7 +37,7 @@ class Observed:
 
     def __init__(self, *, chained: bool) -> None:
         stages = [FlowMeterStage()] if chained else []
-        self.driver = TopologyDriver(gate_chain(GateStage(GateState(MemoryKeys())), *stages), now=NOW)
+        self.driver = TopologyDriver(ChainSpec([GateStage(GateState(MemoryKeys())), *stages]), now=NOW)
         self.families = MetricFamilies()
         names = [stage.name for stage in self.driver.spec.members]
         self.observer = StageObserver([self.families.service(name) for name in names], Health("gate"))

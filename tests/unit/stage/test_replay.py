@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from services.flow_meter.stage import FlowMeterStage
 from services.ingestion_gate.memory_keys import MemoryKeys
-from services.ingestion_gate.stage import GateStage, gate_chain
+from services.ingestion_gate.stage import GateStage
 from services.ingestion_gate.state import GateState
 from sluice_contracts import TOPICS
 from sluice_kit.artifacts import open_store
-from sluice_kit.stage import ChainNotDrainedError, Record, ReplayDivergenceError
+from sluice_kit.stage import ChainNotDrainedError, ChainSpec, Record, ReplayDivergenceError
 from sluice_kit.stage.basis import BasisLog, BasisRecord
 from sluice_kit.stage.checkpoint import Checkpointer
 from sluice_kit.stage.restore import (
@@ -37,7 +37,7 @@ def gate() -> GateStage:
 
 def recorded(numbers: Sequence[int], size: int, *, chained: bool) -> TopologyDriver:
     """A gate that lived through some batches: admissions, duplicates, junk, and a READY held over a batch."""
-    driver = TopologyDriver(gate_chain(gate(), *([FlowMeterStage()] if chained else [])), now=NOW)
+    driver = TopologyDriver(ChainSpec([gate(), *([FlowMeterStage()] if chained else [])]), now=NOW)
     driver.pipe("ingress.scenario_runner", framed(run_ready()))
     driver.step()
     driver.pipe("ingress.ingestion_gate", framed(evidence()))
@@ -81,7 +81,7 @@ def _key_value(driver: TopologyDriver, topic: str, partition: int, offset: int) 
 @pytest.mark.parametrize("chained", [False, True], ids=["alone", "chained"])
 def test_replay_of_the_whole_log_gives_the_same_state(tmp_path: Path, chained: bool) -> None:
     driver = recorded([1, 2, 3, 2, 4, 9, 1, 12], 3, chained=chained)
-    fresh = gate_chain(gate(), *([FlowMeterStage()] if chained else []))
+    fresh = ChainSpec([gate(), *([FlowMeterStage()] if chained else [])])
     members = histories(driver, tmp_path, fresh.members)  # type: ignore[arg-type]
 
     report = replay_pending(
@@ -108,7 +108,7 @@ def test_every_batch_compares_equal(
     tmp_path_factory: pytest.TempPathFactory, numbers: list[int], size: int
 ) -> None:
     driver = recorded(numbers, size, chained=True)
-    fresh = gate_chain(gate(), FlowMeterStage())
+    fresh = ChainSpec([gate(), FlowMeterStage()])
     members = histories(driver, tmp_path_factory.mktemp("replay"), fresh.members)  # type: ignore[arg-type]
     report = replay_pending(
         fresh, members, lambda r: inputs_of(driver, r), LoggedPlaces(PARTITIONS), accept_code_change=False
@@ -125,7 +125,7 @@ def altered(driver: TopologyDriver) -> None:
 def test_altered_history_is_named(tmp_path: Path) -> None:
     driver = recorded([1, 2, 3], 3, chained=False)
     altered(driver)
-    fresh = gate_chain(gate())
+    fresh = ChainSpec([gate()])
     with pytest.raises(ReplayDivergenceError, match=rf"REPLAY_DIVERGENCE.*{WSP}/0\[0,4\).*not deterministic"):
         replay_pending(
             fresh,
@@ -144,7 +144,7 @@ def test_other_outputs_of_other_code_are_taken_only_when_accepted(tmp_path: Path
         driver.basis[number] = BasisRecord(**(fields | {"code_rev": "older"}))
 
     def run(*, accept: bool) -> RestoreReport:
-        fresh = gate_chain(gate())
+        fresh = ChainSpec([gate()])
         members = histories(driver, tmp_path, fresh.members)  # type: ignore[arg-type]
         places = LoggedPlaces(PARTITIONS)
         return replay_pending(
@@ -160,7 +160,7 @@ def test_other_outputs_of_other_code_are_taken_only_when_accepted(tmp_path: Path
 
 def test_members_with_different_histories_do_not_start_as_a_chain(tmp_path: Path) -> None:
     driver = recorded([1, 2], 2, chained=True)
-    fresh = gate_chain(gate(), FlowMeterStage())
+    fresh = ChainSpec([gate(), FlowMeterStage()])
     members = histories(driver, tmp_path, fresh.members)  # type: ignore[arg-type]
     members[1].pending = members[1].pending[:-1]
     with pytest.raises(ChainNotDrainedError, match="flow_meter: "):

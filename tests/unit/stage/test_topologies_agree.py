@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.flow_meter.core import LANE, TALLY, TRAFFIC
-from services.flow_meter.stage import FlowMeterStage, flow_meter_chain
+from services.flow_meter.stage import FlowMeterStage
 from services.ingestion_gate.memory_keys import MemoryKeys
-from services.ingestion_gate.stage import GateStage, gate_chain
+from services.ingestion_gate.stage import GateStage
 from services.ingestion_gate.state import GateState
-from sluice_kit.stage import Record
+from sluice_kit.stage import ChainSpec, Record
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import NOW, evidence, framed, payment, run_ready
 
@@ -43,7 +43,7 @@ def open_run(driver: TopologyDriver) -> None:
 
 
 def chained(batches: Sequence[Sequence[Sent]]) -> TopologyDriver:
-    driver = TopologyDriver(gate_chain(gate(), FlowMeterStage()), now=NOW)
+    driver = TopologyDriver(ChainSpec([gate(), FlowMeterStage()]), now=NOW)
     open_run(driver)
     for batch in batches:
         send(driver, batch)
@@ -53,8 +53,8 @@ def chained(batches: Sequence[Sequence[Sent]]) -> TopologyDriver:
 
 def apart(batches: Sequence[Sequence[Sent]]) -> TopologyDriver:
     """Gate and flow meter as two drivers; the bus and the lane between them are carried by hand."""
-    first = TopologyDriver(gate_chain(gate()), now=NOW)
-    second = TopologyDriver(flow_meter_chain(), now=NOW)
+    first = TopologyDriver(ChainSpec([gate()]), now=NOW)
+    second = TopologyDriver(ChainSpec([FlowMeterStage()]), now=NOW)
     carried = {"facts": 0, "reports": 0, "tallies": 0}
     read: dict[tuple[str, int], int] = {}
 

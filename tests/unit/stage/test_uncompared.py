@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from services.ingestion_gate.memory_keys import MemoryKeys
-from services.ingestion_gate.stage import GateStage, gate_chain
+from services.ingestion_gate.stage import GateStage
 from services.ingestion_gate.state import GateState
 from sluice_contracts import LANES, TOPICS, Decoded, decode
+from sluice_kit.stage import ChainSpec
 from sluice_kit.stage.uncompared import EVENT_TYPE, Start, Uncompared, audit_events, started_by
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import NOW
@@ -64,7 +65,7 @@ def test_every_stage_has_a_lane_for_it() -> None:
 
 @pytest.mark.parametrize("principal", ["ingestion_gate", "flow_meter"])
 def test_the_gate_puts_it_into_the_audit_log(principal: str) -> None:
-    driver = TopologyDriver(gate_chain(GateStage(GateState(MemoryKeys()))), now=NOW)
+    driver = TopologyDriver(ChainSpec([GateStage(GateState(MemoryKeys()))]), now=NOW)
     (event,) = audit_events([TAKEN], replace(START, principal=principal))
     driver.pipe(event.topic, event.value)
     driver.step()
