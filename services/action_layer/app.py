@@ -30,7 +30,7 @@ from services.action_layer.worker import Lane, Worker
 from sluice_kit.http import build_app, serve
 from sluice_kit.http.access import Access
 from sluice_kit.http.endpoint import write_endpoint
-from sluice_kit.kafka import idempotent_producer_config, reader_config
+from sluice_kit.kafka import bulk_reader_config, idempotent_producer_config
 from sluice_kit.telemetry import Health, MetricFamilies, StageTracing, get_logger, register_secret
 from sluice_kit.telemetry.request_spans import RequestSpans
 from sluice_kit.workflow import (
@@ -84,7 +84,7 @@ class ActionLayer:
         self._lanes = self._open_lanes()
         self._effect_log = self._open_effect_log()
         intake = Intake(policy.authority(wiring), self._effect_log, clock=_now_micros, tally=tally)
-        reader = reader_config(wiring, SERVICE, group=SERVICE)
+        reader = bulk_reader_config(wiring, SERVICE, group=SERVICE)
         self.workflow.handles_bulk(INTENTS, reader, max_records=_BATCH)(intake.take)
         settler = Settler(
             self.database, policy.revision, clock=_now_micros, draw=random.random, tally=tally, said=said

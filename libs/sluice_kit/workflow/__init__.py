@@ -2,7 +2,7 @@
 
 from sluice_kit.workflow.backoff import Backoff
 from sluice_kit.workflow.bulk_inbox import Batch, BulkHandler
-from sluice_kit.workflow.bulk_reader import BulkReader, Read, Source
+from sluice_kit.workflow.bulk_reader import BulkReader, Source, Stretch
 from sluice_kit.workflow.database import Database, DatabaseAddress, DatabaseAwayError
 from sluice_kit.workflow.event_pack import packed, unpacked
 from sluice_kit.workflow.fast_lanes import FastLaneWriter
@@ -42,9 +42,9 @@ __all__ = [
     "MigrationError",
     "OutboxEvent",
     "PositionGoneError",
-    "Read",
     "Relay",
     "Source",
+    "Stretch",
     "Workflow",
     "aiokafka_options",
     "answered",

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from itertools import compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from confluent_kafka import KafkaException
@@ -37,9 +38,9 @@ class Batch(NamedTuple):
     """Records of one topic, those of each partition in order; the lists run along one another."""
 
     topic: str
-    partitions: Sequence[int]
-    offsets: Sequence[int]
-    values: Sequence[bytes | None]
+    partitions: list[int]
+    offsets: list[int]
+    values: list[bytes | None]
 
     def where(self, place: int) -> str:
         """Which record stands at a place, for people."""
@@ -59,12 +60,11 @@ class Batch(NamedTuple):
     def since(self, positions: Mapping[int, int]) -> Batch:
         """The records that stand at these positions or behind them."""
         fresh = [
-            place
-            for place, partition in enumerate(self.partitions)
-            if self.offsets[place] >= positions[partition]
+            offset >= positions[partition]
+            for partition, offset in zip(self.partitions, self.offsets, strict=True)
         ]
         columns = (self.partitions, self.offsets, self.values)
-        return Batch(self.topic, *([column[place] for place in fresh] for column in columns))  # type: ignore[arg-type]
+        return Batch(self.topic, *(list(compress(column, fresh)) for column in columns))  # type: ignore[arg-type]
 
     def inbound(self) -> list[Inbound]:
         """The records one by one, decoded."""
@@ -140,12 +140,13 @@ class BulkSubscriber:
                 backoff.reset()
 
     def _next(self, reader: BulkReader) -> Batch:
-        records = reader.read(self._max_records, _WAIT_SECONDS)
-        if not records:
-            return Batch(self._topic, (), (), ())
-        sources, offsets, values, _ = zip(*records, strict=True)
-        numbers = [partition for _, partition in reader.sources]
-        return Batch(self._topic, [numbers[source] for source in sources], offsets, values)
+        batch = Batch(self._topic, [], [], [])
+        for stretch in reader.read(self._max_records, _WAIT_SECONDS):
+            _, partition = reader.sources[stretch.source]
+            batch.partitions.extend([partition] * len(stretch.offsets))
+            batch.offsets.extend(stretch.offsets)
+            batch.values.extend(stretch.values)
+        return batch
 
     def _say(self, error: Exception) -> None:
         match error:
