@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException
 
 from sluice_contracts import decode
 from sluice_kit.kafka.clients import ClientConfig
+from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.telemetry import Health, ServiceMetrics, get_logger
 from sluice_kit.workflow.backoff import Backoff
 from sluice_kit.workflow.bulk_reader import BulkReader
@@ -116,7 +117,8 @@ class BulkSubscriber:
                 _log.info(
                     "reading", positions=dict(zip(map(str, reader.sources), reader.positions, strict=True))
                 )
-                await self._read_on(reader, stopping, backoff)
+                with quiet_collector() as tidy:
+                    await self._read_on(reader, stopping, backoff, tidy)
             except Exception as error:  # noqa: BLE001 - the loop that reads outlives what it does not understand
                 self._say(error)
                 await backoff.wait(stopping)
@@ -124,7 +126,9 @@ class BulkSubscriber:
                 with suppress(RuntimeError):
                     await asyncio.to_thread(reader.close)
 
-    async def _read_on(self, reader: BulkReader, stopping: asyncio.Event, backoff: Backoff) -> None:
+    async def _read_on(
+        self, reader: BulkReader, stopping: asyncio.Event, backoff: Backoff, tidy: Callable[[int], None]
+    ) -> None:
         look = 0.0
         while not stopping.is_set():
             self._health.beat(_BEAT, limit_seconds=60)
@@ -132,6 +136,7 @@ class BulkSubscriber:
             if batch.values:
                 await self._inbox.apply_bulk(batch, self._handler, stopping)
                 self._applied()
+            tidy(len(batch.values))
             if time.monotonic() >= look:
                 await asyncio.to_thread(reader.read_until)  # raises when the broker is away
                 for (topic, partition), lag in reader.lag().items():
