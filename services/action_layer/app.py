@@ -16,6 +16,7 @@ from services.action_layer import api, store
 from services.action_layer.actions import Actions
 from services.action_layer.documents import SERVICE
 from services.action_layer.effect_log import EffectLog, EffectLogError
+from services.action_layer.forgetting import Forgetting
 from services.action_layer.heartbeat import Heartbeat
 from services.action_layer.intake import Intake
 from services.action_layer.leadership import Leadership
@@ -99,6 +100,7 @@ class ActionLayer:
             taken_in=self.workflow.inbox.applied,
         )
         self.heartbeat = Heartbeat(self.database, tally, self.health, clock=_now_micros, said=said)
+        self.forgetting = Forgetting(self.database, policy.keep_settled_days, clock=_now_micros)
         self.actions = Actions(self.database, settler, clock=_now_micros, said=said)
 
     def build_http(self) -> FastAPI:
@@ -125,8 +127,9 @@ class ActionLayer:
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         stopping = asyncio.Event()
         async with self.workflow.running():
-            work = [self.worker.run(stopping), self.heartbeat.run(stopping), self._trim(stopping)]
-            tasks = [asyncio.create_task(one) for one in work]
+            work = [self.worker, self.heartbeat, self.forgetting]
+            tasks = [asyncio.create_task(one.run(stopping)) for one in work]
+            tasks.append(asyncio.create_task(self._trim(stopping)))
             try:
                 yield
             finally:

@@ -97,6 +97,7 @@ class ActionPolicy(FileSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="SLUICE_AL_")
 
     revision: Name
+    keep_settled_days: int = Field(default=8, ge=1, le=3_650)
     effectors: dict[Name, Effector]
     allowed: tuple[Allowed, ...]
 

@@ -1,4 +1,4 @@
-"""The actions in Postgres: taken in batches, moved on conditionally, never forgotten."""
+"""The actions in Postgres: taken in batches, moved on conditionally, forgotten long after they settled."""
 
 from __future__ import annotations
 
@@ -185,3 +185,37 @@ async def commit_extent(tx: Transaction, reached: Extent) -> None:
     await tx.execute(
         "update effect_log set file = $2, bytes = $3 where name = $1", NAME, reached.file, reached.bytes
     )
+
+
+_OLD: Final = """
+select id, idempotency_key, started_at, state in ('EXECUTED', 'FAILED', 'DENIED') as settled
+from action where id > $1 order by id limit $2
+"""
+_FORGET: Final = (
+    "delete from action where id = any($1::bigint[]) and state in ('EXECUTED', 'FAILED', 'DENIED')"
+)
+_FORGET_OF_KEYS: Final = tuple(
+    f"delete from {table} where idempotency_key = any($1::text[])"  # noqa: S608 - constants only
+    for table in ("outcome", "attempt", "refused_content")
+)
+
+
+async def forget(tx: Transaction, before: int, after: int, rows: int) -> int | None:
+    """Remove settled actions that were taken before `before`, and what was said of them.
+
+    Looks at `rows` actions behind the number `after`, in the order in which they were taken; gives the last
+    number that it looked at, None when there is nothing old behind it.
+    """
+    found = await tx.fetch(_OLD, after, rows)
+    old = [row for row in found if row["started_at"] < before]
+    gone = [row for row in old if row["settled"]]
+    if gone:
+        await tx.execute(_FORGET, [row["id"] for row in gone])
+        for statement in _FORGET_OF_KEYS:
+            await tx.execute(statement, [row["idempotency_key"] for row in gone])
+    return found[-1]["id"] if len(old) == rows else None
+
+
+async def forget_packs(tx: Transaction, before: int) -> None:
+    """Remove packs of outcomes of before `before`; they are few."""
+    await tx.execute("delete from outcome_pack where taken_at < $1", before)
