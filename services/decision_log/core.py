@@ -37,6 +37,15 @@ class Place(NamedTuple):
     offset: int
 
 
+class Places(NamedTuple):
+    """Where records stand, by column, and when they were written (ms since 1970 UTC)."""
+
+    sources: list[int]
+    partitions: list[int]
+    offsets: list[int]
+    written: list[int]
+
+
 class Stood(NamedTuple):
     """A reference to a record of the bus. `digest` is hex; `about` and `says` as in `Link`."""
 
@@ -63,11 +72,11 @@ class Former:
     awaits_snapshot: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """A record to be appended. `snapshot`: (partition, offset) of its snapshot, None where it has none.
 
-    `texts`: the canonical JSON of its field groups, in the order of `GROUPS`.
+    `texts`: the canonical JSON of its field groups, in the order of `GROUPS`. `corrects`: whether it takes
+    the place of an earlier record.
     """
 
     key: Key
@@ -76,7 +85,6 @@ class Due:
     awaits_snapshot: str
     complete: bool
     corrects: bool
-    """Whether it takes the place of an earlier record."""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -181,28 +189,29 @@ class Chains:
             chain = self._open[link.key] = Chain(written)
         chain.take(link, place, written)
 
-    def take_together(self, links: LinkColumns, places: Sequence[Place], written: Sequence[int]) -> None:
-        """Add links of one kind that were read together; `places` and `written` (as in `take`) are theirs."""
-        kind, found = links.kind, []
-        chains = self._open
-        for key, place, at in zip(links.keys, places, written, strict=True):
+    def take_together(self, links: LinkColumns, records: Places) -> None:
+        """Add links of one kind that were read together, of these records."""
+        found, chains = [], self._open
+        sources, partitions, offsets, written = ([column[row] for row in links.rows] for column in records)
+        for key, source, offset, at in zip(links.keys, sources, offsets, written, strict=True):
             chain = chains.get(key)
             if chain is None:
                 chain = chains[key] = Chain(at)
             elif at < chain.written:
                 chain.written = at
-            chain.places.append((place[0], place[2]))
+            chain.places.append((source, offset))
             found.append(chain)
         for chain, ts_utc in zip(found, links.times, strict=False):
             chain.ts_utc = ts_utc
-        if kind is Kind.SNAPSHOT:
+        if links.kind is Kind.SNAPSHOT:
+            places = map(Place, sources, partitions, offsets)
             for chain, name, place in zip(found, links.ids, places, strict=True):
                 chain.take_snapshot(name, place)
-        elif kind is not Kind.PAYMENT:
+        elif links.kind is not Kind.PAYMENT:
             about, says = links.about or repeat(""), links.says or repeat("")
-            stood = zip(*zip(*places, strict=True), links.ids, links.digests, about, says, strict=False)
+            stood = zip(sources, partitions, offsets, links.ids, links.digests, about, says, strict=False)
             for chain, reference in zip(found, map(Stood._make, stood), strict=True):
-                chain.take_stood(kind, reference)
+                chain.take_stood(links.kind, reference)
 
     def not_looked_up(self) -> list[Key]:
         """Chains of which it is not known whether the log has a record already."""
@@ -311,11 +320,11 @@ def _whole(key: Key, chain: Chain) -> Due | None:
         return None
     texts = (
         _NOTHING_MISSING,
-        _reference_text(Kind.DECISION, decision),
+        _reference_text(decision, _END_OF_DECISION),
         f'{{"event_id":"{key[2]}","run_id":"{key[1]}","schema_version":1,"tenant":"{key[0]}","ts_utc":{ts_utc}}}',
-        f"[{_reference_text(Kind.INTENT, intent)}]",
+        f"[{_reference_text(intent, _END_OF_INTENT)}]",
         _outcome_text(outcome),
-        _reference_text(Kind.RECEIPT, receipt),
+        _reference_text(receipt, _END_OF_RECEIPT),
         f'{{"hash":"{decision.says}"}}',
     )
     return Due(key, texts, (snapshot.partition, snapshot.offset), "", complete=True, corrects=False)
@@ -324,16 +333,18 @@ def _whole(key: Key, chain: Chain) -> Due | None:
 def _outcome_text(outcome: Stood) -> str:
     return (
         f'[{{"digest":"{outcome.digest}","id":"{outcome.id}","intent_id":"{outcome.about}",'
-        f'"offset":{outcome.offset},"outcome":"{outcome.says}","partition":{outcome.partition},'
-        f'"topic":"{TOPIC_OF[Kind.OUTCOME]}"}}]'
+        f'"offset":{outcome.offset},"outcome":"{outcome.says}","partition":{outcome.partition}{_END_OF_OUTCOME}]'
     )
 
 
-def _reference_text(kind: Kind, stood: Stood) -> str:
-    return (
-        f'{{"digest":"{stood.digest}","id":"{stood.id}","offset":{stood.offset},'
-        f'"partition":{stood.partition},"topic":"{TOPIC_OF[kind]}"}}'
-    )
+def _reference_text(stood: Stood, end: str) -> str:
+    _, partition, offset, name, digest, _, _ = stood
+    return f'{{"digest":"{digest}","id":"{name}","offset":{offset},"partition":{partition}{end}'
+
+
+_END_OF_RECEIPT, _END_OF_DECISION, _END_OF_INTENT, _END_OF_OUTCOME = (
+    f',"topic":"{TOPIC_OF[kind]}"}}' for kind in (Kind.RECEIPT, Kind.DECISION, Kind.INTENT, Kind.OUTCOME)
+)
 
 
 def _may_be_settled(chain: Chain) -> bool:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import repeat
-from typing import Final, NamedTuple
+from typing import Final
 
-from services.decision_log.core import Chains, Place
+from services.decision_log.core import Chains, Place, Places
 from services.decision_log.link_columns import read_together
 from services.decision_log.links import TOPIC_OF, Kind, Unreadable, link_reader
 from sluice_kit.telemetry import get_logger
@@ -16,14 +15,6 @@ _log = get_logger("joining")
 _MOST_RECORDS: Final = 10_000
 _WAIT_SECONDS: Final = 0.25
 _KIND_OF: Final = {topic: kind for kind, topic in TOPIC_OF.items()}
-
-
-class _Met(NamedTuple):
-    """Records of one kind, of all partitions; the lists run along one another."""
-
-    places: list[Place]
-    values: list[bytes | None]
-    written: list[int]
 
 
 class Joining:
@@ -46,37 +37,38 @@ class Joining:
 
         Raises as BulkReader.read does.
         """
-        met: dict[Kind, _Met] = {}
+        met: dict[Kind, tuple[Places, list[bytes | None]]] = {}
         for source, offsets, values, written in self._reader.read(_MOST_RECORDS, _WAIT_SECONDS):
             topic, partition = self._reader.sources[source]
-            records = met.setdefault(_KIND_OF[topic], _Met([], [], []))
-            records.places.extend(map(Place, repeat(source), repeat(partition), offsets))
-            records.values.extend(values)
-            records.written.extend(written)
-        for kind, records in met.items():
-            self.read[TOPIC_OF[kind]] += len(records.values)
-            self._take(kind, records)
-        return sum(len(records.values) for records in met.values())
+            places, all_values = met.setdefault(_KIND_OF[topic], (Places([], [], [], []), []))
+            places.sources.extend([source] * len(offsets))
+            places.partitions.extend([partition] * len(offsets))
+            places.offsets.extend(offsets)
+            places.written.extend(written)
+            all_values.extend(values)
+        for kind, (places, values) in met.items():
+            self.read[TOPIC_OF[kind]] += len(values)
+            self._take(kind, places, values)
+        return sum(len(values) for _, values in met.values())
 
-    def _take(self, kind: Kind, records: _Met) -> None:
+    def _take(self, kind: Kind, places: Places, values: list[bytes | None]) -> None:
         """Join records of one kind: those that can be read together, then the others."""
-        places, values, written = records
         links, rest = read_together(kind, values)
         if links is not None:
-            whose = [places[row] for row in links.rows], [written[row] for row in links.rows]
-            self.chains.take_together(links, *whose)
-        read, take = self._readers[kind], self.chains.take
+            self.chains.take_together(links, places)
+        read = self._readers[kind]
         for row in rest:
             link = read(values[row])
             if link is None:
                 continue
+            place = Place(places.sources[row], places.partitions[row], places.offsets[row])
             if isinstance(link, Unreadable):
-                self._unreadable(places[row], link.detail)
+                self._unreadable(place, link.detail)
                 continue
             try:
-                take(link, places[row], written[row])
+                self.chains.take(link, place, places.written[row])
             except ValueError as error:
-                self._unreadable(places[row], str(error))
+                self._unreadable(place, str(error))
 
     def read_until(self) -> int:
         """Up to when every input was read, ms since 1970 UTC.

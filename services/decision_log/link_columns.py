@@ -126,10 +126,15 @@ def _admitted(columns: FlatColumns, links: LinkColumns) -> LinkColumns:
 
 
 def _keys(columns: FlatColumns, events: Texts) -> Keys:
-    tenants, runs = columns.texts("tenant"), columns.texts("run_id")
-    if not all(map(_PLAIN.fullmatch, {*tenants, *runs})):  # type: ignore[arg-type]
+    if columns.alike("tenant", "run_id"):
+        one = columns.value("tenant", 0), columns.value("run_id", 0)
+        tenants, runs, all_runs = repeat(one[0]), repeat(one[1]), set(one)
+    else:
+        tenants, runs = iter(columns.texts("tenant")), iter(columns.texts("run_id"))  # type: ignore[assignment]
+        all_runs = {*columns.texts("tenant"), *columns.texts("run_id")}
+    if not all(map(_PLAIN.fullmatch, all_runs)):  # type: ignore[arg-type]
         raise _NotPlainError
-    return list(zip(tenants, runs, events, strict=True))  # type: ignore[arg-type]
+    return list(zip(tenants, runs, events, strict=False))  # type: ignore[arg-type]
 
 
 def _plain(columns: FlatColumns, path: str) -> Texts:

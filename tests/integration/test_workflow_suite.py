@@ -28,6 +28,7 @@ from sluice_kit.workflow import (
     Workflow,
     aiokafka_options,
     put,
+    put_all,
 )
 from sluice_kit.workflow.testing import InMemoryLanes, InMemoryTopics
 
@@ -212,6 +213,19 @@ async def test_effects_position_and_answers_leave_together_and_in_order(service:
     assert await service.position() == 3
     await eventually(lambda: _is(service.waiting(), 0))
     assert service.metrics.consumed(service.transport.topic)._value.get() == 3
+
+
+async def test_many_events_of_a_transaction_are_one_row_and_leave_in_order(service: Service) -> None:
+    lane = service.transport.lane
+    events = [OutboxEvent(lane, b"k", b"event %d" % number, f"id-{number}") for number in range(5_000)]
+    async with service.database.transaction() as tx:
+        await put(tx, OutboxEvent(lane, b"k", b"before", "before"))
+        await put_all(tx, events)
+        await put(tx, OutboxEvent(lane, b"k", b"after", "after"))
+        assert await tx.fetchval("select count(*) from outbox") == 3
+    service.workflow.relay.wake()
+    assert await service.transport.on_lane(5_002) == [b"before", *(event.value for event in events), b"after"]
+    await eventually(lambda: _is(service.waiting(), 0))
 
 
 async def test_a_batch_whose_handler_fails_is_tried_again_and_counts_once(service: Service) -> None:
