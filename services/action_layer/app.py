@@ -86,7 +86,8 @@ class ActionLayer:
         self._effect_log = self._open_effect_log()
         intake = Intake(policy.authority(wiring), self._effect_log, clock=_now_micros, tally=tally)
         reader = bulk_reader_config(wiring, SERVICE, group=SERVICE)
-        self.workflow.handles_bulk(INTENTS, reader, max_records=_BATCH)(intake.take)
+        take_in = self.workflow.handles_bulk(INTENTS, reader, max_records=_BATCH, applied=intake.committed)
+        take_in(intake.take)
         settler = Settler(
             self.database, policy.revision, clock=_now_micros, draw=random.random, tally=tally, said=said
         )
@@ -97,7 +98,7 @@ class ActionLayer:
             settler,
             clock=_now_micros,
             health=self.health,
-            taken_in=self.workflow.inbox.applied,
+            taken_in=intake.opened,
         )
         self.heartbeat = Heartbeat(self.database, tally, self.health, clock=_now_micros, said=said)
         self.forgetting = Forgetting(self.database, policy.keep_settled_days, clock=_now_micros)

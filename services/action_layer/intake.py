@@ -66,6 +66,9 @@ class Intake:
         self._authority, self._effect_log = authority, effect_log
         self._clock, self._tally = clock, tally
         self._reader = SettledReader(authority)
+        self._opens = False
+        self.opened = asyncio.Event()
+        """Set when actions that need a call were committed."""
 
     async def take(self, tx: Transaction, records: Batch) -> None:
         """Take a batch in. Raises UnreadableIntentError, EffectLogError."""
@@ -82,6 +85,13 @@ class Intake:
             repeated = [taken for taken in batch if id(taken) not in fresh]
         conflicts = await self._refuse_conflicts(tx, repeated, now)
         self._tally.taken(len(new), repeated=len(repeated) - conflicts, conflicts=conflicts)
+        self._opens = self._opens or any(isinstance(taken.made, Called) for taken in new)
+
+    def committed(self) -> None:
+        """To be called after each commit."""
+        if self._opens:
+            self._opens = False
+            self.opened.set()
 
     def _judged(self, records: Batch, now: int) -> list[Taken]:
         known = self._reader.read(records.values, now)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sluice_kit.workflow.database import Transaction
 
 _log = get_logger("bulk_inbox")
-_WAIT_SECONDS: Final = 0.1
+_WAIT_SECONDS: Final = 0.2
 """How long a batch gathers: more of it costs less, and its outcomes come later."""
 _LOOK_EVERY_SECONDS: Final = 5.0
 _POSITION_CHECK: Final = "inbox_position"

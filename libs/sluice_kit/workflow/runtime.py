@@ -93,12 +93,22 @@ class Workflow:
         return register
 
     def handles_bulk(
-        self, topic: str, config: ClientConfig, *, max_records: int
+        self,
+        topic: str,
+        config: ClientConfig,
+        *,
+        max_records: int,
+        applied: Callable[[], None] = lambda: None,
     ) -> Callable[[BulkHandler], BulkHandler]:
         """Register the handler of a busy ``topic``: batches of all its partitions, not decoded.
 
-        ``config`` is librdkafka's, of ``reader_config``. A topic has one handler, of either kind.
+        ``config`` is librdkafka's, of ``bulk_reader_config``; ``applied`` is called after each commit. A topic
+        has one handler, of either kind.
         """
+
+        def wake() -> None:
+            self.relay.wake()
+            applied()
 
         def register(handler: BulkHandler) -> BulkHandler:
             subscriber = BulkSubscriber(
@@ -107,7 +117,7 @@ class Workflow:
                 handler,
                 self.inbox,
                 max_records=max_records,
-                applied=self.relay.wake,
+                applied=wake,
                 health=self.health,
                 metrics=self._metrics,
             )
