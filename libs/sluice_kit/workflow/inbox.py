@@ -85,7 +85,6 @@ class Inbox:
     ) -> None:
         self._service, self._database = service, database
         self._health, self._metrics, self._tracing = health, metrics, tracing
-        self.applied = asyncio.Event()
 
     async def positions(self, topic: str) -> dict[int, int]:
         """Return the stored next offset of each partition of ``topic`` that has one."""
@@ -107,7 +106,6 @@ class Inbox:
             records, key=lambda record: (record.topic, record.partition)
         ):
             await self._apply_part(topic, partition, list(part), handler, stopping)
-        self.applied.set()
 
     async def apply_bulk(self, batch: Batch, handler: BulkHandler, stopping: asyncio.Event) -> None:
         """Apply a batch of all partitions in one transaction; returns as :meth:`apply` does."""
@@ -117,7 +115,6 @@ class Inbox:
                 batch_applied(self._tracing, batch.inbound(), start_ns, time.time_ns(), error)
 
         await self._until_applied(lambda: self._bulk_once(batch, handler), batch.where(0), traced, stopping)
-        self.applied.set()
 
     async def _apply_part(
         self, topic: str, partition: int, records: list[Inbound], handler: Handler, stopping: asyncio.Event

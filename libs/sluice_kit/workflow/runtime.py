@@ -102,8 +102,8 @@ class Workflow:
     ) -> Callable[[BulkHandler], BulkHandler]:
         """Register the handler of a busy ``topic``: batches of all its partitions, not decoded.
 
-        ``config`` is librdkafka's, of ``bulk_reader_config``; ``applied`` is called after each commit. A topic
-        has one handler, of either kind.
+        ``config`` is librdkafka's, of ``bulk_reader_config``; ``applied`` is called after each commit. A
+        topic has one handler, of either kind.
         """
 
         def wake() -> None:
