@@ -128,9 +128,13 @@ class ActionLayer:
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         stopping = asyncio.Event()
         async with self.workflow.running():
-            work = [self.worker, self.heartbeat, self.forgetting]
-            tasks = [asyncio.create_task(one.run(stopping)) for one in work]
-            tasks.append(asyncio.create_task(self._trim(stopping)))
+            work = [
+                self.worker.run(stopping),
+                self.heartbeat.run(stopping),
+                self.forgetting.run(stopping),
+                self._trim(stopping),
+            ]
+            tasks = [asyncio.create_task(one) for one in work]
             try:
                 yield
             finally:

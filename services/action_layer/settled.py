@@ -191,10 +191,7 @@ def _rows(columns: FlatColumns) -> Iterator[tuple[Any, ...]]:
     The pieces are its id, what stands from its time to its run, and from its key to its action.
     """
     texts, numbers = columns.texts, columns.numbers
-    content = [
-        (numbers if name in _NUMBERS else texts)(f"payload.{name}")  # type: ignore[operator]
-        for name in _CONTENT
-    ]
+    content = [(numbers if name in _NUMBERS else texts)(f"payload.{name}") for name in _CONTENT]
     return zip(
         columns.rows,
         texts("tenant"),

@@ -47,7 +47,7 @@ class ServiceProcess:
                 [sys.executable, *program, "--wiring", str(wiring_file), "--http-port", "0", *arguments],
                 stdout=output,
                 stderr=output,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
             )
         self.url = f"http://127.0.0.1:{until(self._bound_port, f'{module} to listen')}"
         token = load_wiring(wiring_file).secret_source.get("token_operator")
