@@ -107,10 +107,16 @@ class AuditLog:
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> Appended:
         """Take records, in order, all or none. Raises RecordInvalid. Nothing is on disk before `seal`."""
+        return self._appended(RecordRows.of_records(records) if records else None)
+
+    def append_canonical(self, texts: Sequence[Sequence[str]]) -> Appended:
+        """The same for records whose field groups, in the order of `GROUPS`, are canonical JSON already."""
+        return self._appended(RecordRows.of_canonical(texts) if texts else None)
+
+    def _appended(self, rows: RecordRows | None) -> Appended:
         first = self.size + self.pending
-        if not records:
+        if rows is None:
             return Appended(first, ())
-        rows = RecordRows.of_records(records)
         self._pending.append(rows)
         return Appended(first, tuple(rows.leaves))
 

@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice_audit.decision_record import GROUPS, RECORD, contradiction
+from sluice_audit.decision_record import GROUPS, LINKS, RECORD, contradiction
 from sluice_audit.errors import RecordInvalid
 from sluice_audit.merkle import HASH_BYTES, LEAF_PREFIX
 
@@ -34,6 +34,10 @@ SCHEMA: Final = pa.schema(
 """Columns of a segment: the field groups, the RFC 6962 leaf hash, the CRC-32 of each group's JSON."""
 
 _PATTERNS: Final = tuple(f"^{form.pattern}$" for form in RECORD.fields.values())
+_PLAINLY_THERE: Final = ("chain", *(name for name in GROUPS if name in LINKS))
+"""Groups that show that a record is complete and lacks nothing: then nothing contradicts itself."""
+_COMPLETE: Final = '{"corrects":null,"missing":[],"status":"COMPLETE"}'
+_NULL: Final = "null"
 _AT_ONCE: Final = 128
 _NOTHING: Final = pa.scalar(b"", pa.binary())
 
@@ -57,6 +61,25 @@ class RecordRows:
             if not sound:
                 _check(row, record)
             if problem := contradiction(record):
+                raise RecordInvalid(row, "chain", problem)
+        return cls.of_texts(texts)
+
+    @classmethod
+    def of_canonical(cls, records: Sequence[Sequence[str]]) -> RecordRows:
+        """From the canonical JSON of the field groups of records, each in the order of GROUPS.
+
+        Raises RecordInvalid as `of_records` does.
+        """
+        columns = list(zip(*records, strict=True))
+        texts = [pa.array(column, pa.string()).cast(pa.binary()) for column in columns]
+        if len(texts) != len(GROUPS) or not all(map(_match, texts, _PATTERNS)):
+            return cls.of_records(
+                list(map(_parsed, records))
+            )  # which says of the first wrong one what is wrong
+        plain = [column for name, column in zip(GROUPS, columns, strict=True) if name in _PLAINLY_THERE]
+        for row, groups in enumerate(zip(*plain, strict=True)):
+            plainly_sound = groups[0] == _COMPLETE and _NULL not in groups
+            if not plainly_sound and (problem := contradiction(_parsed(records[row]))):
                 raise RecordInvalid(row, "chain", problem)
         return cls.of_texts(texts)
 
@@ -107,6 +130,10 @@ def _texts(records: Sequence[Mapping[str, Any]]) -> list[pa.Array]:
         )
         for name in GROUPS
     ]
+
+
+def _parsed(texts: Sequence[str]) -> dict[str, Any]:
+    return {name: orjson.loads(text) for name, text in zip(GROUPS, texts, strict=False)}
 
 
 def _match(texts: pa.Array, pattern: str) -> bool:

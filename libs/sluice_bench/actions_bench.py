@@ -28,6 +28,7 @@ from services.action_layer.app import effects_folder
 from services.action_layer.documents import LANE, NO_PINS
 from services.action_layer.settings import INTENTS
 from sluice_bench.copy_loop import PRINCIPAL
+from sluice_bench.process_cpu import CpuUsed
 from sluice_bench.watching import committed_ends, total
 from sluice_bench.webhook_target import SECRET, webhook_target
 from sluice_contracts import contract_for, derived_id
@@ -53,12 +54,11 @@ def run(home: Path, tell: Tell, *, intents: int = 60_000, webhook_share: float =
     admin = AdminClient(client_config(wiring, PRINCIPAL))
     with webhook_target(home / "bench-target") as port, _layer(home, port) as layer:
         begin = _first_outcome(admin)
-        used = layer.cpu_times()
+        before = CpuUsed.now(layer, home)
         _wait_for_effects(wiring, home, intents, webhooks)
         seconds = time.monotonic() - begin
-        spent = layer.cpu_times()
+        used = CpuUsed.now(layer, home).us_an_event(before, intents)
         found = _count(wiring, home)
-    cpu = spent.user + spent.system - used.user - used.system
     rate = intents / seconds
     return {
         "bench": "actions",
@@ -66,7 +66,8 @@ def run(home: Path, tell: Tell, *, intents: int = 60_000, webhook_share: float =
         "webhooks": webhooks,
         "seconds": round(seconds, 2),
         "events_per_second": round(rate),
-        "cpu_us_per_event": round(cpu / intents * 1e6, 1),
+        "cpu_us_per_event": used,
+        "load_average": round(os.getloadavg()[0], 2),
         "floor_rows_per_second": round(floor),
         "ratio": round(rate / floor, 3),
         "target": TARGET_RATE,

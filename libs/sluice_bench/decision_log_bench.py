@@ -8,6 +8,7 @@ covers the last record.
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 import time
@@ -22,6 +23,7 @@ from confluent_kafka import Consumer, TopicPartition
 from services.decision_log.settings import CONSUMES
 from services.decision_log.testing import hand_made, messages_of
 from services.decision_log.testing_service import BusWriter, LogProcess, sql
+from sluice_bench.process_cpu import CpuUsed
 from sluice_contracts import TOPICS
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config
@@ -68,12 +70,16 @@ def run(
         "ours": {
             "payments_per_second": _spread([one["payments_per_second"] for one in ours]),
             "records_per_second": round(rate * per_payment),
-            "cpu_us_per_payment": _spread([one["cpu_us_per_payment"] for one in ours]),
+            "cpu_us_per_payment": {
+                name: _spread([one["cpu_us_per_payment"][name] for one in ours])
+                for name in ours[0]["cpu_us_per_payment"]
+            },
             "rss_mib": _spread([one["rss_mib"] for one in ours]),
         },
         "ratio": round(rate * per_payment / floor, 3),
         "paced": paced,
         "target_payments_per_second": TARGET,
+        "load_average": round(os.getloadavg()[0], 2),
         "passed": rate >= TARGET,
     }
 
@@ -100,15 +106,16 @@ def _backlog(wiring: Wiring, wiring_file: Path, folder: Path, payments: int, num
     try:
         process = psutil.Process(service.process.pid)
         service.wait_until_ready()
-        cpu, begin = _cpu(process), time.perf_counter()
+        cpu, begin = CpuUsed.now(process, wiring_file.parent), time.perf_counter()
         _wait_for(wiring, payments * (number + 1))
-        seconds, used = time.perf_counter() - begin, _cpu(process) - cpu
+        seconds = time.perf_counter() - begin
+        used = CpuUsed.now(process, wiring_file.parent).us_an_event(cpu, payments)
         rss = process.memory_info().rss
     finally:
         service.terminate()
     return {
         "payments_per_second": payments / seconds,
-        "cpu_us_per_payment": used / payments * 1e6,
+        "cpu_us_per_payment": used,
         "rss_mib": rss / 2**20,
     }
 
@@ -124,22 +131,21 @@ def _paced(wiring: Wiring, wiring_file: Path, folder: Path, bus: BusWriter, seco
         ready = [
             list(messages_of(hand_made(f"paced-{uuid.uuid4().hex[:12]}", chunk))) for _ in range(seconds * 2)
         ]
-        cpu, begin = _cpu(process), time.perf_counter()
+        cpu, begin = CpuUsed.now(process, wiring_file.parent), time.perf_counter()
         for number, messages in enumerate(ready):
             bus.write(messages)
             time.sleep(max(0.0, begin + (number + 1) / 2 - time.perf_counter()))
         written = time.perf_counter()
         _wait_for(wiring, before + chunk * len(ready))
         sealed = time.perf_counter()
-        used = _cpu(process) - cpu
+        used = CpuUsed.now(process, wiring_file.parent).us_an_event(cpu, chunk * len(ready))
     finally:
         service.terminate()
     count = chunk * len(ready)
     incomplete = sql(wiring, "select sum(incomplete) as n from segment where first_leaf >= $1", before)
     return {
         "payments_per_second": round(count / (written - begin)),
-        "cpu_cores": round(used / (sealed - begin), 3),
-        "cpu_us_per_payment": round(used / count * 1e6, 1),
+        "cpu_us_per_payment": used,
         "sealed_after_seconds": round(sealed - written, 2),
         "incomplete": int(incomplete[0]["n"] or 0),
     }
@@ -155,11 +161,6 @@ def _wait_for(wiring: Wiring, leaves: int) -> None:
         if time.monotonic() > give_up:
             raise TimeoutError(f"the log has {found} of {leaves} records after {_GIVE_UP_SECONDS:.0f} s")
         time.sleep(_LOOK_SECONDS)
-
-
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _ends(wiring: Wiring) -> dict[tuple[str, int], int]:

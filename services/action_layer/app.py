@@ -16,6 +16,7 @@ from services.action_layer import api, store
 from services.action_layer.actions import Actions
 from services.action_layer.documents import SERVICE
 from services.action_layer.effect_log import EffectLog, EffectLogError
+from services.action_layer.forgetting import Forgetting
 from services.action_layer.heartbeat import Heartbeat
 from services.action_layer.intake import Intake
 from services.action_layer.leadership import Leadership
@@ -30,7 +31,7 @@ from services.action_layer.worker import Lane, Worker
 from sluice_kit.http import build_app, serve
 from sluice_kit.http.access import Access
 from sluice_kit.http.endpoint import write_endpoint
-from sluice_kit.kafka import idempotent_producer_config
+from sluice_kit.kafka import bulk_reader_config, idempotent_producer_config
 from sluice_kit.telemetry import Health, MetricFamilies, StageTracing, get_logger, register_secret
 from sluice_kit.telemetry.request_spans import RequestSpans
 from sluice_kit.workflow import (
@@ -45,7 +46,7 @@ from sluice_kit.workflow import (
 )
 
 _log = get_logger(SERVICE)
-_BATCH: Final = 2_000
+_BATCH: Final = 4_000
 _EFFECTS: Final = "effect_log"
 _UNWIRED: Final = "effectors"
 
@@ -84,7 +85,9 @@ class ActionLayer:
         self._lanes = self._open_lanes()
         self._effect_log = self._open_effect_log()
         intake = Intake(policy.authority(wiring), self._effect_log, clock=_now_micros, tally=tally)
-        self.workflow.handles(INTENTS, max_records=_BATCH)(intake.take)
+        reader = bulk_reader_config(wiring, SERVICE, group=SERVICE)
+        take_in = self.workflow.handles_bulk(INTENTS, reader, max_records=_BATCH, applied=intake.committed)
+        take_in(intake.take)
         settler = Settler(
             self.database, policy.revision, clock=_now_micros, draw=random.random, tally=tally, said=said
         )
@@ -95,9 +98,10 @@ class ActionLayer:
             settler,
             clock=_now_micros,
             health=self.health,
-            taken_in=self.workflow.inbox.applied,
+            taken_in=intake.opened,
         )
         self.heartbeat = Heartbeat(self.database, tally, self.health, clock=_now_micros, said=said)
+        self.forgetting = Forgetting(self.database, policy.keep_settled_days, clock=_now_micros)
         self.actions = Actions(self.database, settler, clock=_now_micros, said=said)
 
     def build_http(self) -> FastAPI:
@@ -124,7 +128,12 @@ class ActionLayer:
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         stopping = asyncio.Event()
         async with self.workflow.running():
-            work = [self.worker.run(stopping), self.heartbeat.run(stopping), self._trim(stopping)]
+            work = [
+                self.worker.run(stopping),
+                self.heartbeat.run(stopping),
+                self.forgetting.run(stopping),
+                self._trim(stopping),
+            ]
             tasks = [asyncio.create_task(one) for one in work]
             try:
                 yield

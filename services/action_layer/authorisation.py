@@ -15,6 +15,25 @@ EFFECTOR_NOT_WIRED: Final = "EFFECTOR_NOT_WIRED"
 NOT_ALLOWED: Final = "NOT_ALLOWED"
 OPERATION_UNKNOWN: Final = "OPERATION_UNKNOWN"
 PARAMETERS_MISSING: Final = "PARAMETERS_MISSING"
+EXPIRED_BEFORE: Final = Verdict(State.FAILED, (EXPIRED,), "it came after its not_after")
+
+
+class IntentKind(NamedTuple):
+    """What of an intent the policy's permissions look at."""
+
+    tenant: str
+    effector: str
+    action: str
+    domain: str
+    outcome: str
+
+
+def kind_of_intent(intent: Fields) -> IntentKind:
+    """The kind of one intent."""
+    payload = intent["payload"]
+    return IntentKind(
+        intent["tenant"], payload["effector"], payload["action"], payload["domain"], payload["outcome"]
+    )
 
 
 class Permission(NamedTuple):
@@ -26,17 +45,16 @@ class Permission(NamedTuple):
     outcomes: frozenset[str]
     tenants: frozenset[str]
 
-    def covers(self, intent: Fields) -> bool:
-        """Whether this line allows the intent."""
-        payload = intent["payload"]
-        asked = (
-            (self.actions, payload["action"]),
-            (self.domains, payload["domain"]),
-            (self.outcomes, payload["outcome"]),
-            (self.tenants, intent["tenant"]),
+    def covers(self, asked: IntentKind) -> bool:
+        """Whether this line allows intents of a kind."""
+        wanted = (
+            (self.actions, asked.action),
+            (self.domains, asked.domain),
+            (self.outcomes, asked.outcome),
+            (self.tenants, asked.tenant),
         )
-        return self.effector == payload["effector"] and all(
-            ANY in allowed or value in allowed for allowed, value in asked
+        return self.effector == asked.effector and all(
+            ANY in allowed or value in allowed for allowed, value in wanted
         )
 
 
@@ -57,21 +75,28 @@ class Authority:
     def objection(self, intent: Fields, now: int) -> Verdict | None:
         """Why an intent is not carried out, None when it may be."""
         payload = intent["payload"]
+        verdict = self.standing_objection(kind_of_intent(intent))
+        if verdict is not None:
+            return verdict
+        if is_past(payload["not_after"], now):
+            return EXPIRED_BEFORE
         effector = payload["effector"]
-        kind = self.effectors.get(effector)
-        if kind is None:
+        return self._list_objection(payload, effector) if self.effectors[effector] == "list" else None
+
+    def standing_objection(self, asked: IntentKind) -> Verdict | None:
+        """Why intents of a kind are never carried out, whenever they come; None when they may be."""
+        effector = asked.effector
+        if effector not in self.effectors:
             return _denied(EFFECTOR_UNKNOWN, f"the policy {self.revision} knows no effector {effector}")
-        if not any(permission.covers(intent) for permission in self.permissions):
+        if not any(permission.covers(asked) for permission in self.permissions):
             detail = (
-                f"the policy {self.revision} lets {effector} not do {payload['action']} for"
-                f" {payload['outcome']} in domain {payload['domain']} of tenant {intent['tenant']}"
+                f"the policy {self.revision} lets {effector} not do {asked.action} for"
+                f" {asked.outcome} in domain {asked.domain} of tenant {asked.tenant}"
             )
             return _denied(NOT_ALLOWED, detail)
         if effector not in self.wired:
             return _denied(EFFECTOR_NOT_WIRED, f"the wiring names no target for the effector {effector}")
-        if payload["not_after"] is not None and now > payload["not_after"]:
-            return Verdict(State.FAILED, (EXPIRED,), "it came after its not_after")
-        return self._list_objection(payload, effector) if kind == "list" else None
+        return None
 
     def _list_objection(self, payload: Fields, effector: str) -> Verdict | None:
         if payload["action"] not in self.operations[effector]:
@@ -79,6 +104,11 @@ class Authority:
         if payload["list"] is None or payload["entry"] is None:
             return Verdict(State.FAILED, (PARAMETERS_MISSING,), "a change of a list needs list and entry")
         return None
+
+
+def is_past(not_after: int | None, now: int) -> bool:
+    """Whether an intent came too late to be carried out."""
+    return not_after is not None and now > not_after
 
 
 def _denied(reason: str, detail: str) -> Verdict:

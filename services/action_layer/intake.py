@@ -7,57 +7,49 @@ a call becomes PENDING.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from services.action_layer import store
 from services.action_layer.authorisation import Authority
-from services.action_layer.core import Action, State, Verdict
-from services.action_layer.documents import (
-    LANE,
-    Account,
-    Event,
-    conflict_event,
-    list_event,
-    outcome_event,
-)
+from services.action_layer.core import State
+from services.action_layer.documents import LANE, Account, Event, conflict_event, list_event
 from services.action_layer.effect_log import EffectLog
-from services.action_layer.intents import Fields, content_hash, effect_line, order_key
-from services.action_layer.store import NewAction, NewOutcome
+from services.action_layer.intents import Fields, content_hash, order_key
+from services.action_layer.settled import EXECUTED, Settled, SettledReader, settled
+from services.action_layer.store import KeyTakenError, NewAction, NewOutcome
 from services.action_layer.tally import Tally
-from sluice_contracts import Decoded
-from sluice_kit.workflow import Inbound, OutboxEvent, put_all
+from sluice_contracts import Decoded, decode
+from sluice_kit.workflow import Batch, OutboxEvent, packed, put_all, put_pack
 
 if TYPE_CHECKING:
     from sluice_kit.workflow.database import Transaction
 
 REMOTE: Final = "webhook"
-_EXECUTED: Final = Verdict(State.EXECUTED)
+_LIST: Final = "list"
+_EXECUTED: Final = State.EXECUTED.value
 
 
 class UnreadableIntentError(Exception):
     """A record that this code cannot read: nothing is skipped, deploy code that knows it."""
 
 
-class Taken(NamedTuple):
-    """An intent with what its policy makes of it; no verdict: it needs a call."""
+class Called(NamedTuple):
+    """An intent that needs a call."""
 
-    intent: Fields
+    key: str
     content: bytes
+    row: NewAction
+
+
+class Taken(NamedTuple):
+    """An intent of a batch, with the change of a list that is its effect."""
+
     value: bytes
-    verdict: Verdict | None
-
-    @property
-    def key(self) -> str:
-        """Its idempotency key."""
-        key: str = self.intent["payload"]["idempotency_key"]
-        return key
-
-    @property
-    def effector(self) -> str:
-        """Who is to do it."""
-        effector: str = self.intent["payload"]["effector"]
-        return effector
+    made: Settled | Called
+    change: Event | None = None
 
 
 class Intake:
@@ -73,95 +65,154 @@ class Intake:
     ) -> None:
         self._authority, self._effect_log = authority, effect_log
         self._clock, self._tally = clock, tally
+        self._reader = SettledReader(authority)
+        self._opens = False
+        self.opened = asyncio.Event()
+        """Set when actions that need a call were committed."""
 
-    async def take(self, tx: Transaction, records: Sequence[Inbound]) -> None:
-        """Take a batch of one partition in. Raises UnreadableIntentError, EffectLogError."""
+    async def take(self, tx: Transaction, records: Batch) -> None:
+        """Take a batch in. Raises UnreadableIntentError, EffectLogError."""
         now = self._clock()
-        batch = [self._judge(record, now) for record in records]
+        batch = self._judged(records, now)
         first: dict[str, Taken] = {}
         for taken in batch:
-            first.setdefault(taken.key, taken)
-        new_keys = await store.take(tx, [self._row(taken, now) for taken in first.values()])
-        new = [taken for key, taken in first.items() if key in new_keys]
-        repeated = [taken for taken in batch if taken is not first[taken.key] or taken.key not in new_keys]
-        await self._carry_out(tx, new, now)
+            first.setdefault(taken.made.key, taken)
+        new, pack = await self._add(tx, list(first.values()), now)
+        await self._carry_out(tx, new, pack)
+        repeated: list[Taken] = []
+        if len(new) < len(batch):
+            fresh = {id(taken) for taken in new}
+            repeated = [taken for taken in batch if id(taken) not in fresh]
         conflicts = await self._refuse_conflicts(tx, repeated, now)
         self._tally.taken(len(new), repeated=len(repeated) - conflicts, conflicts=conflicts)
+        self._opens = self._opens or any(isinstance(taken.made, Called) for taken in new)
 
-    def _judge(self, record: Inbound, now: int) -> Taken:
-        if not isinstance(record.content, Decoded):
-            where = f"{record.topic}/{record.partition} at offset {record.offset}"
-            raise UnreadableIntentError(f"{where}: {record.content.code} {record.content.detail}")
-        intent = record.content.fields
-        verdict = self._authority.objection(intent, now)
-        if verdict is None and self._authority.effectors[intent["payload"]["effector"]] != REMOTE:
-            verdict = _EXECUTED
-        return Taken(intent, content_hash(intent), record.value or b"", verdict)
+    def committed(self) -> None:
+        """To be called after each commit."""
+        if self._opens:
+            self._opens = False
+            self.opened.set()
 
-    def _row(self, taken: Taken, now: int) -> NewAction:
-        payload = taken.intent["payload"]
-        subject = (taken.intent["tenant"], payload["subject_event_id"], taken.effector)
-        not_after = payload["not_after"]
-        if taken.verdict is None:
-            action = Action(next_at=now, not_after=not_after)
-            return NewAction(
-                taken.key, taken.content, *subject, action, now, order_key(taken.intent), taken.value
+    def _judged(self, records: Batch, now: int) -> list[Taken]:
+        known = self._reader.read(records.values, now)
+        return [
+            Taken(value or b"", known[place]) if place in known else self._judge(records, place, now)
+            for place, value in enumerate(records.values)
+        ]
+
+    def _judge(self, records: Batch, place: int, now: int) -> Taken:
+        """One that the reader left: it needs a call, changes a list, came too late, is laid out otherwise."""
+        value = records.values[place] or b""
+        content = decode(value)
+        if not isinstance(content, Decoded) or content.contract.event_type != "action_intent":
+            problem = (
+                "an event of another type"
+                if isinstance(content, Decoded)
+                else f"{content.code} {content.detail}"
             )
-        attempts = int(taken.verdict.outcome is State.EXECUTED)
-        action = Action(taken.verdict.outcome, attempts=attempts, outcomes=1, not_after=not_after)
-        return NewAction(taken.key, taken.content, *subject, action, now)
+            raise UnreadableIntentError(f"{records.where(place)}: {problem}")
+        intent = content.fields
+        verdict = self._authority.objection(intent, now)
+        kind = self._authority.effectors.get(intent["payload"]["effector"])
+        if verdict is None and kind == REMOTE:
+            return Taken(value, _called(intent, value, now))
+        made = settled(intent, verdict or EXECUTED, self._authority, now)
+        return Taken(
+            value, made, self._list_change(intent, now) if verdict is None and kind == _LIST else None
+        )
 
-    async def _carry_out(self, tx: Transaction, new: Sequence[Taken], now: int) -> None:
+    async def _add(
+        self, tx: Transaction, first: Sequence[Taken], now: int
+    ) -> tuple[Sequence[Taken], bytes | None]:
+        """Take the keys that are new; their intents, and the pack of their outcomes where there are any.
+
+        Usually all are new, and that is tried first.
+        """
+        try:
+            async with tx.transaction():
+                return first, await _add_new(tx, first, now)
+        except KeyTakenError:
+            known = await store.contents(tx, [taken.made.key for taken in first])
+            new = [taken for taken in first if taken.made.key not in known]
+            return new, await _add_new(tx, new, now)
+
+    async def _carry_out(self, tx: Transaction, new: Sequence[Taken], pack: bytes | None) -> None:
         """Effects and outcomes of what is settled, in the order of the topic."""
-        settled = [(taken, taken.verdict) for taken in new if taken.verdict is not None]
-        done = [taken for taken, verdict in settled if verdict.outcome is State.EXECUTED]
-        kinds = self._authority.effectors
-        await self._write_effects(tx, [one for one in done if kinds[one.effector] == "log"], now)
-        changes = [self._list_change(one, now) for one in done if kinds[one.effector] == "list"]
-        revision = self._authority.revision
-        said = []
-        for taken, verdict in settled:
-            account = Account(int(verdict.outcome is State.EXECUTED), now, now, revision)
-            said.append((taken.key, outcome_event(taken.intent, verdict, 1, account)))
-            self._tally.settled(verdict.outcome)
-        await store.add_outcomes(tx, [_kept(key, 1, event) for key, event in said])
-        await put_all(tx, lane_events([*changes, *(event for _, event in said)]))
+        done = [taken.made for taken in new if isinstance(taken.made, Settled)]
+        await self._write_effects(tx, [one.line for one in done if one.line is not None])
+        await put_all(tx, lane_events(taken.change for taken in new if taken.change is not None))
+        if pack is not None:
+            await put_pack(tx, LANE, len(done), pack)
+        for state, number in Counter(one.state for one in done).items():
+            self._tally.settled(State(state), number)
 
-    async def _write_effects(self, tx: Transaction, done: Sequence[Taken], now: int) -> None:
-        if not done:
+    async def _write_effects(self, tx: Transaction, lines: Sequence[bytes]) -> None:
+        if not lines:
             return
         committed = await store.extent(tx)
-        lines = [effect_line(taken.intent, now) for taken in done]
         reached = await asyncio.to_thread(self._effect_log.append, committed, lines)
         await store.commit_extent(tx, reached)
 
-    def _list_change(self, taken: Taken, now: int) -> Event:
-        operation = self._authority.operations[taken.effector][taken.intent["payload"]["action"]]
-        return list_event(taken.intent, operation, now)
+    def _list_change(self, intent: Fields, now: int) -> Event:
+        payload = intent["payload"]
+        return list_event(intent, self._authority.operations[payload["effector"]][payload["action"]], now)
 
     async def _refuse_conflicts(self, tx: Transaction, repeated: Sequence[Taken], now: int) -> int:
         """Say once of each other content that its key is taken; returns how many intents had one."""
         if not repeated:
             return 0
-        stands_for = await store.contents(tx, list({taken.key for taken in repeated}))
-        others = [taken for taken in repeated if taken.content != stands_for[taken.key]]
+        stands_for = await store.contents(tx, list({taken.made.key for taken in repeated}))
+        others = [taken for taken in repeated if taken.made.content != stands_for[taken.made.key]]
         if not others:
             return 0
-        distinct = {(taken.key, taken.content): taken for taken in others}
+        distinct = {(taken.made.key, taken.made.content): taken for taken in others}
         fresh = await store.refuse(tx, list(distinct))
         account = Account(0, now, now, self._authority.revision)
         said = [
-            (taken.key, conflict_event(taken.intent, taken.content, account))
+            (taken.made.key, conflict_event(_fields(taken.value), taken.made.content, account))
             for pair, taken in distinct.items()
             if pair in fresh
         ]
-        await store.add_outcomes(tx, [_kept(key, 0, event) for key, event in said])
+        await store.add_outcomes(tx, [NewOutcome(key, 0, event.event_id, event.value) for key, event in said])
         await put_all(tx, lane_events(event for _, event in said))
         return len(others)
 
 
-def _kept(key: str, sequence: int, event: Event) -> NewOutcome:
-    return NewOutcome(key, sequence, event.event_id, event.value)
+async def _add_new(tx: Transaction, new: Sequence[Taken], now: int) -> bytes | None:
+    """Rows of keys that are new, and the pack of their outcomes, if any. Raises KeyTakenError."""
+    outcomes = [(taken.made.lane_key, taken.made.event) for taken in new if isinstance(taken.made, Settled)]
+    pack = packed(outcomes) if outcomes else None
+    number = None if pack is None else await store.new_pack(tx, now, pack)
+    places = count()
+    rows = [
+        _settled_row(taken.made, now, number, next(places))
+        if isinstance(taken.made, Settled)
+        else taken.made.row
+        for taken in new
+    ]
+    if rows:
+        await store.add_actions(tx, rows)
+    return pack
+
+
+def _settled_row(made: Settled, now: int, pack: int | None, place: int) -> NewAction:
+    own = (made.key, made.content, made.tenant, made.subject_event_id, made.effector, made.state)
+    attempts = int(made.state == _EXECUTED)
+    return NewAction(*own, attempts, 1, None, made.not_after, now, None, None, pack, place)
+
+
+def _called(intent: Fields, value: bytes, now: int) -> Called:
+    payload, content = intent["payload"], content_hash(intent)
+    key, subject = payload["idempotency_key"], payload["subject_event_id"]
+    own = (key, content, intent["tenant"], subject, payload["effector"], State.PENDING.value)
+    row = NewAction(*own, 0, 0, now, payload["not_after"], now, order_key(intent), value, None, None)
+    return Called(key, content, row)
+
+
+def _fields(value: bytes) -> Fields:
+    content = decode(value)
+    assert isinstance(content, Decoded), content
+    return content.fields
 
 
 def lane_events(events: Iterable[Event]) -> list[OutboxEvent]:

@@ -21,9 +21,13 @@ def content_hash(intent: Fields) -> bytes:
 
     Left out are the key itself and the revision of the policy that asks: they do not change the effect.
     """
-    payload = {name: value for name, value in intent["payload"].items() if name not in _NOT_CONTENT}
-    asked = [intent["tenant"], intent["run_id"], payload]
-    return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
+    payload = {name: value for name, value in sorted(intent["payload"].items()) if name not in _NOT_CONTENT}
+    return hash_of_content(intent["tenant"], intent["run_id"], payload)
+
+
+def hash_of_content(tenant: str, run_id: str, asked: Mapping[str, Any]) -> bytes:
+    """``content_hash`` from its parts; ``asked`` is the payload without what is left out, sorted by name."""
+    return hashlib.sha256(orjson.dumps((tenant, run_id, asked))).digest()
 
 
 def order_key(intent: Fields) -> str:
@@ -46,6 +50,21 @@ def webhook_body(intent: Fields) -> bytes:
     return orjson.dumps(message, option=orjson.OPT_SORT_KEYS)
 
 
+EFFECT_FIELDS: Final = (
+    "subject_event_id",
+    "decision_id",
+    "customer_id",
+    "domain",
+    "action",
+    "outcome",
+    "payment_id",
+    "amount_minor",
+    "currency",
+    "reason_code",
+)
+"""What a line of the effect log says of an intent's payload, behind key, tenant and run."""
+
+
 def effect_line(intent: Fields, now: int) -> bytes:
     """One line (JSON, with its newline) of the effect log; ``now`` is microseconds UTC."""
     payload = intent["payload"]
@@ -53,16 +72,7 @@ def effect_line(intent: Fields, now: int) -> bytes:
         "idempotency_key": payload["idempotency_key"],
         "tenant": intent["tenant"],
         "run_id": intent["run_id"],
-        "subject_event_id": payload["subject_event_id"],
-        "decision_id": payload["decision_id"],
-        "customer_id": payload["customer_id"],
-        "domain": payload["domain"],
-        "action": payload["action"],
-        "outcome": payload["outcome"],
-        "payment_id": payload["payment_id"],
-        "amount_minor": payload["amount_minor"],
-        "currency": payload["currency"],
-        "reason_code": payload["reason_code"],
+        **{name: payload[name] for name in EFFECT_FIELDS},
         "at": now,
     }
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)

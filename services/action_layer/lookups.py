@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from services.action_layer.core import Action
 from services.action_layer.store import ACTION_COLUMNS, Row, action_of
 from sluice_contracts import Decoded, decode
+from sluice_kit.workflow import unpacked
+from sluice_kit.workflow.event_pack import KeyAndValue
 
 if TYPE_CHECKING:
     from sluice_kit.workflow.database import Transaction
 
-_COLUMNS: Final = f"idempotency_key, tenant, subject_event_id, effector, started_at, intent, {ACTION_COLUMNS}"
+_OWN: Final = "idempotency_key, tenant, subject_event_id, effector, started_at, intent, pack, place,"
+_COLUMNS: Final = f"{_OWN} {ACTION_COLUMNS}"
 Fields = Mapping[str, Any]
 
 
@@ -60,7 +63,10 @@ async def find(tx: Transaction, tenant: str, key: str, *, lock: bool = False) ->
 
 async def of_event(tx: Transaction, tenant: str, event_id: str) -> list[KnownAction]:
     """The actions that a payment led to, oldest first."""
-    return await _known(tx, "tenant = $1 and subject_event_id = $2 order by id", tenant, event_id)
+    hashed = "hashtextextended(subject_event_id, 0) = hashtextextended($2, 0)"  # what is indexed
+    return await _known(
+        tx, f"tenant = $1 and {hashed} and subject_event_id = $2 order by id", tenant, event_id
+    )
 
 
 async def uncertain(tx: Transaction, tenant: str, limit: int) -> list[KnownAction]:
@@ -76,15 +82,26 @@ async def _known(tx: Transaction, condition: str, *arguments: Any) -> list[Known
         " order by sequence, outcome_id",
         keys,
     )
+    packs = await _packs(tx, [row["pack"] for row in rows if row["pack"] is not None])
     called = await tx.fetch(
         "select * from attempt where idempotency_key = any($1::text[]) order by number", keys
     )
-    return [_one(row, said, called) for row in rows]
+    return [_one(row, packs, said, called) for row in rows]
 
 
-def _one(row: Row, said: Sequence[Row], called: Sequence[Row]) -> KnownAction:
-    key = row["idempotency_key"]
+async def _packs(tx: Transaction, numbers: Sequence[int]) -> dict[int, list[KeyAndValue]]:
+    """Outcomes that were published as their actions were taken, by pack."""
+    rows = await tx.fetch("select id, pack from outcome_pack where id = any($1::bigint[])", numbers)
+    return {row["id"]: unpacked(row["pack"]) for row in rows}
+
+
+def _one(
+    row: Row, packs: Mapping[int, Sequence[KeyAndValue]], said: Sequence[Row], called: Sequence[Row]
+) -> KnownAction:
+    key, pack = row["idempotency_key"], row["pack"]
     own = [entry for entry in said if entry["idempotency_key"] == key]
+    at_once = [] if pack is None else [packs[pack][row["place"]][1]]
+    later = [entry["value"] for entry in own if entry["sequence"] > 0]
     return KnownAction(
         key,
         row["tenant"],
@@ -93,7 +110,7 @@ def _one(row: Row, said: Sequence[Row], called: Sequence[Row]) -> KnownAction:
         row["started_at"],
         row["intent"],
         action_of(row),
-        tuple(_fields(entry["value"]) for entry in own if entry["sequence"] > 0),
+        tuple(map(_fields, [*at_once, *later])),
         tuple(_fields(entry["value"]) for entry in own if entry["sequence"] == 0),
         tuple(
             Attempt(call["number"], call["started_at"], call["ended_at"], call["result"])

@@ -13,9 +13,12 @@ from pydantic_settings import SettingsConfigDict
 from services.action_layer.authorisation import Authority, Permission
 from services.action_layer.core import CallRules
 from sluice_kit.config import FileSettings, PolicyError, Wiring, load_settings
+from sluice_kit.config.wiring import POLICY_DIR
 
 INTENTS: Final = "traffic.action_intent"
-DEFAULT_POLICY: Final = Path(__file__).parents[2] / "deploy" / "policy" / "action_layer.yaml"
+POLICY_FILE: Final = "action_layer.yaml"
+"""In the wiring's `policy_dir`."""
+DEFAULT_POLICY: Final = POLICY_DIR / POLICY_FILE
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")]
 NameOrAny = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})$")]
@@ -94,6 +97,7 @@ class ActionPolicy(FileSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="SLUICE_AL_")
 
     revision: Name
+    keep_settled_days: int = Field(default=8, ge=1, le=3_650)
     effectors: dict[Name, Effector]
     allowed: tuple[Allowed, ...]
 

@@ -1,17 +1,17 @@
-"""The actions in Postgres: taken in batches, moved on conditionally, never forgotten."""
+"""The actions in Postgres: taken in batches, moved on conditionally, forgotten long after they settled."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+import asyncpg
+
 from services.action_layer.core import Action, State
 from services.action_layer.effect_log import NAME, Extent
 from sluice_contracts import Decoded, decode
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from sluice_kit.workflow.database import Transaction
 
 Row: TypeAlias = "asyncpg.Record | Mapping[str, Any]"
@@ -20,17 +20,27 @@ OPEN: Final = "state in ('PENDING', 'ATTEMPTING', 'UNCERTAIN')"
 
 
 class NewAction(NamedTuple):
-    """A key as it is taken in; ``order_key`` and ``intent`` only where it stays open."""
+    """A key as it is taken in, as a row of the table.
+
+    ``order_key`` and ``intent`` only where it stays open, ``place`` (in the pack of its batch) only where it
+    is settled at once.
+    """
 
     idempotency_key: str
     content_hash: bytes
     tenant: str
     subject_event_id: str
     effector: str
-    action: Action
+    state: str
+    attempts: int
+    outcomes: int
+    next_at: int | None
+    not_after: int | None
     started_at: int
-    order_key: str | None = None
-    intent: bytes | None = None
+    order_key: str | None
+    intent: bytes | None
+    pack: int | None
+    place: int | None
 
 
 class OpenAction(NamedTuple):
@@ -67,34 +77,24 @@ class Moved(NamedTuple):
     action: Action
 
 
-_TAKE: Final = f"""
-insert into action (idempotency_key, content_hash, tenant, subject_event_id, effector, started_at, order_key,
-    intent, {ACTION_COLUMNS})
-select * from unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
-    $8::bytea[], $9::text[], $10::int[], $11::int[], $12::bool[], $13::int[], $14::bigint[], $15::bigint[],
-    $16::int[])
-on conflict (idempotency_key) do nothing returning idempotency_key
-"""  # noqa: S608 - constants only
+class KeyTakenError(Exception):
+    """One of the keys stands for an action already."""
 
 
-async def take(tx: Transaction, actions: Sequence[NewAction]) -> set[str]:
-    """Add actions whose key is new; returns those keys."""
-    if not actions:
-        return set()
-    columns = zip(*(_row(new) for new in actions), strict=True)
-    rows = await tx.fetch(_TAKE, *map(list, columns))
-    return {row["idempotency_key"] for row in rows}
+async def add_actions(tx: Transaction, actions: Sequence[NewAction]) -> None:
+    """Add actions. Raises KeyTakenError: roll back to before this."""
+    try:
+        await tx.copy_records_to_table("action", records=actions, columns=NewAction._fields)
+    except asyncpg.UniqueViolationError as error:
+        raise KeyTakenError from error
 
 
-def _row(new: NewAction) -> tuple[Any, ...]:
-    own = (new.idempotency_key, new.content_hash, new.tenant, new.subject_event_id, new.effector)
-    return (*own, new.started_at, new.order_key, new.intent, *_columns(new.action))
-
-
-def _columns(action: Action) -> tuple[Any, ...]:
-    """The values of ``ACTION_COLUMNS``."""
-    counted = (action.attempts, action.looks, action.doubt, action.outcomes)
-    return (action.state.value, *counted, action.next_at, action.not_after, action.revision)
+async def new_pack(tx: Transaction, now: int, pack: bytes) -> int:
+    """Keep the outcomes of a batch; returns the pack's number."""
+    number: int = await tx.fetchval(
+        "insert into outcome_pack (taken_at, pack) values ($1, $2) returning id", now, pack
+    )
+    return number
 
 
 def action_of(row: Row) -> Action:
@@ -185,3 +185,37 @@ async def commit_extent(tx: Transaction, reached: Extent) -> None:
     await tx.execute(
         "update effect_log set file = $2, bytes = $3 where name = $1", NAME, reached.file, reached.bytes
     )
+
+
+_OLD: Final = """
+select id, idempotency_key, started_at, state in ('EXECUTED', 'FAILED', 'DENIED') as settled
+from action where id > $1 order by id limit $2
+"""
+_FORGET: Final = (
+    "delete from action where id = any($1::bigint[]) and state in ('EXECUTED', 'FAILED', 'DENIED')"
+)
+_FORGET_OF_KEYS: Final = tuple(
+    f"delete from {table} where idempotency_key = any($1::text[])"  # noqa: S608 - constants only
+    for table in ("outcome", "attempt", "refused_content")
+)
+
+
+async def forget(tx: Transaction, before: int, after: int, rows: int) -> int | None:
+    """Remove settled actions that were taken before `before`, and what was said of them.
+
+    Looks at `rows` actions behind the number `after`, in the order in which they were taken; gives the last
+    number that it looked at, None when there is nothing old behind it.
+    """
+    found = await tx.fetch(_OLD, after, rows)
+    old = [row for row in found if row["started_at"] < before]
+    gone = [row for row in old if row["settled"]]
+    if gone:
+        await tx.execute(_FORGET, [row["id"] for row in gone])
+        for statement in _FORGET_OF_KEYS:
+            await tx.execute(statement, [row["idempotency_key"] for row in gone])
+    return found[-1]["id"] if len(old) == rows else None
+
+
+async def forget_packs(tx: Transaction, before: int) -> None:
+    """Remove packs of outcomes of before `before`; they are few."""
+    await tx.execute("delete from outcome_pack where taken_at < $1", before)

@@ -17,9 +17,9 @@ class Tally:
         """Intents of a batch: new ones, ones known already, ones whose key stands for another content."""
         self._counts.update(events=new, repeated=repeated, conflicts=conflicts)
 
-    def settled(self, outcome: State) -> None:
-        """An outcome that is published."""
-        self._counts[outcome.value.lower()] += 1
+    def settled(self, outcome: State, count: int = 1) -> None:
+        """Outcomes of a kind that are published."""
+        self._counts[outcome.value.lower()] += count
 
     def call(self, *, failed: bool) -> None:
         """A call of an effector that ended."""

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
+import orjson
+
+from services.decision_log.link_columns import LinkColumns
 from services.decision_log.links import TOPIC_OF, Kind, Link
+from sluice_audit.decision_record import GROUPS
 
 Key = tuple[str, str, str]
 """(tenant, run_id, event_id of the payment)."""
@@ -19,6 +24,9 @@ _FORM: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _UNSETTLED: Final = "UNCERTAIN"
 _COMPLETE, _INCOMPLETE = "COMPLETE", "INCOMPLETE"
+_NOTHING_MISSING: Final = '{"corrects":null,"missing":[],"status":"COMPLETE"}'
+NOTHING: Final[dict[str, Any]] = {}
+"""What a chain has of a group before its first link; never written to."""
 
 
 class Place(NamedTuple):
@@ -29,12 +37,23 @@ class Place(NamedTuple):
     offset: int
 
 
-class Stood(NamedTuple):
-    """A reference to a record of the bus, small while many wait. `about` and `says` as in `Link`."""
+class Places(NamedTuple):
+    """Where records stand, by column, and when they were written (ms since 1970 UTC)."""
 
-    place: Place
+    sources: list[int]
+    partitions: list[int]
+    offsets: list[int]
+    written: list[int]
+
+
+class Stood(NamedTuple):
+    """A reference to a record of the bus. `digest` is hex; `about` and `says` as in `Link`."""
+
+    source: int
+    partition: int
+    offset: int
     id: str
-    digest: bytes
+    digest: str
     about: str
     says: str
 
@@ -53,69 +72,97 @@ class Former:
     awaits_snapshot: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A record to be appended. `snapshot`: (partition, offset) of its snapshot, None where it has none."""
+class Due(NamedTuple):
+    """A record to be appended. `snapshot`: (partition, offset) of its snapshot, None where it has none.
+
+    `texts`: the canonical JSON of its field groups, in the order of `GROUPS`. `corrects`: whether it takes
+    the place of an earlier record.
+    """
 
     key: Key
-    record: dict[str, Any]
+    texts: tuple[str, ...]
     snapshot: tuple[int, int] | None
     awaits_snapshot: str
+    complete: bool
+    corrects: bool
 
     @property
-    def complete(self) -> bool:
-        """Whether no link is missing."""
-        return bool(self.record["chain"]["status"] == _COMPLETE)
-
-    @property
-    def corrects(self) -> bool:
-        """Whether it takes the place of an earlier record."""
-        return self.record["chain"]["corrects"] is not None
+    def record(self) -> dict[str, Any]:
+        """The record."""
+        return {name: orjson.loads(text) for name, text in zip(GROUPS, self.texts, strict=True)}
 
 
-@dataclass(slots=True)
 class Chain:
     """What was read of one payment and stands in no record yet.
 
-    `written`: of its first link, ms since 1970.
+    `written`: of its first link, ms since 1970. `places`: (source, offset) of every link. Groups of links are
+    None while there is none, else by id.
     """
 
-    written: int
-    looked_up: bool = False
-    former: Former | None = None
-    ts_utc: int | None = None
-    places: list[Place] = field(default_factory=list)
-    receipt: Stood | None = None
-    decision: Stood | None = None
-    snapshots: dict[str, Place] = field(default_factory=dict)
-    intents: dict[str, Stood] = field(default_factory=dict)
-    outcomes: dict[str, Stood] = field(default_factory=dict)
+    __slots__ = (
+        "decision",
+        "former",
+        "intents",
+        "looked_up",
+        "outcomes",
+        "places",
+        "receipt",
+        "snapshots",
+        "ts_utc",
+        "written",
+    )
+
+    def __init__(self, written: int) -> None:
+        self.written = written
+        self.looked_up = False
+        self.former: Former | None = None
+        self.ts_utc: int | None = None
+        self.places: list[tuple[int, int]] = []
+        self.receipt: Stood | None = None
+        self.decision: Stood | None = None
+        self.snapshots: dict[str, Place] = NOTHING
+        self.intents: dict[str, Stood] = NOTHING
+        self.outcomes: dict[str, Stood] = NOTHING
 
     def take(self, link: Link, place: Place, written: int) -> None:
         """Add a link; one that is there already changes nothing."""
-        self.places.append(place)
+        self.places.append((place.source, place.offset))
         self.written = min(self.written, written)
         if link.ts_utc is not None:
             self.ts_utc = link.ts_utc
-        kind = link.kind
-        if kind is Kind.PAYMENT:
-            return
-        if kind is Kind.SNAPSHOT:
-            self.snapshots[link.id] = min(place, self.snapshots.get(link.id, place))
-            return
-        stood = Stood(place, link.id, link.digest, link.about, link.says)
+        if link.kind is Kind.SNAPSHOT:
+            self.take_snapshot(link.id, place)
+        elif link.kind is not Kind.PAYMENT:
+            self.take_stood(link.kind, Stood(*place, link.id, link.digest.hex(), link.about, link.says))
+
+    def take_snapshot(self, name: str, place: Place) -> None:
+        """Add a snapshot by its hash."""
+        if self.snapshots:
+            self.snapshots[name] = min(place, self.snapshots.get(name, place))
+        else:
+            self.snapshots = {name: place}
+
+    def take_stood(self, kind: Kind, stood: Stood) -> None:
+        """Add a reference."""
         if kind is Kind.RECEIPT:
             self.receipt = _first(self.receipt, stood)
         elif kind is Kind.DECISION:
             self.decision = _first(self.decision, stood)
         elif kind is Kind.INTENT:
-            self.intents[link.id] = _first(self.intents.get(link.id), stood)
+            self.intents = _added(self.intents, stood)
         else:
-            self.outcomes[link.id] = _first(self.outcomes.get(link.id), stood)
+            self.outcomes = _added(self.outcomes, stood)
+
+
+def _added(known: dict[str, Stood], stood: Stood) -> dict[str, Stood]:
+    if not known:
+        return {stood.id: stood}
+    known[stood.id] = _first(known.get(stood.id), stood)
+    return known
 
 
 def _first(known: Stood | None, found: Stood) -> Stood:
-    return found if known is None or found.place < known.place else known
+    return found if known is None or found < known else known
 
 
 class Chains:
@@ -141,6 +188,30 @@ class Chains:
                 raise ValueError(f"{link.key} cannot name a payment: A-Z a-z 0-9 _ . : - only")
             chain = self._open[link.key] = Chain(written)
         chain.take(link, place, written)
+
+    def take_together(self, links: LinkColumns, records: Places) -> None:
+        """Add links of one kind that were read together, of these records."""
+        found, chains = [], self._open
+        sources, partitions, offsets, written = ([column[row] for row in links.rows] for column in records)
+        for key, source, offset, at in zip(links.keys, sources, offsets, written, strict=True):
+            chain = chains.get(key)
+            if chain is None:
+                chain = chains[key] = Chain(at)
+            elif at < chain.written:
+                chain.written = at
+            chain.places.append((source, offset))
+            found.append(chain)
+        for chain, ts_utc in zip(found, links.times, strict=False):
+            chain.ts_utc = ts_utc
+        if links.kind is Kind.SNAPSHOT:
+            places = map(Place, sources, partitions, offsets)
+            for chain, name, place in zip(found, links.ids, places, strict=True):
+                chain.take_snapshot(name, place)
+        elif links.kind is not Kind.PAYMENT:
+            about, says = links.about or repeat(""), links.says or repeat("")
+            stood = zip(sources, partitions, offsets, links.ids, links.digests, about, says, strict=False)
+            for chain, reference in zip(found, map(Stood._make, stood), strict=True):
+                chain.take_stood(links.kind, reference)
 
     def not_looked_up(self) -> list[Key]:
         """Chains of which it is not known whether the log has a record already."""
@@ -169,6 +240,9 @@ class Chains:
                 break
             if not chain.looked_up:
                 continue
+            if (whole := _whole(key, chain)) is not None:
+                due.append(whole)
+                continue
             late = chain.written <= written_before
             if late or _may_be_settled(chain):
                 groups = _groups(chain)
@@ -190,7 +264,7 @@ class Chains:
         """Of each source the first offset that an open chain still needs."""
         low: dict[int, int] = {}
         for chain in self._open.values():
-            for source, _, offset in chain.places:
+            for source, offset in chain.places:
                 if offset < low.get(source, offset + 1):
                     low[source] = offset
         return low
@@ -218,12 +292,59 @@ def _due(key: Key, chain: Chain, groups: dict[str, Any], missing: list[str]) -> 
         "corrects": None if former is None else former.leaf_hash,
     }
     record = {"identity": identity, **groups, "chain": state}
+    texts = tuple(orjson.dumps(record[name], option=orjson.OPT_SORT_KEYS).decode() for name in GROUPS)
     used = groups["snapshot"]
     if used is None:
-        return Due(key, record, None, _wanted_snapshot(chain))
+        return Due(key, texts, None, _wanted_snapshot(chain), not missing, former is not None)
     place = chain.snapshots.get(used["hash"])
     kept = None if former is None else former.snapshot
-    return Due(key, record, kept if place is None else (place.partition, place.offset), "")
+    stands = kept if place is None else (place.partition, place.offset)
+    return Due(key, texts, stands, "", not missing, former is not None)
+
+
+def _whole(key: Key, chain: Chain) -> Due | None:
+    """The record of a chain as nearly all are: one of each link, nothing missing. None for any other."""
+    receipt, decision, ts_utc = chain.receipt, chain.decision, chain.ts_utc
+    if (
+        receipt is None
+        or decision is None
+        or ts_utc is None
+        or chain.former is not None
+        or len(chain.outcomes) != 1
+        or len(chain.intents) != 1
+    ):
+        return None
+    snapshot = chain.snapshots.get(decision.says)
+    (intent,), (outcome,) = chain.intents.values(), chain.outcomes.values()
+    if snapshot is None or outcome.about != intent.id or outcome.says == _UNSETTLED:
+        return None
+    texts = (
+        _NOTHING_MISSING,
+        _reference_text(decision, _END_OF_DECISION),
+        f'{{"event_id":"{key[2]}","run_id":"{key[1]}","schema_version":1,"tenant":"{key[0]}","ts_utc":{ts_utc}}}',
+        f"[{_reference_text(intent, _END_OF_INTENT)}]",
+        _outcome_text(outcome),
+        _reference_text(receipt, _END_OF_RECEIPT),
+        f'{{"hash":"{decision.says}"}}',
+    )
+    return Due(key, texts, (snapshot.partition, snapshot.offset), "", complete=True, corrects=False)
+
+
+def _outcome_text(outcome: Stood) -> str:
+    return (
+        f'[{{"digest":"{outcome.digest}","id":"{outcome.id}","intent_id":"{outcome.about}",'
+        f'"offset":{outcome.offset},"outcome":"{outcome.says}","partition":{outcome.partition}{_END_OF_OUTCOME}]'
+    )
+
+
+def _reference_text(stood: Stood, end: str) -> str:
+    _, partition, offset, name, digest, _, _ = stood
+    return f'{{"digest":"{digest}","id":"{name}","offset":{offset},"partition":{partition}{end}'
+
+
+_END_OF_RECEIPT, _END_OF_DECISION, _END_OF_INTENT, _END_OF_OUTCOME = (
+    f',"topic":"{TOPIC_OF[kind]}"}}' for kind in (Kind.RECEIPT, Kind.DECISION, Kind.INTENT, Kind.OUTCOME)
+)
 
 
 def _may_be_settled(chain: Chain) -> bool:
@@ -308,9 +429,9 @@ def _reference(kind: Kind, stood: Stood) -> dict[str, Any]:
     reference: dict[str, Any] = {
         "id": stood.id,
         "topic": TOPIC_OF[kind],
-        "partition": stood.place.partition,
-        "offset": stood.place.offset,
-        "digest": stood.digest.hex(),
+        "partition": stood.partition,
+        "offset": stood.offset,
+        "digest": stood.digest,
     }
     if kind is Kind.OUTCOME:
         reference |= {"intent_id": stood.about, "outcome": stood.says}

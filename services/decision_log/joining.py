@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from services.decision_log.core import Chains, Place
-from services.decision_log.links import TOPIC_OF, Unreadable, link_reader
+from services.decision_log.core import Chains, Place, Places
+from services.decision_log.link_columns import read_together
+from services.decision_log.links import TOPIC_OF, Kind, Unreadable, link_reader
 from sluice_kit.telemetry import get_logger
 from sluice_kit.workflow import BulkReader, Source
 
 _log = get_logger("joining")
 _MOST_RECORDS: Final = 10_000
-_WAIT_SECONDS: Final = 0.1
+_WAIT_SECONDS: Final = 0.25
 _KIND_OF: Final = {topic: kind for kind, topic in TOPIC_OF.items()}
 
 
@@ -22,7 +23,7 @@ class Joining:
     def __init__(self, reader: BulkReader) -> None:
         self._reader = reader
         self.chains = Chains()
-        self._of_source = [(partition, link_reader(_KIND_OF[topic])) for topic, partition in reader.sources]
+        self._readers = {kind: link_reader(kind) for kind in TOPIC_OF}
         self.read: Counter[str] = Counter()
         """Records that were read, by topic, since somebody took note of them."""
         self.unreadable = 0
@@ -32,28 +33,42 @@ class Joining:
         """
 
     def turn(self) -> int:
-        """Read what there is, at most a tenth of a second long; how many records that were.
+        """Read what there is, at most a quarter of a second long; how many records that were.
 
         Raises as BulkReader.read does.
         """
-        take = self.chains.take
-        counts: Counter[int] = Counter()
-        for source, offset, value, written in self._reader.read(_MOST_RECORDS, _WAIT_SECONDS):
-            counts[source] += 1
-            partition, read = self._of_source[source]
-            link = read(value)
+        met: dict[Kind, tuple[Places, list[bytes | None]]] = {}
+        for source, offsets, values, written in self._reader.read(_MOST_RECORDS, _WAIT_SECONDS):
+            topic, partition = self._reader.sources[source]
+            places, all_values = met.setdefault(_KIND_OF[topic], (Places([], [], [], []), []))
+            places.sources.extend([source] * len(offsets))
+            places.partitions.extend([partition] * len(offsets))
+            places.offsets.extend(offsets)
+            places.written.extend(written)
+            all_values.extend(values)
+        for kind, (places, values) in met.items():
+            self.read[TOPIC_OF[kind]] += len(values)
+            self._take(kind, places, values)
+        return sum(len(values) for _, values in met.values())
+
+    def _take(self, kind: Kind, places: Places, values: list[bytes | None]) -> None:
+        """Join records of one kind: those that can be read together, then the others."""
+        links, rest = read_together(kind, values)
+        if links is not None:
+            self.chains.take_together(links, places)
+        read = self._readers[kind]
+        for row in rest:
+            link = read(values[row])
             if link is None:
                 continue
+            place = Place(places.sources[row], places.partitions[row], places.offsets[row])
             if isinstance(link, Unreadable):
-                self._unreadable(source, offset, link.detail)
+                self._unreadable(place, link.detail)
                 continue
             try:
-                take(link, Place(source, partition, offset), written)
+                self.chains.take(link, place, places.written[row])
             except ValueError as error:
-                self._unreadable(source, offset, str(error))
-        for source, count in counts.items():
-            self.read[self._reader.sources[source][0]] += count
-        return counts.total()
+                self._unreadable(place, str(error))
 
     def read_until(self) -> int:
         """Up to when every input was read, ms since 1970 UTC.
@@ -80,9 +95,13 @@ class Joining:
         """Stop reading."""
         self._reader.close()
 
-    def _unreadable(self, source: int, offset: int, detail: str) -> None:
-        topic, partition = self._reader.sources[source]
+    def _unreadable(self, place: Place, detail: str) -> None:
+        topic, partition = self._reader.sources[place.source]
         self.unreadable += 1
         _log.error(
-            "a record is no link of a chain", topic=topic, partition=partition, offset=offset, detail=detail
+            "a record is no link of a chain",
+            topic=topic,
+            partition=partition,
+            offset=place.offset,
+            detail=detail,
         )

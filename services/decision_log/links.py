@@ -73,11 +73,11 @@ def link_reader(kind: Kind) -> Callable[[bytes | None], Link | Unreadable | None
             return Unreadable("EMPTY: a record without a value")
         try:
             return skim(value)
-        except (IndexError, ValueError, _OtherLayoutError):
+        except (IndexError, ValueError, OtherLayoutError):
             content = decode(value)
             if not isinstance(content, Decoded):
                 return Unreadable(f"{content.code}: {content.detail}")
-            if content.contract.event_type != _CONTRACTS[kind].event_type:
+            if content.contract.event_type != CONTRACTS[kind].event_type:
                 return Unreadable(f"WRONG_TYPE: {content.contract.event_type} on {TOPIC_OF[kind]}")
             return whole(content.fields, sha256(value).digest())
 
@@ -87,7 +87,7 @@ def link_reader(kind: Kind) -> Callable[[bytes | None], Link | Unreadable | None
 # -- by position
 
 _FRAME: Final = 5
-_CONTRACTS: Final = {
+CONTRACTS: Final = {
     Kind.PAYMENT: contract_for("payment"),
     Kind.RECEIPT: contract_for("receipt"),
     Kind.SNAPSHOT: contract_for("feature_snapshot"),
@@ -108,10 +108,13 @@ _BEFORE_POSTURE: Final = re.compile(
     rb"(?:\x0cNORMAL|\x14DEGRADED_[12]|\x16FAIL_CLOSED)"
 )
 """Texts before these fields hold no control characters, so nothing else looks like them."""
+_POSTURES: Final = (b"\x0cNORMAL", b"\x14DEGRADED_1", b"\x14DEGRADED_2", b"\x16FAIL_CLOSED")
+_BEFORE_POSTURE_BYTES: Final = 3 * 67 + 11
+"""Of the fields before the posture at most."""
 _HASH_BYTES: Final = 66
 
 
-class _OtherLayoutError(Exception):
+class OtherLayoutError(Exception):
     """The value is not laid out as expected here."""
 
 
@@ -119,7 +122,7 @@ class _Envelopes:
     """Reads envelopes of one contract. What is the same in all events of a run is compared only."""
 
     def __init__(self, kind: Kind) -> None:
-        contract = _CONTRACTS[kind]
+        contract = CONTRACTS[kind]
         self._prefix = contract.prefix
         name = contract.event_type.encode()
         self._type = bytes([len(name) << 1]) + name
@@ -129,10 +132,10 @@ class _Envelopes:
     def read(self, value: bytes) -> tuple[str, int, tuple[str, str], int]:
         """Event id, where `ts_utc` stands, (tenant, run_id), where the envelope goes on after the seed."""
         if not value.startswith(self._prefix):
-            raise _OtherLayoutError
+            raise OtherLayoutError
         event_id, at = _text(value, _FRAME)
         if not value.startswith(self._type, at):
-            raise _OtherLayoutError
+            raise OtherLayoutError
         time_at = at + len(self._type)
         at = _after_number(value, time_at)
         if value.startswith(self._pins, at):
@@ -158,11 +161,11 @@ def _text(value: bytes, at: int) -> tuple[str, int]:
         length = (length & 127) | value[at] << 7
         at += 1
     if length & 1 or length >= 1 << 14:
-        raise _OtherLayoutError
+        raise OtherLayoutError
     end = at + (length >> 1)
     text = value[at:end]
     if len(text) != length >> 1:
-        raise _OtherLayoutError
+        raise OtherLayoutError
     return text.decode("ascii"), end
 
 
@@ -196,7 +199,7 @@ def _after_text(value: bytes, at: int) -> int:
     if length < 128:
         return at + 1 + (length >> 1)
     if value[at + 1] >= 128:
-        raise _OtherLayoutError
+        raise OtherLayoutError
     return at + 2 + (((length & 127) | value[at + 1] << 7) >> 1)
 
 
@@ -219,11 +222,11 @@ def _payment_skimmer() -> Callable[[bytes], Link]:
 
 def _receipt_skimmer() -> Callable[[bytes], Link | None]:
     envelopes = _Envelopes(Kind.RECEIPT)
-    prefix = _CONTRACTS[Kind.RECEIPT].prefix
+    prefix = CONTRACTS[Kind.RECEIPT].prefix
 
     def skim(value: bytes) -> Link | None:
         if not value.startswith(prefix):
-            raise _OtherLayoutError
+            raise OtherLayoutError
         at = value.find(_ADMITTED)  # no text before it may hold control characters
         if at < 0:
             return None
@@ -237,11 +240,11 @@ def _receipt_skimmer() -> Callable[[bytes], Link | None]:
 
 
 def _snapshot_skimmer() -> Callable[[bytes], Link]:
-    prefix = _CONTRACTS[Kind.SNAPSHOT].prefix
+    prefix = CONTRACTS[Kind.SNAPSHOT].prefix
 
     def skim(value: bytes) -> Link:
         if not value.startswith(prefix) or value[-_HASH_BYTES:-64] != _HASH:
-            raise _OtherLayoutError
+            raise OtherLayoutError
         tenant, at = _text(value, _FRAME)
         run_id, at = _text(value, at)
         event_id, at = _text(value, at)
@@ -258,18 +261,22 @@ def _decision_skimmer() -> Callable[[bytes], Link]:
     def skim(value: bytes) -> Link:
         event_id, time_at, run, at = envelopes.read(value)
         subject, at = _text(value, _payload(value, at))
-        used = _snapshot_of_decision(value, at)
+        used = snapshot_of_decision(value, at)
         ts_utc, _ = _number(value, time_at)
         return Link(Kind.DECISION, (*run, subject), event_id, sha256(value).digest(), ts_utc, "", used)
 
     return skim
 
 
-def _snapshot_of_decision(value: bytes, at: int) -> str:
-    """`snapshot_hash` of a decision, from behind `subject_event_id`: found from the posture behind it."""
-    found = _BEFORE_POSTURE.search(value, at)
+def snapshot_of_decision(value: bytes, at: int = 0) -> str:
+    """`snapshot_hash` of a decision, '' for none; it is found from the posture behind it.
+
+    `at` is a place before it, such as behind `subject_event_id`. Raises OtherLayoutError.
+    """
+    posture = max(map(value.rfind, _POSTURES)) if (usual := value.rfind(_POSTURES[0])) < 0 else usual
+    found = _BEFORE_POSTURE.search(value, max(at, posture - _BEFORE_POSTURE_BYTES))
     if found is None:
-        raise _OtherLayoutError
+        raise OtherLayoutError
     used = found[1]
     return used.decode("ascii") if used else ""
 

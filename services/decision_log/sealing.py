@@ -68,7 +68,7 @@ class Sealing:
         )
 
     def _seal(self, due: list[Due], now: int) -> Sealed:
-        self._log.append([one.record for one in due])
+        self._log.append_canonical([one.texts for one in due])
         sealed = self._log.seal(now)
         assert sealed is not None
         return sealed

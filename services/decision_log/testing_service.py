@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-import httpx
 from confluent_kafka import KafkaError, Message, Producer
 
 from services.decision_log import testing
 from services.decision_log.settings import SERVICE
-from sluice_kit.config import Wiring, load_wiring
+from sluice_kit.config import Wiring
 from sluice_kit.kafka import client_config
+from sluice_kit.testing.service_process import ServiceProcess
 from sluice_kit.testing.waiting import until
 from sluice_kit.workflow import DatabaseAddress
 
@@ -27,44 +22,21 @@ _ADMIN: Final = "admin"
 POLICY: Final = "wait_seconds: 2\nseal_seconds: 0.2\n"
 
 
-class LogProcess:
-    """`python -m services.decision_log` with a policy; its log is `folder/<name>.log`.
-
-    `patch` is Python that runs in the process before the service does.
-    """
+class LogProcess(ServiceProcess):
+    """`python -m services.decision_log` with a policy; its log is `folder/<name>.log`."""
 
     def __init__(
         self, wiring_file: Path, folder: Path, *, name: str = "log", policy: str = POLICY, patch: str = ""
     ) -> None:
-        self.log = folder / f"{name}.log"
         rules = folder / f"{name}-policy.yaml"
         rules.write_text(f"revision: test-{name}\n{policy}", encoding="utf-8")
-        start = f"{patch}\nimport runpy; runpy.run_module('services.decision_log', run_name='__main__')"
-        command = [sys.executable, "-c", start, "--wiring", str(wiring_file), "--policy", str(rules)]
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [*command, "--http-port", "0"],
-                stdout=output,
-                stderr=output,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            )
-        port = until(self._bound_port, f"{name} to listen")
-        token = load_wiring(wiring_file).secret_source.get("token_operator")
-        self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {token}"}, timeout=10
+        super().__init__(
+            "services.decision_log",
+            wiring_file,
+            folder / f"{name}.log",
+            arguments=["--policy", str(rules)],
+            patch=patch,
         )
-
-    def _bound_port(self) -> int | None:
-        assert self.process.poll() is None, self.log.read_text(encoding="utf-8")[-4000:]
-        for line in self.log.read_text(encoding="utf-8").splitlines():
-            if line.startswith("{") and '"listening"' in line:
-                port: int = json.loads(line)["port"]
-                return port
-        return None
-
-    def wait_until_ready(self, seconds: float = 60) -> None:
-        """Wait until it writes the log."""
-        until(lambda: self.client.get("/health/ready").status_code == 200, "the log to be written", seconds)
 
     def records(self, event_id: str) -> list[dict[str, Any]]:
         """Its records, newest first; none while there is none or Postgres is away."""
@@ -82,24 +54,6 @@ class LogProcess:
             return records[0] if records and records[0]["record"]["chain"]["status"] == status else None
 
         return until(reached, f"the record of {event_id} to be {status}", seconds)
-
-    def kill(self) -> None:
-        """Kill -9."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
-        self.client.close()
-
-    def terminate(self) -> int:
-        """SIGTERM; returns the exit code."""
-        self.process.terminate()
-        code = self.process.wait(60)
-        self.client.close()
-        return code
-
-    def close(self) -> None:
-        """End it whatever state it is in."""
-        if self.process.poll() is None:
-            self.kill()
 
 
 class BusWriter:

@@ -12,7 +12,7 @@ from services.decision_log.settings import PRINCIPAL, nodes_folder, origin_of
 from sluice_audit import SigningKey
 from sluice_kit.artifacts import ArtifactStore, open_artifacts
 from sluice_kit.config import Wiring
-from sluice_kit.kafka import ClientConfig, reader_config
+from sluice_kit.kafka import ClientConfig, bulk_reader_config
 from sluice_kit.workflow import DatabaseAddress
 
 
@@ -37,6 +37,6 @@ class LogParts:
             key=SigningKey.from_secret(wiring.secret_source),
             origin=origin_of(wiring),
             address=DatabaseAddress.from_wiring(wiring),
-            reader_config=reader_config(wiring, PRINCIPAL, group=PRINCIPAL),
+            reader_config=bulk_reader_config(wiring, PRINCIPAL, group=PRINCIPAL),
             owner=f"{socket.gethostname()}:{os.getpid()}",
         )

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-import os
-import signal
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 from typing import Any, Final
@@ -24,41 +19,28 @@ from services.world_stream_producer.settings import CONTROL_TOPIC, LANE, PRINCIP
 from services.world_stream_producer.testing import ReadyWorld, ready_world, seal_payments
 from sluice_contracts import TOPICS, Decoded, decode
 from sluice_kit.artifacts import open_artifacts, open_oracle
-from sluice_kit.config import Wiring, load_wiring
+from sluice_kit.config import Wiring
 from sluice_kit.kafka import client_config
 from sluice_kit.kafka.messages import arrived
+from sluice_kit.testing.service_process import ServiceProcess
 from sluice_kit.testing.waiting import until
 from sluice_kit.workflow import DatabaseAddress
 
 _ADMIN: Final = "admin"
 
 
-class ServiceProcess:
+class ProducerProcess(ServiceProcess):
     """`python -m services.world_stream_producer` with a policy; its log is `folder/<name>.log`."""
 
     def __init__(self, wiring_file: Path, folder: Path, *, name: str = "wsp", policy: str = "") -> None:
-        self.log = folder / f"{name}.log"
         rules = folder / f"{name}-policy.yaml"
         rules.write_text(f"revision: test-{name}\ncheckpoint_seconds: 0.1\n{policy}", encoding="utf-8")
-        command = [sys.executable, "-m", "services.world_stream_producer"]
-        command += ["--wiring", str(wiring_file), "--policy", str(rules), "--http-port", "0"]
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                command, stdout=output, stderr=output, env=os.environ | {"PYTHONUNBUFFERED": "1"}
-            )
-        port = until(self._bound_port, f"{name} to listen")
-        token = load_wiring(wiring_file).secret_source.get("token_operator")
-        self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {token}"}, timeout=10
+        super().__init__(
+            "services.world_stream_producer",
+            wiring_file,
+            folder / f"{name}.log",
+            arguments=["--policy", str(rules)],
         )
-
-    def _bound_port(self) -> int | None:
-        assert self.process.poll() is None, self.log.read_text(encoding="utf-8")[-4000:]
-        for line in self.log.read_text(encoding="utf-8").splitlines():
-            if line.startswith("{") and '"listening"' in line:
-                port: int = json.loads(line)["port"]
-                return port
-        return None
 
     def stream(self, run_id: str) -> dict[str, Any] | None:
         """GET of one run, None while it is unknown or Postgres is away."""
@@ -93,39 +75,12 @@ class ServiceProcess:
         assert answer.is_success or answer.json()["code"] == "STREAM_ENDED", answer.text
         return self.wait_for(run_id, "COMPLETED")
 
-    def wait_until_degraded(self, check: str) -> None:
-        """Wait until /health calls a check degraded."""
-
-        def degraded() -> bool:
-            checks = self.client.get("/health").json()["checks"]
-            return any(found["name"] == check and found["state"] == "degraded" for found in checks)
-
-        until(degraded, f"{check} to be degraded")
-
     def command(
         self, run_id: str, command: str, body: Any = None, *, key: str | None = None
     ) -> httpx.Response:
         """POST a command under an idempotency key of its own."""
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
         return self.client.post(f"/v1/streams/{run_id}/{command}", json=body, headers=headers)
-
-    def kill(self) -> None:
-        """Kill -9."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
-        self.client.close()
-
-    def terminate(self) -> int:
-        """SIGTERM; returns the exit code."""
-        self.process.terminate()
-        code = self.process.wait(60)
-        self.client.close()
-        return code
-
-    def close(self) -> None:
-        """End it whatever state it is in."""
-        if self.process.poll() is None:
-            self.kill()
 
 
 def publish_control(wiring: Wiring, *values: bytes) -> None:

@@ -13,10 +13,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from sluice_kit.config import Wiring
-from sluice_kit.kafka import idempotent_producer_config
+from sluice_kit.kafka import bulk_reader_config, idempotent_producer_config
 from sluice_kit.telemetry import Health, MetricFamilies
 from sluice_kit.testing.waiting import eventually
 from sluice_kit.workflow import (
+    Batch,
     Database,
     DatabaseAddress,
     FastLaneWriter,
@@ -27,6 +28,7 @@ from sluice_kit.workflow import (
     Workflow,
     aiokafka_options,
     put,
+    put_all,
 )
 from sluice_kit.workflow.testing import InMemoryLanes, InMemoryTopics
 
@@ -70,7 +72,8 @@ class InMemory:
 
 
 class RealKafka:
-    def __init__(self, wiring: Wiring, *, fast: bool) -> None:
+    def __init__(self, wiring: Wiring, *, fast: bool, bulk: bool) -> None:
+        self.bulk = bulk
         self._options = aiokafka_options(wiring, "admin")
         name = uuid.uuid4().hex[:10]
         self.topic, self.lane = f"test.{name}.in", f"test.{name}.lane"
@@ -116,12 +119,13 @@ class RealKafka:
         return values + [record.value for records in more.values() for record in records]
 
 
-@pytest.fixture(params=["in_memory", "kafka", "kafka_fast"])
+@pytest.fixture(params=["in_memory", "kafka", "kafka_fast", "kafka_bulk"])
 async def transport(request: pytest.FixtureRequest, wiring: Wiring) -> AsyncIterator[Transport]:
     if request.param == "in_memory":
         yield InMemory()
         return
-    real = RealKafka(wiring, fast=request.param == "kafka_fast")
+    bulk = request.param == "kafka_bulk"
+    real = RealKafka(wiring, fast=bulk or request.param == "kafka_fast", bulk=bulk)
     await real.start()
     yield real
     await real.stop()
@@ -144,7 +148,14 @@ class Service:
         self.transport = transport
         self.failures = 0
         self.seen: list[bytes | None] = []
-        self.workflow.handles(transport.topic)(self.note)
+        if isinstance(transport, RealKafka) and transport.bulk:
+            config = bulk_reader_config(wiring, "admin", group="noter")
+            self.workflow.handles_bulk(transport.topic, config, max_records=500)(self.note_bulk)
+        else:
+            self.workflow.handles(transport.topic)(self.note)
+
+    async def note_bulk(self, tx: Any, batch: Batch) -> None:
+        await self.note(tx, batch.inbound())
 
     async def note(self, tx: Any, records: Sequence[Inbound]) -> None:
         for record in records:
@@ -202,6 +213,19 @@ async def test_effects_position_and_answers_leave_together_and_in_order(service:
     assert await service.position() == 3
     await eventually(lambda: _is(service.waiting(), 0))
     assert service.metrics.consumed(service.transport.topic)._value.get() == 3
+
+
+async def test_many_events_of_a_transaction_are_one_row_and_leave_in_order(service: Service) -> None:
+    lane = service.transport.lane
+    events = [OutboxEvent(lane, b"k", b"event %d" % number, f"id-{number}") for number in range(5_000)]
+    async with service.database.transaction() as tx:
+        await put(tx, OutboxEvent(lane, b"k", b"before", "before"))
+        await put_all(tx, events)
+        await put(tx, OutboxEvent(lane, b"k", b"after", "after"))
+        assert await tx.fetchval("select count(*) from outbox") == 3
+    service.workflow.relay.wake()
+    assert await service.transport.on_lane(5_002) == [b"before", *(event.value for event in events), b"after"]
+    await eventually(lambda: _is(service.waiting(), 0))
 
 
 async def test_a_batch_whose_handler_fails_is_tried_again_and_counts_once(service: Service) -> None:

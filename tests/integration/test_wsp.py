@@ -7,8 +7,8 @@ import pytest
 
 from services.world_stream_producer.backfill import BackfillError, backfill_run
 from services.world_stream_producer.testing_service import (
+    ProducerProcess,
     RunMaker,
-    ServiceProcess,
     event_ids,
     expected_messages,
     planned,
@@ -28,9 +28,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")
 @pytest.fixture(scope="module")
 def service(
     wiring_file: Path, topics_applied: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ServiceProcess]:
+) -> Iterator[ProducerProcess]:
     """One producer for this module. Its policy is real time, the worlds' rows are seconds apart: slow."""
-    process = ServiceProcess(wiring_file, tmp_path_factory.mktemp("wsp"), policy="speed: 1\n")
+    process = ProducerProcess(wiring_file, tmp_path_factory.mktemp("wsp"), policy="speed: 1\n")
     yield process
     process.close()
 
@@ -42,7 +42,7 @@ def make_run(wiring: Wiring, tmp_path: Path) -> Iterator[RunMaker]:
     maker.close()
 
 
-def stands_still(service: ServiceProcess, run_id: str) -> Callable[[], int | None]:
+def stands_still(service: ProducerProcess, run_id: str) -> Callable[[], int | None]:
     """Asks for the rows until they are the same for half a second."""
     history: list[int] = []
 
@@ -57,7 +57,7 @@ def stands_still(service: ServiceProcess, run_id: str) -> Callable[[], int | Non
 
 
 def test_a_ready_run_is_streamed_whole_in_order_as_planned(
-    wiring: Wiring, make_run: RunMaker, service: ServiceProcess
+    wiring: Wiring, make_run: RunMaker, service: ProducerProcess
 ) -> None:
     run = make_run(20_000)
     publish_control(wiring, run.ready_message())
@@ -74,7 +74,7 @@ def test_a_ready_run_is_streamed_whole_in_order_as_planned(
 
 
 def test_pause_resume_and_speed_steer_one_run_and_change_no_byte(
-    wiring: Wiring, make_run: RunMaker, service: ServiceProcess
+    wiring: Wiring, make_run: RunMaker, service: ProducerProcess
 ) -> None:
     run = make_run(20_000)
     publish_control(wiring, run.ready_message())
@@ -102,7 +102,7 @@ def test_pause_resume_and_speed_steer_one_run_and_change_no_byte(
 
 
 def test_commands_are_refused_with_a_reason(
-    wiring: Wiring, make_run: RunMaker, service: ServiceProcess
+    wiring: Wiring, make_run: RunMaker, service: ProducerProcess
 ) -> None:
     run = make_run(10)
     publish_control(wiring, run.ready_message())
@@ -124,13 +124,13 @@ def test_commands_are_refused_with_a_reason(
     assert kinds == {"application/problem+json"}
 
 
-def test_every_route_wants_a_token(service: ServiceProcess, wiring: Wiring) -> None:
+def test_every_route_wants_a_token(service: ProducerProcess, wiring: Wiring) -> None:
     asked = assert_guarded(str(service.client.base_url), wiring)
     assert {"GET /v1/streams", "POST /v1/streams/{run_id}/pause", "POST /v1/streams/{run_id}/speed"} < asked
 
 
 def test_several_worlds_stream_at_once_and_do_not_mix(
-    wiring: Wiring, make_run: RunMaker, service: ServiceProcess
+    wiring: Wiring, make_run: RunMaker, service: ProducerProcess
 ) -> None:
     runs = [make_run(5_000) for _ in range(3)]
     publish_control(wiring, *(run.ready_message() for run in runs))
@@ -144,7 +144,7 @@ def test_several_worlds_stream_at_once_and_do_not_mix(
 
 
 def test_a_flipped_byte_stops_the_run_and_none_of_the_files_rows_are_sent(
-    wiring: Wiring, make_run: RunMaker, service: ServiceProcess
+    wiring: Wiring, make_run: RunMaker, service: ProducerProcess
 ) -> None:
     run = make_run(5_000)
     (path,) = run.data_files()
@@ -165,7 +165,7 @@ def test_a_flipped_byte_stops_the_run_and_none_of_the_files_rows_are_sent(
 
 
 def test_a_facts_view_with_other_bytes_than_ready_names_is_not_believed(
-    wiring: Wiring, make_run: RunMaker, service: ServiceProcess
+    wiring: Wiring, make_run: RunMaker, service: ProducerProcess
 ) -> None:
     run = make_run(100)
     run.ready["payload"]["facts_view"]["digest"]["hash"] = "0" * 64
@@ -175,7 +175,7 @@ def test_a_facts_view_with_other_bytes_than_ready_names_is_not_believed(
 
 
 def test_a_closed_run_is_not_streamed_any_further(
-    wiring: Wiring, make_run: RunMaker, service: ServiceProcess
+    wiring: Wiring, make_run: RunMaker, service: ProducerProcess
 ) -> None:
     run = make_run(60_000)
     publish_control(wiring, run.ready_message())
@@ -191,7 +191,7 @@ def test_a_closed_run_is_not_streamed_any_further(
 
 
 def test_a_pull_run_is_left_to_backfill_which_gives_the_ids_of_a_push(
-    wiring: Wiring, make_run: RunMaker, service: ServiceProcess
+    wiring: Wiring, make_run: RunMaker, service: ProducerProcess
 ) -> None:
     pull, push = make_run(2_500, mode="pull", label_every=5), make_run(2_500, label_every=5)
     publish_control(wiring, pull.ready_message(), push.ready_message())

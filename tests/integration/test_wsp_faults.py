@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from services.world_stream_producer.testing_service import (
+    ProducerProcess,
     RunMaker,
-    ServiceProcess,
     expected_messages,
     publish_control,
     read_lane,
@@ -22,15 +22,15 @@ pytestmark = [
     pytest.mark.fault,
     pytest.mark.usefixtures("topics_applied"),
 ]
-Start = Callable[..., ServiceProcess]
+Start = Callable[..., ProducerProcess]
 
 
 @pytest.fixture
 def start(wiring_file: Path, tmp_path: Path) -> Iterator[Start]:
-    processes: list[ServiceProcess] = []
+    processes: list[ProducerProcess] = []
 
-    def begin(policy: str = "") -> ServiceProcess:
-        process = ServiceProcess(wiring_file, tmp_path, name=f"wsp{len(processes)}", policy=policy)
+    def begin(policy: str = "") -> ProducerProcess:
+        process = ProducerProcess(wiring_file, tmp_path, name=f"wsp{len(processes)}", policy=policy)
         processes.append(process)
         return process
 

@@ -3,9 +3,10 @@
 Encoding is byte for byte what the codec writes; use it where one producer frames many rows of one run (the
 World Stream Producer, backfill, benchmarks). Reading gives what the codec, the contract's check and the
 payload hash give for one event after the other; use it where whole batches of one contract arrive. Behind the
-gate, where events were checked, `read_flat` gives the columns alone.
+gate, where events were checked, `read_flat` gives the columns alone, `read_beginnings` the first of them.
 """
 
+from sluice_kit.columnar.beginnings import read_beginnings
 from sluice_kit.columnar.encoder import ColumnarEncoder, message_sizes, message_values
 from sluice_kit.columnar.errors import ColumnarError, ColumnValueError, UnsupportedFieldError
 from sluice_kit.columnar.event_context import EventContext
@@ -24,6 +25,7 @@ __all__ = [
     "UnsupportedFieldError",
     "message_sizes",
     "message_values",
+    "read_beginnings",
     "read_columns",
     "read_flat",
 ]

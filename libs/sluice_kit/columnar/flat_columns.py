@@ -21,6 +21,7 @@ from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
 FEWEST_ROWS: Final = 16
 """With fewer values reading one by one is quicker."""
 _FRAME: Final = 5
+_TWO_BYTE_LENGTH: Final = 64
 
 
 class FlatColumns:
@@ -47,6 +48,20 @@ class FlatColumns:
     def value(self, path: str, place: int) -> str | int | None:
         """One value of a field; `place` counts along `rows`. Raises KeyError for an unknown path."""
         return self._values.value(path, place)
+
+    def encoded(self, first: str, last: str, *, behind: bool = False) -> list[bytes]:
+        """Of each row the bytes of all fields from the text field `first` to the text field `last`.
+
+        With `behind` those from the field after `first`. Neither may be null. Raises KeyError for a path that
+        is no text.
+        """
+        column, octets = self._values.text_column(first), self._octets
+        if behind:
+            starts = column.ends
+        else:
+            starts = column.starts - np.where(column.ends - column.starts < _TWO_BYTE_LENGTH, 1, 2)
+        ends = self._values.text_column(last).ends
+        return [octets[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
     def alike(self, first: str, last: str) -> bool:
         """Whether all rows hold the same bytes from the text field `first` to the text field `last`.

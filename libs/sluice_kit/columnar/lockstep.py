@@ -88,6 +88,11 @@ class LockstepReader:
         whole: Mask = (self._faults == 0) & (self.at == self._ends)
         return whole
 
+    def sound(self) -> Mask:
+        """The rows that were read without a fault and did not leave their bytes so far."""
+        sound: Mask = (self._faults == 0) & (self.at <= self._ends)
+        return sound
+
     def constant_text(self, text: str) -> TextColumn:
         """Read a text that has to be the same in all rows; shorter than 64 characters, ASCII."""
         wanted = bytes([len(text) << 1]) + text.encode("ascii")

@@ -2,6 +2,7 @@
 
 from sluice_kit.kafka.clients import (
     ClientConfig,
+    bulk_reader_config,
     client_config,
     idempotent_producer_config,
     reader_config,
@@ -10,6 +11,7 @@ from sluice_kit.kafka.clients import (
 
 __all__ = [
     "ClientConfig",
+    "bulk_reader_config",
     "client_config",
     "idempotent_producer_config",
     "reader_config",

@@ -46,6 +46,18 @@ def reader_config(wiring: Wiring, principal: str, *, group: str) -> ClientConfig
     }
 
 
+def bulk_reader_config(wiring: Wiring, principal: str, *, group: str) -> ClientConfig:
+    """A reader for whoever works in batches of a tenth of a second: it asks the broker ten times a second.
+
+    With a stage's `fetch.wait.max.ms` a reader of a steady flow asks hundreds of times, for a few records
+    each, and broker and client pay for every question.
+    """
+    return reader_config(wiring, principal, group=group) | {
+        "fetch.wait.max.ms": 100,
+        "fetch.min.bytes": 1_000_000,
+    }
+
+
 def idempotent_producer_config(wiring: Wiring, principal: str) -> ClientConfig:
     """A producer for a lane: acknowledged by all, no duplicates of its own making."""
     return client_config(wiring, principal) | {

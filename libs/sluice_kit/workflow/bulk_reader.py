@@ -31,13 +31,16 @@ class _Message(KafkaMessage, Protocol):
         """Kind of timestamp, milliseconds since 1970 UTC."""
 
 
-class Read(NamedTuple):
-    """A record. `source` counts partitions as `BulkReader.sources` does; `written` is ms since 1970 UTC."""
+class Stretch(NamedTuple):
+    """Records of one partition, in order; the lists run along one another.
+
+    `source` counts partitions as `BulkReader.sources` does; `written` is ms since 1970 UTC.
+    """
 
     source: int
-    offset: int
-    value: bytes | None
-    written: int
+    offsets: list[int]
+    values: list[bytes | None]
+    written: list[int]
 
 
 class BulkReader:
@@ -87,11 +90,11 @@ class BulkReader:
         place.offset = start_offset(f"{topic}/{partition}", known, low, end)
         return place
 
-    def read(self, most: int, seconds: float) -> list[Read]:
+    def read(self, most: int, seconds: float) -> list[Stretch]:
         """The next committed records, after at most `seconds`. Raises PositionGoneError, KafkaException."""
         messages = cast("list[_Message]", self._consumer.consume(most, seconds))
         now = time.time_ns() // 1_000_000
-        batch: list[Read] = []
+        found: dict[int, Stretch] = {}
         if messages:
             self._heard = time.monotonic()
         for message in messages:
@@ -99,13 +102,18 @@ class BulkReader:
                 self._note(message)
                 continue
             number = self._numbers[message.topic(), message.partition()]
-            offset, written = message.offset(), message.timestamp()[1]
-            self.positions[number] = offset + 1
-            written = written if 0 <= written < now else now  # a producer's clock may be wrong
-            self._written[number] = written
+            stretch = found.get(number)
+            if stretch is None:
+                stretch = found[number] = Stretch(number, [], [], [])
+            stretch.offsets.append(message.offset())
+            stretch.values.append(message.value())
+            written = message.timestamp()[1]
+            stretch.written.append(written if 0 <= written < now else now)  # a producer's clock may be wrong
             self._at_end[number] = False
-            batch.append(Read(number, offset, message.value(), written))
-        return batch
+        for number, stretch in found.items():
+            self.positions[number] = stretch.offsets[-1] + 1
+            self._written[number] = stretch.written[-1]
+        return list(found.values())
 
     def read_until(self) -> int:
         """Up to when every partition was read, ms since 1970 UTC: what was written before has been seen.

@@ -23,7 +23,10 @@ class FastLaneWriter:
 
     def __init__(self, config: dict[str, Any], *, ack_seconds: float = _ACK_SECONDS) -> None:
         self._ack_seconds = ack_seconds
-        self._config = config | {"message.timeout.ms": int(ack_seconds * 1_000)}
+        self._config = config | {
+            "message.timeout.ms": int(ack_seconds * 1_000),
+            "delivery.report.only.error": True,  # what is not refused by the end of a flush has arrived
+        }
         self._producer: Producer | None = None
 
     async def write(self, events: Sequence[OutboxEvent]) -> None:
@@ -38,8 +41,9 @@ class FastLaneWriter:
             self._producer = Producer(self._config)
         producer = self._producer
         try:
-            for event in events:
-                producer.produce(event.lane, event.value, event.key, on_delivery=delivered)
+            produce = producer.produce
+            for lane, key, value, _ in events:
+                produce(lane, value, key, on_delivery=delivered)
             seconds = self._ack_seconds + _SPARE_SECONDS
             left = await answered(asyncio.to_thread(producer.flush, seconds), seconds + _SPARE_SECONDS)
         except (BufferError, KafkaException, TimeoutError) as error:

@@ -11,9 +11,11 @@ from typing import Any, Final
 from faststream import AckPolicy
 from faststream.kafka import KafkaMessage
 
+from sluice_kit.kafka.clients import ClientConfig
 from sluice_kit.telemetry import Health, ServiceMetrics, StageTracing, get_logger
 from sluice_kit.workflow.backoff import Backoff
 from sluice_kit.workflow.broker import PositionedBroker
+from sluice_kit.workflow.bulk_inbox import BulkHandler, BulkSubscriber
 from sluice_kit.workflow.database import Database, DatabaseAwayError
 from sluice_kit.workflow.inbox import Handler, Inbox, inbound_of
 from sluice_kit.workflow.outbox import LaneWriter, Relay
@@ -61,6 +63,8 @@ class Workflow:
             )
         )
         self.topics: list[str] = []
+        self._bulk: list[BulkSubscriber] = []
+        self._metrics = metrics
 
     def handles(self, topic: str, *, max_records: int = _MAX_RECORDS) -> Callable[[Handler], Handler]:
         """Register the handler of ``topic``; a batch has at most ``max_records``, of all partitions."""
@@ -88,6 +92,41 @@ class Workflow:
 
         return register
 
+    def handles_bulk(
+        self,
+        topic: str,
+        config: ClientConfig,
+        *,
+        max_records: int,
+        applied: Callable[[], None] = lambda: None,
+    ) -> Callable[[BulkHandler], BulkHandler]:
+        """Register the handler of a busy ``topic``: batches of all its partitions, not decoded.
+
+        ``config`` is librdkafka's, of ``bulk_reader_config``; ``applied`` is called after each commit. A
+        topic has one handler, of either kind.
+        """
+
+        def wake() -> None:
+            self.relay.wake()
+            applied()
+
+        def register(handler: BulkHandler) -> BulkHandler:
+            subscriber = BulkSubscriber(
+                topic,
+                config,
+                handler,
+                self.inbox,
+                max_records=max_records,
+                applied=wake,
+                health=self.health,
+                metrics=self._metrics,
+            )
+            self._bulk.append(subscriber)
+            self.topics.append(topic)
+            return handler
+
+        return register
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the database, migrate, consume and relay until the body ends.
@@ -107,10 +146,12 @@ class Workflow:
             if not await self._prepared():
                 return
             relaying = asyncio.create_task(self.relay.run(self._stopping))
+            reading = [asyncio.create_task(one.run(self._stopping)) for one in self._bulk]
             await self.broker.start()
             self.health.started()
             await self._stopping.wait()
             await self.broker.stop()
+            await asyncio.gather(*reading)
             await relaying
         except Exception as error:
             _log.exception("workflow stopped")

@@ -48,7 +48,7 @@ def events_sent(tracing: StageTracing, events: Sequence[OutboxEvent], start_ns: 
             continue
         parent = parse_traceparent(content.fields["traceparent"])
         span = Span(f"send {event.lane}", new_context(parent, sampled=True), parent, SpanKind.PRODUCER)
-        span.attributes |= {"sluice.event_id": event.event_id, _DESTINATION: event.lane}
+        span.attributes |= {"sluice.event_id": content.fields["event_id"], _DESTINATION: event.lane}
         span.start_ns = start_ns
         tracing.record(span, end_ns)
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
 import subprocess
 import sys
 import uuid
@@ -23,9 +20,10 @@ from services.action_layer.app import effects_folder
 from services.action_layer.documents import LANE, NO_PINS, SERVICE
 from services.action_layer.settings import INTENTS
 from sluice_contracts import TOPICS, Decoded, decode, encode
-from sluice_kit.config import Wiring, load_wiring
+from sluice_kit.config import Wiring
 from sluice_kit.kafka import client_config
 from sluice_kit.kafka.messages import arrived
+from sluice_kit.testing.service_process import ServiceProcess
 from sluice_kit.testing.waiting import until
 from sluice_kit.workflow import DatabaseAddress
 
@@ -77,7 +75,7 @@ class TargetProcess:
         self.process.wait(10)
 
 
-class LayerProcess:
+class LayerProcess(ServiceProcess):
     """`python -m services.action_layer` with a policy; its log is `folder/<name>.log`."""
 
     def __init__(
@@ -92,33 +90,23 @@ class LayerProcess:
         timeout_ms: int = 400,
     ) -> None:
         folder.mkdir(exist_ok=True)
-        self.log = folder / f"layer-{uuid.uuid4().hex[:6]}.log"
         policy = folder / "policy.yaml"
         rules = POLICY.format(
             reconcile=reconcile, wait_ms=wait_ms, roll_bytes=roll_bytes, timeout_ms=timeout_ms
         )
         policy.write_text(rules, encoding="utf-8")
-        command = [sys.executable, "-m", "services.action_layer", "--wiring", str(wiring_file)]
-        command += ["--policy", str(policy), "--http-port", "0"]
-        environment = os.environ | {"SLUICE_SECRET_WEBHOOK_SIGNING": SECRET}
+        environment = {"SLUICE_SECRET_WEBHOOK_SIGNING": SECRET}
         if target is not None:
             base = f"http://127.0.0.1:{target.port}"
             environment["SLUICE_WEBHOOKS__WEBHOOK__URL"] = f"{base}/actions"
             environment["SLUICE_WEBHOOKS__WEBHOOK__STATUS_URL"] = base + "/actions/{key}"
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
-        port = until(self._bound_port, "the action layer to listen")
-        token = load_wiring(wiring_file).secret_source.get("token_operator")
-        self.url = f"http://127.0.0.1:{port}"
-        self.client = httpx.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=10
+        super().__init__(
+            "services.action_layer",
+            wiring_file,
+            folder / f"layer-{uuid.uuid4().hex[:6]}.log",
+            arguments=["--policy", str(policy)],
+            environment=environment,
         )
-
-    def _bound_port(self) -> int | None:
-        text = self.log.read_text(encoding="utf-8")
-        assert self.process.poll() is None, text[-4000:]
-        lines = (line for line in text.splitlines() if line.startswith("{") and '"listening"' in line)
-        return next((json.loads(line)["port"] for line in lines), None)
 
     def action(self, key: str) -> dict[str, Any] | None:
         """GET of one action, None while it is unknown."""
@@ -142,24 +130,6 @@ class LayerProcess:
         body = {"outcome": outcome, "reason": reason}
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         return self.client.post(f"/v1/actions/{key}/resolve", json=body, headers=headers)
-
-    def kill(self) -> None:
-        """Kill -9."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
-        self.client.close()
-
-    def terminate(self) -> int:
-        """SIGTERM; returns the exit code."""
-        self.process.terminate()
-        code = self.process.wait(30)
-        self.client.close()
-        return code
-
-    def close(self) -> None:
-        """End it whatever state it is in."""
-        if self.process.poll() is None:
-            self.kill()
 
 
 def intent(effector: str = "log", payment_id: str = "p", **changes: Any) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""Read the first fields of values of one contract by columns, and leave what stands behind them unread."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import repeat
+from typing import Any, Final
+
+import numpy as np
+
+from sluice_contracts import Contract
+from sluice_kit.columnar.column_values import ColumnValues
+from sluice_kit.columnar.errors import UnsupportedFieldError
+from sluice_kit.columnar.flat_columns import FEWEST_ROWS, FlatColumns
+from sluice_kit.columnar.joined_values import JoinedValues
+from sluice_kit.columnar.lockstep import Column, LockstepReader
+from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
+
+_FRAME: Final = 5
+
+
+def read_beginnings(
+    contract: Contract, values: Sequence[bytes | None], through: str
+) -> tuple[FlatColumns | None, list[int]]:
+    """Read values of `contract` from their first field to the field `through` (dotted path).
+
+    The second result are the positions of those that were not read: they are of another contract, broken,
+    hold a list that is not empty, or are too few for columns to pay. Texts have a character for each byte:
+    whoever uses one that is not ASCII has to read that value otherwise.
+
+    Raises:
+        UnsupportedFieldError: up to `through` there is a field that is neither text, number nor list.
+    """
+    everything = list(range(len(values)))
+    if len(values) < FEWEST_ROWS:
+        return None, everything
+    joined = JoinedValues(values)
+    if not all(map(joined.octets.startswith, repeat(contract.prefix), joined.starts.tolist())):
+        return None, everything
+    reader = LockstepReader(joined, joined.starts + _FRAME, joined.ends)
+    columns: dict[str, Column] = {}
+    for step in _steps(contract, through):
+        if step.kind == "string":
+            columns[step.path] = reader.text(nullable=step.nullable)
+        elif step.kind in {"int", "long"}:
+            columns[step.path] = reader.number(nullable=step.nullable)
+        else:
+            columns[step.path] = reader.empty_list()
+    sound = reader.sound()
+    read = ColumnValues(joined.text, columns, len(values))
+    if sound.all():
+        return FlatColumns(everything, read, joined.octets), []
+    if not sound.any():
+        return None, everything
+    rows = np.flatnonzero(sound).tolist()
+    return FlatColumns(rows, read.pick(sound), joined.octets), np.flatnonzero(~sound).tolist()
+
+
+@cache
+def _steps(contract: Contract, through: str) -> tuple[ColumnStep, ...]:
+    cut = _cut(contract.schema, through.split("."))
+    steps = tuple(step for step in plan_row(cut, b"", {}, lists=True) if isinstance(step, ColumnStep))
+    for step in steps:
+        if step.kind not in {"string", "int", "long", "texts", "list"} or step.null_branch not in {
+            b"",
+            b"\x00",
+        }:
+            raise UnsupportedFieldError(f"{contract}: {step.path} is neither text, number nor list")
+    return steps
+
+
+def _cut(schema: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
+    """The record schema without what stands behind the field at `path`."""
+    name, *inside = path
+    names = [field["name"] for field in schema["fields"]]
+    fields = list(schema["fields"][: names.index(name) + 1])
+    if inside:
+        fields[-1] = {**fields[-1], "type": _cut(fields[-1]["type"], inside)}
+    return {**schema, "fields": fields}
