@@ -9,8 +9,7 @@ import pyarrow.compute as pc
 
 _PAYLOAD_BITS: Final = np.uint64(7)
 _PAYLOAD_MASK: Final = np.uint64(0x7F)
-_CONTINUATION: Final = np.uint8(0x80)
-_MAX_BYTES: Final = 10  # a 64-bit zigzag value never needs more
+_CONTINUATION_BIT: Final = np.uint8(7)
 TABLE_LENGTHS: Final = 8192  # lengths below this fit two bytes and are looked up, not computed
 
 
@@ -20,20 +19,27 @@ def zigzag_varints(values: npt.NDArray[np.int64]) -> pa.BinaryArray:
     if count == 0:
         return pa.array([], pa.binary())
     signed = values.astype(np.int64, copy=False)
-    zigzag = ((signed << 1) ^ (signed >> 63)).view(np.uint64)
+    rest = ((signed << 1) ^ (signed >> 63)).view(np.uint64)
     widths = np.ones(count, np.int32)
-    limit = int(zigzag.max())
-    for group in range(1, _MAX_BYTES):
-        if limit < 1 << (7 * group):
+    written: list[tuple[npt.NDArray[np.intp] | None, npt.NDArray[np.uint8]]] = []
+    rows: npt.NDArray[np.intp] | None = None
+    while True:  # an octet of every value that has one more; most have one or two
+        more = rest > _PAYLOAD_MASK
+        octets = (rest & _PAYLOAD_MASK).astype(np.uint8)
+        octets |= more.view(np.uint8) << _CONTINUATION_BIT
+        written.append((rows, octets))
+        longer = np.flatnonzero(more)
+        if not len(longer):
             break
-        widths += zigzag >= np.uint64(1 << (7 * group))
-    positions = np.arange(int(widths.max()))
-    groups = zigzag[:, None] >> (positions.astype(np.uint64) * _PAYLOAD_BITS)
-    octets = (groups & _PAYLOAD_MASK).astype(np.uint8)
-    octets |= np.where(positions < widths[:, None] - 1, _CONTINUATION, np.uint8(0))
+        rows = longer if rows is None else rows[longer]
+        widths[rows] += 1
+        rest = rest[longer] >> _PAYLOAD_BITS
     offsets = np.zeros(count + 1, np.int32)
     np.cumsum(widths, out=offsets[1:])
-    data = octets[positions < widths[:, None]]
+    data = np.empty(int(offsets[-1]), np.uint8)
+    starts = offsets[:-1]
+    for place, (having, octets) in enumerate(written):
+        data[(starts if having is None else starts[having]) + place] = octets
     return binary_array(offsets, data)
 
 

@@ -119,6 +119,7 @@ class LoggedPlaces:
     def __call__(self, index: int, facts: Sequence[Output]) -> list[Coordinate]:
         """The `place` of a replay. A fact unknown to the log gets offset -1."""
         offsets = self._offsets[index]
+        self._partitioner.learn([fact.key or b"" for fact in facts])
         placed: list[Coordinate] = []
         for fact in facts:
             partition = self._partitioner.partition(fact.key or b"", self._partitions[fact.topic])
