@@ -109,7 +109,7 @@ class QuixJob:
             "input": self.input,
             "output": self.output,
             "group": stem,
-            "schema": plain_times(json.loads(contract_for("payment").schema)),
+            "schema": plain_times(contract_for("payment").schema),
             "state_dir": str(self._folder),
             "commit_seconds": commit_seconds,
         }
