@@ -7,9 +7,23 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice_contracts.wire import moment
+
 _PAYLOAD_BITS: Final = np.uint64(7)
 _PAYLOAD_MASK: Final = np.uint64(0x7F)
 _CONTINUATION_BIT: Final = np.uint8(7)
+_FIRST_MOMENT: Final = 1 << 48
+_MOMENT_END: Final = 1 << 55
+"""Between them a zigzag number takes eight octets."""
+_SPREADING: Final = tuple(
+    (np.uint64(low), np.uint64(high), np.uint64(shift))
+    for low, high, shift in (
+        (0x0FFFFFFF, 0xFFFFFFF0000000, 4),
+        (0x00003FFF00003FFF, 0x0FFFC0000FFFC000, 2),
+        (0x007F007F007F007F, 0x3F803F803F803F80, 1),
+    )
+)
+_CONTINUATIONS: Final = np.uint64(0x0080808080808080)
 TABLE_LENGTHS: Final = 8192  # lengths below this fit two bytes and are looked up, not computed
 
 
@@ -41,6 +55,19 @@ def zigzag_varints(values: npt.NDArray[np.int64]) -> pa.BinaryArray:
     for place, (having, octets) in enumerate(written):
         data[(starts if having is None else starts[having]) + place] = octets
     return binary_array(offsets, data)
+
+
+def moments(values: npt.NDArray[np.int64]) -> list[str]:
+    """`sluice_contracts.wire.moment` of each: the characters of times in microseconds."""
+    if not len(values):
+        return []
+    if values.min() < _FIRST_MOMENT or values.max() >= _MOMENT_END:
+        return list(map(moment, values.tolist()))
+    spread = values.astype(np.uint64) << np.uint64(1)
+    for low, high, shift in _SPREADING:  # eight octets of seven bits each
+        spread = (spread & low) | ((spread & high) << shift)
+    text = (spread | _CONTINUATIONS).astype("<u8").tobytes().decode("latin-1")
+    return [text[at : at + 8] for at in range(0, len(text), 8)]
 
 
 def varint(value: int) -> bytes:
