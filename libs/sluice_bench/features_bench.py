@@ -1,4 +1,4 @@
-"""The features bench, part by part: the stage against Quix Streams, reads, scoring, state, restart."""
+"""The features bench, part by part: the stage against other libraries, reads, scoring, state, restart."""
 
 import time
 import uuid
@@ -10,12 +10,14 @@ from typing import Any, Final
 from sluice_bench.bench_stack import BenchStack, Tell
 from sluice_bench.decision_bench import scoring_bench
 from sluice_bench.feature_traffic import preload_features
+from sluice_bench.foreign_job import SERVICE, SNAPSHOTS
 from sluice_bench.gate_process import StageProcess, running_stage
 from sluice_bench.ingress import load_average, machine, verdict
-from sluice_bench.quix_bench import COMMIT_SECONDS, SERVICE, SNAPSHOTS, quix
+from sluice_bench.quix_bench import COMMIT_SECONDS, quix
 from sluice_bench.read_bench import read
 from sluice_bench.restart_bench import NO_CHECKPOINTS, restarted, serving_again
 from sluice_bench.state_bench import state
+from sluice_bench.streams_bench import kafka_streams
 from sluice_bench.watching import total, watch_growth
 
 _WATCH_SECONDS: Final = 900.0
@@ -47,6 +49,10 @@ def features_effort(*, quick: bool, repetitions: int, quix_python: Path | None =
 
 def _quix(stack: BenchStack, work: FeaturesEffort) -> dict[str, Any]:
     return quix(stack, work.records, work.repetitions, work.quix_python, work.commit_seconds)
+
+
+def _kafka_streams(stack: BenchStack, work: FeaturesEffort) -> dict[str, Any]:
+    return kafka_streams(stack, work.records, work.repetitions)
 
 
 def _read(stack: BenchStack, work: FeaturesEffort) -> dict[str, Any]:
@@ -85,6 +91,7 @@ def _restart(stack: BenchStack, work: FeaturesEffort) -> dict[str, Any]:
 
 FEATURE_PARTS: Final[Mapping[str, Callable[[BenchStack, FeaturesEffort], dict[str, Any]]]] = {
     "quix": _quix,
+    "kafka-streams": _kafka_streams,
     "read": _read,
     "scoring": _scoring,
     "state": _state,

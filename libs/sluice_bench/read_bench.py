@@ -19,9 +19,9 @@ import orjson
 from sluice_bench.arithmetic import latency_summary, percentile, spread
 from sluice_bench.bench_stack import BenchStack
 from sluice_bench.feature_traffic import preload_features
+from sluice_bench.foreign_job import SERVICE, SNAPSHOTS
 from sluice_bench.gate_process import StageProcess, running_stage
 from sluice_bench.payments import bench_event_id
-from sluice_bench.quix_bench import SERVICE, SNAPSHOTS
 from sluice_bench.reading_load import Reads, read_steadily
 from sluice_bench.watching import total, watch_growth
 

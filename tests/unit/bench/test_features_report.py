@@ -22,11 +22,12 @@ from sluice_bench.feature_traffic import (
     moment_of,
 )
 from sluice_bench.features_bench import FEATURE_PARTS, features_effort, features_report, in_words
-from sluice_bench.quix_bench import agree, plain_times
+from sluice_bench.foreign_job import agree, plain_times
 from sluice_bench.read_bench import reading
 from sluice_bench.reading_load import Reads, read_steadily
 from sluice_bench.restart_bench import restarted
 from sluice_bench.state_bench import measured_sizes
+from sluice_bench.streams_bench import connection, properties
 from sluice_cli.bench_commands import bench_app, features_row
 from sluice_contracts import Decoded, decode
 from sluice_kit.config.wiring import POLICY_DIR
@@ -81,6 +82,25 @@ def test_times_become_plain_numbers_whatever_they_stand_in() -> None:
     assert plain_times(schema) == {
         "type": "record",
         "fields": [{"name": "at", "type": ["null", {"type": "long"}]}],
+    }
+
+
+def test_a_java_client_is_told_what_ours_are() -> None:
+    config = {
+        "bootstrap.servers": "b:1",
+        "security.protocol": "SASL_PLAINTEXT",
+        "client.id": "c",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "u",
+        "sasl.password": "p",
+    }
+    found = connection(config)
+    assert found["sasl.jaas.config"].endswith('required username="u" password="p";')
+    assert "client.id" not in found
+    assert properties({"a": "b", "c": "d\\e"}) == b"a=b\nc=d\\\\e"
+    assert connection({"bootstrap.servers": "b:1", "security.protocol": "PLAINTEXT"}) == {
+        "bootstrap.servers": "b:1",
+        "security.protocol": "PLAINTEXT",
     }
 
 
