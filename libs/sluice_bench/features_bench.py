@@ -42,7 +42,7 @@ def features_effort(*, quick: bool, repetitions: int, quix_python: Path | None =
     `quix_python` is an interpreter that has `quixstreams`; none: an environment is made for the bench.
     """
     if quick:
-        return FeaturesEffort(60_000, 1.0, 8, (250_000, 500_000), 30_000, 1, quix_python)
+        return FeaturesEffort(60_000, 1.0, 8, (1_000_000, 1_500_000), 30_000, 1, quix_python)
     sizes = (500_000, 1_000_000, 2_000_000)
     return FeaturesEffort(200_000, COMMIT_SECONDS, 30, sizes, 1_000_000, repetitions, quix_python)
 

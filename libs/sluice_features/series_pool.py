@@ -134,9 +134,9 @@ class SeriesPool:
                 self.newest_seen[numbers], np.maximum.reduceat(added.seen, first)
             )
         late = self.times[lasts] > added.times[first]
-        self.length[numbers] += counts
         if late.any():
-            self._sort(numbers[late])
+            self._sort(numbers[late], counts[late], added.times[first[late]])
+        self.length[numbers] += counts
 
     def entries(self, number: int) -> tuple[Int64, Int64, Int64]:
         """Times, values and (where the pool keeps it) `seen` of a series, oldest first."""
@@ -192,16 +192,20 @@ class SeriesPool:
         self._blocks.give(starts, self.room[numbers])
         self.start[numbers], self.length[numbers], self.room[numbers] = places, kept, sizes
 
-    def _sort(self, numbers: Int64) -> None:
-        """Put late entries of series in their places; what was there comes first at ties."""
-        counts = self.length[numbers] - 1
-        places = flat_indices(self.start[numbers] + 1, counts)
-        owner = np.arange(len(numbers)).repeat(counts)
+    def _sort(self, numbers: Int64, added: Int64, earliest: Int64) -> None:
+        """Put late entries among those `added` behind series in their places; at ties they come last.
+
+        `earliest` is the first time of each series' added entries: all up to it stay.
+        """
+        starts, lengths = self.start[numbers], self.length[numbers]
+        floors = last_not_after(self.times, starts, lengths, earliest)
+        counts = starts + lengths + added - 1 - floors
+        places = flat_indices(floors + 1, counts)
         values = self.sums[places] - self.sums[places - 1]
-        order = np.lexsort((self.times[places], owner))
+        order = np.lexsort((self.times[places], np.arange(len(numbers)).repeat(counts)))
         first = counts.cumsum() - counts
         totals = values[order].cumsum()
-        before = totals[first] - values[order[first]] - self.sums[self.start[numbers]]
+        before = totals[first] - values[order[first]] - self.sums[floors]
         self.sums[places] = totals - before.repeat(counts)
         self.times[places] = self.times[places][order]
         if self._with_seen:

@@ -1,5 +1,6 @@
 """How records come to a step: prepared, and in an order that is a rule, not an accident."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 
@@ -24,9 +25,9 @@ def control_first(records: Sequence[Record], control_topics: Sequence[str]) -> l
 
 def by_partition(records: Sequence[Record]) -> dict[tuple[str, int], list[Record]]:
     """Records by topic and partition, each partition's in the order given."""
-    partitions: dict[tuple[str, int], list[Record]] = {}
+    partitions: dict[tuple[str, int], list[Record]] = defaultdict(list)
     for record in records:
-        partitions.setdefault(record[:2], []).append(record)
+        partitions[record[:2]].append(record)
     return partitions
 
 

@@ -67,6 +67,7 @@ class InputReader:
             raw = [first, *self._consumer.consume(most - 1, timeout=0)]
         messages = cast("list[KafkaMessage]", raw)
         with_headers = self._with_headers
+        make = tuple.__new__  # without the function that a named tuple puts in front: there are millions
         records: list[Record] = []
         for message in messages:
             error = message.error()
@@ -75,9 +76,8 @@ class InputReader:
                 continue
             topic = message.topic()
             headers = (message.headers() or ()) if topic in with_headers else ()
-            records.append(
-                Record(topic, message.partition(), message.offset(), message.key(), message.value(), headers)
-            )
+            where, offset, key = message.partition(), message.offset(), message.key()
+            records.append(make(Record, (topic, where, offset, key, message.value(), headers, None)))
         return records
 
     def ranges(self, records: Sequence[Record]) -> list[InputRange]:
