@@ -4,6 +4,7 @@ As many payments a day, customers and terminals as the Fraud Detection Handbook'
 gate and the entity graph put them in production. Everything follows from a payment's number alone.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -99,6 +100,27 @@ def preload_features(
     if left:
         raise RuntimeError(f"{left} records were not acknowledged within {_FLUSH_SECONDS} s")
     return records
+
+
+def paced_features(wiring: dict[str, Any], run_id: str, first: int, count: int, per_second: int) -> float:
+    """Put payments with what belongs to them on their topics at a steady pace, late ones at once.
+
+    Returns by how many seconds the generator itself was late at most.
+    """
+    records = list(feature_records(run_id, first, count))
+    producer = Producer(idempotent_producer_config(Wiring(**wiring), PRINCIPAL))
+    start, sent, latest = time.monotonic(), 0, 0.0
+    for topic, key, value in records:
+        if topic == PAYMENTS:
+            wait = start + sent / per_second - time.monotonic()
+            if wait > 0:
+                producer.poll(0)
+                time.sleep(wait)
+            latest = max(latest, -wait)
+            sent += 1
+        producer.produce(topic, value, key.encode())
+    producer.flush(_FLUSH_SECONDS)
+    return latest
 
 
 def _scattered(number: int) -> int:

@@ -11,14 +11,14 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import httpx
 import orjson
 
 from sluice_bench.arithmetic import latency_summary, percentile, spread
 from sluice_bench.bench_stack import BenchStack
-from sluice_bench.feature_traffic import preload_features
+from sluice_bench.feature_traffic import paced_features, preload_features
 from sluice_bench.foreign_job import SERVICE, SNAPSHOTS
 from sluice_bench.gate_process import StageProcess, running_stage
 from sluice_bench.payments import bench_event_id
@@ -31,6 +31,10 @@ CONNECTIONS: Final = 4
 SNAPSHOTS_AT_HAND: Final = 20_000
 DOCUMENTS: Final = 2_000
 """How many different ones are read."""
+FLOW_PER_SECOND: Final = 500
+_FLOW_MORE_SECONDS: Final = 4
+_FLOW_SECONDS: Final = 15.0
+"""Short enough that what is read stays at hand."""
 _TOKEN: Final = "token_operator"
 _WARM_UP_SECONDS: Final = 2.0
 _START_SECONDS: Final = 30.0
@@ -51,21 +55,54 @@ def read(stack: BenchStack, seconds: float, repetitions: int) -> dict[str, Any]:
     with _stage_with_snapshots(stack, run_id) as stage:
         documents = _documents(stage.url(), paths, token)
         with _dictionary(stack.home, documents) as bare:
+            readers = _Readers(stack, token, paths)
             for url in (bare, stage.url()):  # first use of connections and code
-                _load(stack, url, token, paths, _WARM_UP_SECONDS)
+                readers.read(url, _WARM_UP_SECONDS)
             for number in range(repetitions):
-                floors.append(_load(stack, bare, token, paths, seconds))
-                owns.append(_load(stack, stage.url(), token, paths, seconds))
+                floors.append(readers.read(bare, seconds))
+                owns.append(readers.read(stage.url(), seconds))
                 stack.tell(
                     f"read {number + 1}/{repetitions}: p99 of the dictionary "
                     f"{percentile(floors[-1].seconds, 0.99) * 1e3:.2f} ms, ours "
                     f"{percentile(owns[-1].seconds, 0.99) * 1e3:.2f} ms"
                 )
+            flowing = _while_payments_flow(readers, run_id, min(seconds, _FLOW_SECONDS), bare, stage.url())
     return reading(floors, owns) | {
+        "while_payments_flow": flowing,
         "reads_per_second": PER_SECOND,
         "connections": CONNECTIONS,
         "seconds": seconds,
         "documents": DOCUMENTS,
+    }
+
+
+class _Readers(NamedTuple):
+    """The generator, in a process of its own."""
+
+    stack: BenchStack
+    token: str
+    paths: Sequence[str]
+
+    def read(self, url: str, seconds: float) -> Reads:
+        """Read for so long."""
+        work = self.stack.submit(read_steadily, url, self.token, self.paths, PER_SECOND, seconds, CONNECTIONS)
+        found: Reads = work.result(seconds + _MORE_SECONDS)
+        return found
+
+
+def _while_payments_flow(
+    readers: _Readers, run_id: str, seconds: float, bare: str, own: str
+) -> dict[str, Any]:
+    """The same once while the stage steps: the dictionary is read on a machine that is as busy."""
+    stack, count = readers.stack, round(FLOW_PER_SECOND * (2 * seconds + _FLOW_MORE_SECONDS))
+    flow = stack.submit(paced_features, stack.plain, run_id, SNAPSHOTS_AT_HAND, count, FLOW_PER_SECOND)
+    floor, ours = readers.read(bare, seconds), readers.read(own, seconds)
+    late = flow.result(seconds + _MORE_SECONDS)
+    found = reading([floor], [ours])
+    told = ("floor", "ours", "ratio", "all_of_ours", "generator_late_at_most_ms")
+    return {name: found[name] for name in told} | {
+        "payments_per_second": FLOW_PER_SECOND,
+        "payments_late_at_most_ms": round(late * 1e3, 1),
     }
 
 
@@ -134,9 +171,3 @@ def _dictionary(home: Path, documents: dict[str, Any]) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
-
-
-def _load(stack: BenchStack, url: str, token: str, paths: Sequence[str], seconds: float) -> Reads:
-    work = stack.submit(read_steadily, url, token, paths, PER_SECOND, seconds, CONNECTIONS)
-    found: Reads = work.result(seconds + _MORE_SECONDS)
-    return found
