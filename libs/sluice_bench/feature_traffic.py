@@ -21,6 +21,8 @@ LABELS: Final = "traffic.label"
 CONTEXTS: Final = "state.entity_graph.context"
 CUSTOMERS: Final = 5_000
 TERMINALS: Final = 10_000
+NEAR: Final = 50
+"""Terminals at which a customer pays."""
 PER_DAY: Final = 9_590
 DAY: Final = 86_400_000_000
 WEEK: Final = 7 * DAY
@@ -56,8 +58,9 @@ def customer_of(number: int) -> int:
 
 
 def terminal_of(number: int) -> int:
-    """Where it was made."""
-    return _scattered(number + 1_000_003) % TERMINALS
+    """Where it was made: at one of the terminals near its customer."""
+    near = customer_of(number) * NEAR + _scattered(number + 1_000_003) % NEAR
+    return _scattered(near) % TERMINALS
 
 
 def amount_of(number: int) -> int:

@@ -1,4 +1,4 @@
-"""How much state the features of an entity take as events go on: real state, one process, no broker.
+"""How much state an entity takes as events go on, in features and graph: real state, one process, no broker.
 
 The traffic is that of the features bench: a fixed number of customers and terminals whose payments go on in
 world time, so that what is older than the longest window leaves while new payments come.
@@ -6,12 +6,13 @@ world time, so that what is older than the longest window leaves while new payme
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from services.entity_graph.settings import load_policy as load_graph_policy
 from services.online_features.policy import load_feature_set, load_policy
 from sluice_bench.feature_traffic import (
     CUSTOMERS,
@@ -25,6 +26,10 @@ from sluice_bench.feature_traffic import (
     terminal_of,
 )
 from sluice_features import FeatureSet, FeatureState, Labels, Payments, Scope
+from sluice_graph.kinds import ACCOUNT, CARD, CUSTOMER, DEVICE, KINDS, MERCHANT, TERMINAL
+from sluice_graph.observing import Payments as GraphPayments
+from sluice_graph.policy import GraphPolicy
+from sluice_graph.state import GraphState
 from sluice_kit.config.wiring import POLICY_DIR
 
 MOST_GROWTH: Final = 1.1
@@ -38,45 +43,104 @@ _BEFORE: Final = 7 * PER_DAY
 def state(events: Sequence[int]) -> dict[str, Any]:
     """Bytes an entity after each of `events` payments (ascending), and how much the last step added."""
     policy = load_policy(POLICY_DIR)
-    found = list(measured_sizes(load_feature_set(POLICY_DIR, policy.feature_set), events))
-    growth = found[-1]["bytes_per_entity"] / found[-2]["bytes_per_entity"]
+    features = list(feature_sizes(load_feature_set(POLICY_DIR, policy.feature_set), events))
+    graph = list(graph_sizes(load_graph_policy(POLICY_DIR), events))
+    growth = growth_of(features)
     return {
         "customers": CUSTOMERS,
         "terminals": TERMINALS,
         "payments_a_day": PER_DAY,
-        "sizes": found,
-        "bytes_per_entity": found[-1]["bytes_per_entity"],
-        "growth": round(growth, 3),
+        "sizes": features,
+        "bytes_per_entity": features[-1]["bytes_per_entity"],
+        "growth": growth,
+        "graph": {
+            "sizes": graph,
+            "bytes_per_entity": graph[-1]["bytes_per_entity"],
+            "growth": growth_of(graph),
+        },
         "target": MOST_GROWTH,
         "passed": growth <= MOST_GROWTH,
     }
 
 
-def measured_sizes(feature_set: FeatureSet, events: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """What a state holds after each of `events` payments."""
+def growth_of(sizes: Sequence[Mapping[str, Any]]) -> float:
+    """How many times as many bytes an entity the last size has as the one before."""
+    return round(float(sizes[-1]["bytes_per_entity"] / sizes[-2]["bytes_per_entity"]), 3)
+
+
+def feature_sizes(feature_set: FeatureSet, events: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """What a features state holds after each of `events` payments."""
     held = FeatureState("online_features", feature_set)
-    done, wanted, started = 0, list(events), time.thread_time()
+
+    def take(first: int, count: int) -> None:
+        overlay = held.overlay()
+        overlay.observe(*_batch(first, count))
+        held.apply(overlay, (), first // BATCH)
+
+    for done, spent in _stepped(held, take, events):
+        size = held.size()
+        yield {
+            "payments": done,
+            "days": round(done / PER_DAY, 1),
+            "entities": size.entities,
+            "entries": size.entries,
+            "bytes_per_entity": size.bytes_per_entity,
+            "cpu_us_per_payment": spent,
+        }
+
+
+def graph_sizes(policy: GraphPolicy, events: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """What a graph's state holds after each of `events` payments."""
+    held = GraphState("entity_graph", policy)
+
+    def take(first: int, count: int) -> None:
+        overlay = held.overlay()
+        overlay.draft(_SCOPE, moment_of(first)).observe(_graph_batch(first, count))
+        held.apply(overlay, (), first // BATCH)
+
+    for done, spent in _stepped(held, take, events):
+        size = held.size()
+        yield {
+            "payments": done,
+            "entities": size.entities,
+            "edges": size.edges,
+            "bytes_per_entity": size.bytes_per_entity,
+            "cpu_us_per_payment": spent,
+        }
+
+
+def _stepped(
+    held: FeatureState | GraphState, take: Callable[[int, int], None], events: Sequence[int]
+) -> Iterator[tuple[int, float]]:
+    """Let a state take payments; each of `events` with the CPU microseconds of a payment so far."""
+    done, started = 0, time.thread_time()
     with tempfile.TemporaryDirectory(prefix="sluice-state-") as folder:
-        while wanted:
-            count = min(BATCH, wanted[0] - done)
-            overlay = held.overlay()
-            overlay.observe(*_batch(done, count))
-            held.apply(overlay, (), done // BATCH)
-            done += count
-            if done % _SEAL_EVERY == 0:  # as a running stage does: what is sealed needs no place in memory
-                held.freeze().write(Path(folder))
-            if done == wanted[0]:
-                wanted.pop(0)
-                size = held.size()
-                yield {
-                    "payments": done,
-                    "days": round(done / PER_DAY, 1),
-                    "entities": size.entities,
-                    "entries": size.entries,
-                    "bytes_per_entity": size.bytes_per_entity,
-                    "bytes_per_entry": round(size.bytes / size.entries, 1),
-                    "cpu_us_per_payment": round((time.thread_time() - started) / done * 1e6, 1),
-                }
+        for wanted in events:
+            while done < wanted:
+                count = min(BATCH, wanted - done)
+                take(done, count)
+                done += count
+                if done % _SEAL_EVERY == 0:  # as a running stage does: what is sealed needs no memory
+                    held.freeze().write(Path(folder))
+            yield done, round((time.thread_time() - started) / done * 1e6, 1)
+
+
+def _graph_batch(first: int, count: int) -> GraphPayments:
+    numbers = range(first, first + count)
+    customers = [f"{customer_of(number):07d}" for number in numbers]
+    terminals = [f"{terminal_of(number):06d}" for number in numbers]
+    nowhere: list[str | None] = [None] * count
+    keys: list[list[str | None]] = [nowhere for _ in KINDS]
+    for kind, owners in (
+        (CUSTOMER, customers),
+        (CARD, customers),
+        (ACCOUNT, customers),
+        (DEVICE, customers),
+        (TERMINAL, terminals),
+        (MERCHANT, terminals),
+    ):
+        keys[kind] = [f"{KINDS[kind]}-{owner}" for owner in owners]
+    return GraphPayments([moment_of(number) for number in numbers], keys)
 
 
 def _batch(first: int, count: int) -> tuple[Payments, Labels | None]:

@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
+from services.entity_graph.settings import load_policy as load_graph_policy
 from services.online_features.policy import load_feature_set
 from sluice_bench.dictionary_server import dictionary_app
 from sluice_bench.feature_traffic import (
@@ -26,7 +27,7 @@ from sluice_bench.foreign_job import agree, plain_times
 from sluice_bench.read_bench import reading
 from sluice_bench.reading_load import Reads, read_steadily
 from sluice_bench.restart_bench import restarted
-from sluice_bench.state_bench import measured_sizes
+from sluice_bench.state_bench import feature_sizes, graph_sizes, growth_of
 from sluice_bench.streams_bench import connection, properties
 from sluice_cli.bench_commands import bench_app, features_row
 from sluice_contracts import Decoded, decode
@@ -148,10 +149,13 @@ def test_the_dictionary_answers_as_the_stage_does() -> None:
 
 
 def test_state_is_measured_after_each_number_of_events() -> None:
-    sizes = list(measured_sizes(load_feature_set(POLICY_DIR, "payments"), (3_000, 5_000)))
+    sizes = list(feature_sizes(load_feature_set(POLICY_DIR, "payments"), (3_000, 5_000)))
     assert [one["payments"] for one in sizes] == [3_000, 5_000]
     assert sizes[0]["entries"] == 2 * 3_000, "a payment is one entry of its customer and one of its terminal"
     assert all(one["bytes_per_entity"] > 0 for one in sizes)
+    graph = list(graph_sizes(load_graph_policy(POLICY_DIR), (1_000, 2_000)))
+    assert graph[1]["edges"] > graph[0]["edges"] > 3_000
+    assert growth_of([{"bytes_per_entity": 800}, {"bytes_per_entity": 880}]) == 1.1
 
 
 def test_a_restart_in_time_is_met() -> None:
