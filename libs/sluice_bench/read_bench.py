@@ -108,7 +108,7 @@ def _while_payments_flow(
 
 def reading(floors: Sequence[Reads], owns: Sequence[Reads]) -> dict[str, Any]:
     """Percentiles of both sides, and the ratio of the medians of p99 held against the target."""
-    sides = {
+    sides: dict[str, Any] = {
         side: {
             name: spread([percentile(one.seconds, share) * 1e3 for one in found])
             for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99))

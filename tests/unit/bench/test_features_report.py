@@ -4,6 +4,7 @@ import json
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -165,7 +166,7 @@ def test_a_restart_in_time_is_met() -> None:
 
 
 def test_left_out_is_neither_missed_nor_failed() -> None:
-    parts = {
+    parts: dict[str, dict[str, Any]] = {
         "quix": {"skipped": "no quixstreams", "passed": None},
         "read": {"passed": False},
         "scoring": {"passed": True},
