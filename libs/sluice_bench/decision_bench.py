@@ -23,6 +23,7 @@ from services.decision_fabric.core import step
 from services.decision_fabric.model import BUNDLES, PAYMENTS, POSTURES, SNAPSHOTS
 from services.decision_fabric.policy_files import binding_of, read_feature_set, read_policy
 from services.decision_fabric.state import DecisionState
+from sluice_bench.arithmetic import compared, spread
 from sluice_contracts import Decoded, decode, derived_id, encode
 from sluice_decisions import (
     Bundle,
@@ -44,6 +45,7 @@ from sluice_kit.stage.collector import quiet_collector
 NOW: Final = 1_700_000_000_000_000
 BATCH: Final = 200
 TARGET_US: Final = 60.0
+SCORING_TARGET: Final = 0.5
 _ZERO: Final = "0" * 64
 _LIGHTGBM_BATCH: Final = 32
 
@@ -102,6 +104,23 @@ def decision_bench(batches: int = 100, batch: int = BATCH, *, fraud_share: float
         "target_us": TARGET_US,
         "met": median <= TARGET_US,
         "scoring": scoring,
+    }
+
+
+def scoring_bench(repetitions: int) -> dict[str, Any]:
+    """The fabric's scoring against LightGBM's own rate, both at batches of 32, in rows a second of CPU."""
+    binding = binding_of(read_feature_set())
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(folder)
+        bundle = load_bundle(store, seal_drawn_bundle(store, binding), binding)
+    if not isinstance(bundle, Bundle):
+        raise TypeError(str(bundle))
+    rows = draw(binding, 6_400, 0.0).rows
+    rates = [scoring_rates(bundle, rows) for _ in range(max(3, repetitions))]
+    floors, owns = ([one[f"{side}_batch_32_rows_s"] for one in rates] for side in ("lightgbm", "ours"))
+    return compared(floors, owns, SCORING_TARGET, "rows_per_second") | {
+        "batch": _LIGHTGBM_BATCH,
+        f"ours_at_{BATCH}": spread([one["ours_batch_200_rows_s"] for one in rates]),
     }
 
 

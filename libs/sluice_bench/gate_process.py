@@ -1,4 +1,4 @@
-"""The real gate as the benches run it: a process with its own arguments, killed or drained at will."""
+"""A real stage as the benches run it: a process with its own arguments, killed or drained at will."""
 
 import signal
 import sys
@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx
 
@@ -18,23 +18,34 @@ SERVICE: Final = "ingestion_gate"
 PROBE: Final = "sluice_bench.gate_probe"
 _READY_SECONDS: Final = 240.0
 _DRAIN_SECONDS: Final = 60.0
+Running = TypeVar("Running", bound="StageProcess")
 
 
-class GateProcess:
-    """One gate process of a stack whose substrate runs."""
+class StageProcess:
+    """One process of a stage, or of a chain that it leads, on a stack whose substrate runs."""
 
-    def __init__(self, home: Path, *arguments: str, module: str = f"services.{SERVICE}") -> None:
-        """Start it; `module` may be the probe, which runs the same gate and writes down what it sees."""
+    def __init__(self, home: Path, service: str, *arguments: str, module: str | None = None) -> None:
+        """Start it; `module` may be a probe, which runs the same stage and writes down what it sees."""
+        self.service = service
         self._wiring_file = home / "wiring.yaml"
         self._state_dir = load_wiring(self._wiring_file).state_dir
-        self._log = home / "logs" / "bench-gate.log"
+        self._log = home / "logs" / f"bench-{service}.log"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log_start = log_size(self._log)
-        endpoint_file(self._state_dir, SERVICE).unlink(missing_ok=True)
+        endpoint_file(self._state_dir, service).unlink(missing_ok=True)
         mark = str(self._wiring_file)
         self.started_at = time.monotonic()
         self._record: ProcessRecord = spawn(
-            [sys.executable, "-m", module, "--wiring", mark, "--http-port", "0", *arguments],
+            [
+                sys.executable,
+                "-m",
+                module or f"services.{service}",
+                "--wiring",
+                mark,
+                "--http-port",
+                "0",
+                *arguments,
+            ],
             mark=mark,
             log=self._log,
             environment=clean_environment(),
@@ -44,16 +55,20 @@ class GateProcess:
         """Seconds from its start to the first good answer of /health/ready. Raises StartFailed."""
         while True:
             if self._record.process() is None:
-                raise failure("the gate ended while starting", self._log, self._log_start)
+                raise failure(f"{self.service} ended while starting", self._log, self._log_start)
             try:
-                url = read_endpoint(self._state_dir, SERVICE)
+                url = self.url()
                 if httpx.get(f"{url}/health/ready", timeout=5).status_code == httpx.codes.OK:
                     return time.monotonic() - self.started_at
             except (LookupError, ValueError, httpx.HTTPError):
                 pass
             if time.monotonic() - self.started_at > seconds:
-                raise failure(f"the gate was not ready in {seconds:.0f} s", self._log, self._log_start)
+                raise failure(f"{self.service} was not ready in {seconds:.0f} s", self._log, self._log_start)
             time.sleep(0.02)
+
+    def url(self) -> str:
+        """Where it serves. Raises LookupError or ValueError while it does not."""
+        return read_endpoint(self._state_dir, self.service)
 
     def rss_bytes(self) -> int:
         """Resident memory now, 0 when it has ended."""
@@ -78,16 +93,35 @@ class GateProcess:
         """SIGTERM and wait; it seals a checkpoint at its last batch. Raises StartFailed when it hangs."""
         if not stop(self._record, [(signal.SIGTERM, _DRAIN_SECONDS)]):
             self.kill()
-            raise failure("the gate did not drain", self._log, self._log_start)
+            raise failure(f"{self.service} did not drain", self._log, self._log_start)
+
+
+class GateProcess(StageProcess):
+    """The gate, alone or with a chain behind it."""
+
+    def __init__(self, home: Path, *arguments: str, module: str | None = None) -> None:
+        super().__init__(home, SERVICE, *arguments, module=module)
 
 
 @contextmanager
-def running_gate(home: Path, *arguments: str, module: str = f"services.{SERVICE}") -> Iterator[GateProcess]:
+def running_stage(home: Path, service: str, *arguments: str) -> Iterator[StageProcess]:
+    """A stage that is drained at the end of the block, killed when the block fails."""
+    with _ended(StageProcess(home, service, *arguments)) as stage:
+        yield stage
+
+
+@contextmanager
+def running_gate(home: Path, *arguments: str, module: str | None = None) -> Iterator[GateProcess]:
     """A gate that is drained at the end of the block, killed when the block fails."""
-    gate = GateProcess(home, *arguments, module=module)
-    try:
+    with _ended(GateProcess(home, *arguments, module=module)) as gate:
         yield gate
+
+
+@contextmanager
+def _ended(stage: Running) -> Iterator[Running]:
+    try:
+        yield stage
     except BaseException:
-        gate.kill()
+        stage.kill()
         raise
-    gate.drain()
+    stage.drain()

@@ -1,14 +1,15 @@
-"""A gate that is killed far behind its last checkpoint: how long until it serves again."""
+"""A stage that is killed far behind its last checkpoint: how long until it serves again."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from sluice_bench.arithmetic import spread
 from sluice_bench.bench_stack import RECEIPTS, BenchStack
-from sluice_bench.gate_process import GateProcess, running_gate
+from sluice_bench.gate_process import GateProcess, StageProcess, running_gate
 from sluice_bench.watching import total, watch_growth
 
 TARGET_SECONDS: Final = 30.0
-_NO_CHECKPOINTS: Final = ("--checkpoint-seconds", "1000000", "--checkpoint-events", "1000000000")
+NO_CHECKPOINTS: Final = ("--checkpoint-seconds", "1000000", "--checkpoint-events", "1000000000")
 _WATCH_SECONDS: Final = 400.0
 
 
@@ -23,21 +24,32 @@ def restart(stack: BenchStack, events: int, repetitions: int) -> dict[str, Any]:
     before = total(stack.ends(RECEIPTS))
     loaded = stack.load(events)
     watching = stack.submit(watch_growth, stack.plain, RECEIPTS, before, loaded.records, _WATCH_SECONDS)
-    killed = GateProcess(stack.home, *_NO_CHECKPOINTS)
+    killed = GateProcess(stack.home, *NO_CHECKPOINTS)
     try:
         watching.result()
     finally:
         killed.kill()
+    seconds = serving_again(stack, lambda: GateProcess(stack.home, *NO_CHECKPOINTS), repetitions)
+    with running_gate(stack.home) as gate:  # and out, with a checkpoint, for the parts that follow
+        gate.wait_ready()
+    return restarted(events, seconds, empty)
+
+
+def serving_again(stack: BenchStack, start: Callable[[], StageProcess], repetitions: int) -> list[float]:
+    """Seconds to a good /health/ready; all replay the same, since each is killed before it seals."""
     seconds = []
     for number in range(repetitions):
-        again = GateProcess(stack.home, *_NO_CHECKPOINTS)
+        again = start()
         try:
             seconds.append(again.wait_ready())
         finally:
             again.kill()
         stack.tell(f"restart {number + 1}/{repetitions}: serving after {seconds[-1]:.1f} s")
-    with running_gate(stack.home) as gate:  # and out, with a checkpoint, for the parts that follow
-        gate.wait_ready()
+    return seconds
+
+
+def restarted(events: int, seconds: list[float], empty: float) -> dict[str, Any]:
+    """The report: starts with `events` since the checkpoint, beside one with nothing to replay."""
     found = spread(seconds)
     return {
         "events_since_checkpoint": events,

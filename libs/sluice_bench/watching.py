@@ -1,7 +1,7 @@
 """The readers of the ingress benches: what is committed and when it became visible, from topics alone."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from confluent_kafka import Consumer, IsolationLevel, TopicPartition
@@ -62,6 +62,14 @@ def count_receipts(wiring: dict[str, Any], starts: Starts, records: int) -> dict
         decisions[decision] = decisions.get(decision, 0) + 1
         size += len(value)
     return {"decisions": decisions, "average_bytes": round(size / max(1, sum(decisions.values())))}
+
+
+def read_values(wiring: Wiring, starts: Starts, records: int, seconds: float) -> Iterator[bytes]:
+    """The first `records` committed values from `starts` on, in batches as they come.
+
+    Raises RuntimeError when they are not there after `seconds`.
+    """
+    return (value for _, value in _read(wiring, starts, records, seconds))
 
 
 def measure_visibility(  # noqa: PLR0917 - a process's arguments

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sluice_bench import actions_bench, decision_log_bench
+from sluice_bench.features_bench import FEATURE_PARTS, features_effort, run_features
 from sluice_bench.ingress import PARTS, effort, run_parts
 from sluice_bench.loop import LOOP_PARTS, loop_effort, run_loop
 from sluice_cli.options import AsJson, fail, print_json
@@ -115,6 +116,43 @@ def loop(
         raise typer.Exit(1)
 
 
+@bench_app.command("features")
+def features(
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="PART", help=f"One of {', '.join(FEATURE_PARTS)}; repeat."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small amounts: shows that it works.")] = False,
+    repetitions: Annotated[int, typer.Option(min=1, max=20, help="Runs of each part; quick: one.")] = 3,
+    quix_python: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PYTHON", help="An interpreter that has quixstreams; none: one is installed for the run."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The features stage against Quix Streams, reads of snapshots, scoring, state and restart.
+
+    Exit code 1 when a part could not run. A missed target is part of the report, not a failure.
+    """
+    names = only or list(FEATURE_PARTS)
+    unknown = sorted(set(names) - set(FEATURE_PARTS))
+    if unknown:
+        known = ", ".join(FEATURE_PARTS)
+        fail(f"no such part: {', '.join(unknown)}; there are {known}", as_json=as_json, code=2)
+    work = features_effort(quick=quick, repetitions=repetitions, quix_python=quix_python)
+
+    def run(deployment: Deployment) -> dict[str, Any]:
+        found = run_features(deployment.home, names, work, _say(time.monotonic()))
+        _show_features(found)
+        return found
+
+    found = _on_own_stack(run, as_json=as_json)
+    if found["failed"]:
+        raise typer.Exit(1)
+
+
 @bench_app.command("decisions")
 def decisions(
     batches: Annotated[int, typer.Option(min=1, help="Batches of 200 payments.")] = 100,
@@ -180,7 +218,7 @@ def actions(
     _on_own_stack(run, as_json=as_json)
 
 
-def _on_own_stack(run: Callable[[Deployment], dict[str, Any]], *, as_json: bool) -> None:
+def _on_own_stack(run: Callable[[Deployment], dict[str, Any]], *, as_json: bool) -> dict[str, Any]:
     """Run a bench on a broker and a database of its own, which go with it, and show what it found."""
     folder = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
     deployment = Deployment(folder, bound=True)
@@ -197,6 +235,7 @@ def _on_own_stack(run: Callable[[Deployment], dict[str, Any]], *, as_json: bool)
         print_json(found)
     else:
         Console().print_json(data=found)
+    return found
 
 
 def _say(started: float) -> Any:
@@ -219,6 +258,29 @@ def _show_loop(found: Mapping[str, Any]) -> None:
     for name, part in found["parts"].items():
         table.add_row(name, *loop_row(name, part), str(part["load_average"]["after"]))
     Console(stderr=True).print(table)
+
+
+def _show_features(found: Mapping[str, Any]) -> None:
+    table = Table("part", "floor", "ours", "ratio", "target", "verdict", "load")
+    for name, part in found["parts"].items():
+        table.add_row(name, *features_row(name, part), str(part["load_average"]["after"]))
+    Console(stderr=True).print(table)
+
+
+def features_row(name: str, part: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    """Floor, ours, ratio, target and verdict of one part of the features bench, as text."""
+    if "skipped" in part:
+        return "", part["skipped"][:60], "", "", "left out"
+    if "error" in part or name == "restart":
+        return row(name, part)
+    word = "met" if part["passed"] else "MISSED"
+    if name == "read":
+        floor, ours = (f"p99 {part[side]['p99_ms']['median']} ms" for side in ("floor", "ours"))
+        return floor, ours, str(part["ratio"]), f"≤ {part['target']}", word
+    if name == "state":
+        ours = f"{part['bytes_per_entity']} bytes an entity, growth x{part['growth']}"
+        return "", ours, "", f"≤ x{part['target']}", word
+    return row(name, part)
 
 
 def loop_row(name: str, part: Mapping[str, Any]) -> tuple[str, str, str]:

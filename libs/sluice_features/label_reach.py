@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sluice_features.blocks import flat_indices
 from sluice_features.columns import Int64, Mask
 from sluice_features.layout import Reach
 from sluice_features.payment_reach import Askers
@@ -37,10 +38,11 @@ def label_reach(reach: Reach, pool: SeriesPool, tail: Tail, askers: Askers) -> I
     rows = np.flatnonzero(((known > 0) & ~one_by_one)[reach.kind_of])
     bases, lengths = (column[known][reach.kind_of].ravel()[rows] for column in (pool.start, pool.length))
     sums[rows] += pool.sums[last_not_after(pool.times, bases, lengths, bounds.ravel()[rows])]
-    for kind, payment in np.argwhere(one_by_one).tolist():
-        times, values = _known_to(pool, tail, askers, kind, payment)
-        for row in np.flatnonzero(reach.kind_of == kind).tolist():
-            sums[row * len(askers.ts) + payment] = values[times <= bounds[row, payment]].sum()
+    if one_by_one.any():
+        asking = _Asking.of(one_by_one, askers)
+        _count(reach, asking, _from_pool(pool, asking), bounds, sums)
+        if tail.length:
+            _count(reach, asking, _from_tail(tail.sorted, groups, asking), bounds, sums)
     return sums.reshape(bounds.shape)
 
 
@@ -67,14 +69,52 @@ def _search_batch(reach: Reach, tail: SortedTail, groups: _Groups, askers: Asker
     sums[rows] += tail.sums[last_not_after(tail.times, first, last - first + 1, bounds.ravel()[rows])]
 
 
-def _known_to(pool: SeriesPool, tail: Tail, askers: Askers, kind: int, payment: int) -> tuple[Int64, Int64]:
-    """Times and values of the entries that one payment knows."""
-    series, ts = int(askers.series[kind, payment]), int(askers.ts[payment])
-    times, values, seen = pool.entries(series if series < pool.count else 0)
-    usable = seen <= ts
-    times, values = times[usable], values[usable]
-    if tail.length:
-        rows = tail.sorted
-        mine = (rows.series == series) & (rows.seen <= ts) & (rows.position < askers.position[payment])
-        times, values = np.append(times, rows.times[mine]), np.append(values, rows.values[mine])
-    return times, values
+class _Asking(NamedTuple):
+    """Payments whose series are counted entry by entry, once for each kind in which they are."""
+
+    kind: Int64
+    payment: Int64
+    series: Int64
+    ts: Int64
+    position: Int64
+
+    @classmethod
+    def of(cls, one_by_one: Mask, askers: Askers) -> "_Asking":
+        kind, payment = one_by_one.nonzero()
+        series = askers.series[kind, payment]
+        return cls(kind, payment, series, askers.ts[payment], askers.position[payment])
+
+
+class _Known(NamedTuple):
+    """Entries that the asking know: by entry who asks, its time and its value."""
+
+    asker: Int64
+    times: Int64
+    values: Int64
+
+
+def _from_pool(pool: SeriesPool, asking: _Asking) -> _Known:
+    numbers = np.where(asking.series < pool.count, asking.series, 0)
+    counts = pool.length[numbers] - 1
+    places = flat_indices(pool.start[numbers] + 1, counts)
+    asker = np.arange(len(counts)).repeat(counts)
+    known = pool.seen[places] <= asking.ts[asker]
+    places = places[known]
+    return _Known(asker[known], pool.times[places], pool.sums[places] - pool.sums[places - 1])
+
+
+def _from_tail(tail: SortedTail, groups: _Groups, asking: _Asking) -> _Known:
+    number = groups.number[asking.kind, asking.payment]
+    counts = np.where(groups.found[asking.kind, asking.payment], tail.counts[number], 0)
+    places = flat_indices(tail.first[number], counts)
+    asker = np.arange(len(counts)).repeat(counts)
+    known = (tail.seen[places] <= asking.ts[asker]) & (tail.position[places] < asking.position[asker])
+    places = places[known]
+    return _Known(asker[known], tail.times[places], tail.values[places])
+
+
+def _count(reach: Reach, asking: _Asking, known: _Known, bounds: Int64, sums: Int64) -> None:
+    kinds, payments = asking.kind[known.asker], asking.payment[known.asker]
+    for row, kind in enumerate(reach.kind_of.tolist()):
+        inside = (kinds == kind) & (known.times <= bounds[row, payments])
+        np.add.at(sums, row * bounds.shape[1] + payments[inside], known.values[inside])

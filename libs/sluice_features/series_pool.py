@@ -134,10 +134,9 @@ class SeriesPool:
                 self.newest_seen[numbers], np.maximum.reduceat(added.seen, first)
             )
         late = self.times[lasts] > added.times[first]
-        self.length[numbers] += counts
         if late.any():
-            for number in numbers[late].tolist():
-                self._sort(number)
+            self._sort(numbers[late], counts[late], added.times[first[late]])
+        self.length[numbers] += counts
 
     def entries(self, number: int) -> tuple[Int64, Int64, Int64]:
         """Times, values and (where the pool keeps it) `seen` of a series, oldest first."""
@@ -193,15 +192,24 @@ class SeriesPool:
         self._blocks.give(starts, self.room[numbers])
         self.start[numbers], self.length[numbers], self.room[numbers] = places, kept, sizes
 
-    def _sort(self, number: int) -> None:
-        """Put late entries of a series in their places; what was there comes first at ties."""
-        start, end = int(self.start[number]), int(self.start[number] + self.length[number])
-        times, values, seen = self.entries(number)
-        order = np.argsort(times, kind="stable")
-        self.sums[start + 1 : end] = self.sums[start] + np.cumsum(values[order])
-        self.times[start + 1 : end] = times[order]
+    def _sort(self, numbers: Int64, added: Int64, earliest: Int64) -> None:
+        """Put late entries among those `added` behind series in their places; at ties they come last.
+
+        `earliest` is the first time of each series' added entries: all up to it stay.
+        """
+        starts, lengths = self.start[numbers], self.length[numbers]
+        floors = last_not_after(self.times, starts, lengths, earliest)
+        counts = starts + lengths + added - 1 - floors
+        places = flat_indices(floors + 1, counts)
+        values = self.sums[places] - self.sums[places - 1]
+        order = np.lexsort((self.times[places], np.arange(len(numbers)).repeat(counts)))
+        first = counts.cumsum() - counts
+        totals = values[order].cumsum()
+        before = totals[first] - values[order[first]] - self.sums[floors]
+        self.sums[places] = totals - before.repeat(counts)
+        self.times[places] = self.times[places][order]
         if self._with_seen:
-            self.seen[start + 1 : end] = seen[order]
+            self.seen[places] = self.seen[places][order]
 
     def _take_blocks(self, sizes: Int64) -> Int64:
         starts = self._blocks.take(sizes)

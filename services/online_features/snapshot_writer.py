@@ -15,7 +15,7 @@ from sluice_contracts import contract_for
 from sluice_contracts.wire import NUMBER, moment, numbers
 from sluice_features import FeatureSetRef, Scope, SnapshotBatch
 from sluice_features.columns import Int64
-from sluice_kit.columnar.varints import zigzag_varints
+from sluice_kit.columnar.varints import moments, zigzag_varints
 
 GRAPH_MISSING: Final = "GRAPH_MISSING"
 CONTRACT: Final = contract_for("feature_snapshot")
@@ -23,6 +23,8 @@ PAYMENT_TOPIC: Final = "traffic.payment"
 _ID_MARK: Final = "\x11" * 64
 _HASH_MARK: Final = "\x12" * 64
 _MOMENT_MARK: Final = 0x2A55_AA55_AA55
+_SOME_MOMENT: Final = 1 << 50
+"""Stands in a column where there is none; not written."""
 _LIST_MARK: Final = [0x2A55_AA55_AA55_AA]
 _DEGRADED: Final = ("\x00", f"\x02{NUMBER[len(GRAPH_MISSING)]}{GRAPH_MISSING}\x00")
 
@@ -54,11 +56,11 @@ class SnapshotWriter:
         missing = {positions: _integers(positions) for positions in set(batch.missing_positions())}
         rows = zip(
             asked.event_ids,
-            map(moment, batch.as_of.tolist()),
+            moments(batch.as_of),
             _number_lists(batch.values),
             batch.missing_positions(),
             _number_lists(batch.freshness),
-            map(_graph, contexts),
+            _graphs(contexts),
             [_DEGRADED[self._with_graph and context is None] for context in contexts],
             asked.partitions,
             numbers(asked.offsets),
@@ -162,8 +164,10 @@ def _number_lists(columns: Int64) -> list[str]:
     return [f"{block}{text[start:end]}\x00" for start, end in pairwise(bounds)]
 
 
-def _graph(context: Context | None) -> str:
-    """Version and basis (a digest) of the graph that was used."""
-    if context is None:
-        return "\x00\x00"
-    return f"\x02{moment(context.version)}\x02{_HASH_LENGTH}{context.basis}"
+def _graphs(contexts: Sequence[Context | None]) -> list[str]:
+    """Version and basis (a digest) of the graph that was used by each payment."""
+    versions = moments(np.array([_SOME_MOMENT if one is None else one.version for one in contexts], np.int64))
+    return [
+        "\x00\x00" if one is None else f"\x02{version}\x02{_HASH_LENGTH}{one.basis}"
+        for one, version in zip(contexts, versions, strict=True)
+    ]

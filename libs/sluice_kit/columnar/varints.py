@@ -7,10 +7,23 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice_contracts.wire import moment
+
 _PAYLOAD_BITS: Final = np.uint64(7)
 _PAYLOAD_MASK: Final = np.uint64(0x7F)
-_CONTINUATION: Final = np.uint8(0x80)
-_MAX_BYTES: Final = 10  # a 64-bit zigzag value never needs more
+_CONTINUATION_BIT: Final = np.uint8(7)
+_FIRST_MOMENT: Final = 1 << 48
+_MOMENT_END: Final = 1 << 55
+"""Between them a zigzag number takes eight octets."""
+_SPREADING: Final = tuple(
+    (np.uint64(low), np.uint64(high), np.uint64(shift))
+    for low, high, shift in (
+        (0x0FFFFFFF, 0xFFFFFFF0000000, 4),
+        (0x00003FFF00003FFF, 0x0FFFC0000FFFC000, 2),
+        (0x007F007F007F007F, 0x3F803F803F803F80, 1),
+    )
+)
+_CONTINUATIONS: Final = np.uint64(0x0080808080808080)
 TABLE_LENGTHS: Final = 8192  # lengths below this fit two bytes and are looked up, not computed
 
 
@@ -20,21 +33,41 @@ def zigzag_varints(values: npt.NDArray[np.int64]) -> pa.BinaryArray:
     if count == 0:
         return pa.array([], pa.binary())
     signed = values.astype(np.int64, copy=False)
-    zigzag = ((signed << 1) ^ (signed >> 63)).view(np.uint64)
+    rest = ((signed << 1) ^ (signed >> 63)).view(np.uint64)
     widths = np.ones(count, np.int32)
-    limit = int(zigzag.max())
-    for group in range(1, _MAX_BYTES):
-        if limit < 1 << (7 * group):
+    written: list[tuple[npt.NDArray[np.intp] | None, npt.NDArray[np.uint8]]] = []
+    rows: npt.NDArray[np.intp] | None = None
+    while True:  # an octet of every value that has one more; most have one or two
+        more = rest > _PAYLOAD_MASK
+        octets = (rest & _PAYLOAD_MASK).astype(np.uint8)
+        octets |= more.view(np.uint8) << _CONTINUATION_BIT
+        written.append((rows, octets))
+        longer = np.flatnonzero(more)
+        if not len(longer):
             break
-        widths += zigzag >= np.uint64(1 << (7 * group))
-    positions = np.arange(int(widths.max()))
-    groups = zigzag[:, None] >> (positions.astype(np.uint64) * _PAYLOAD_BITS)
-    octets = (groups & _PAYLOAD_MASK).astype(np.uint8)
-    octets |= np.where(positions < widths[:, None] - 1, _CONTINUATION, np.uint8(0))
+        rows = longer if rows is None else rows[longer]
+        widths[rows] += 1
+        rest = rest[longer] >> _PAYLOAD_BITS
     offsets = np.zeros(count + 1, np.int32)
     np.cumsum(widths, out=offsets[1:])
-    data = octets[positions < widths[:, None]]
+    data = np.empty(int(offsets[-1]), np.uint8)
+    starts = offsets[:-1]
+    for place, (having, octets) in enumerate(written):
+        data[(starts if having is None else starts[having]) + place] = octets
     return binary_array(offsets, data)
+
+
+def moments(values: npt.NDArray[np.int64]) -> list[str]:
+    """`sluice_contracts.wire.moment` of each: the characters of times in microseconds."""
+    if not len(values):
+        return []
+    if values.min() < _FIRST_MOMENT or values.max() >= _MOMENT_END:
+        return list(map(moment, values.tolist()))
+    spread = values.astype(np.uint64) << np.uint64(1)
+    for low, high, shift in _SPREADING:  # eight octets of seven bits each
+        spread = (spread & low) | ((spread & high) << shift)
+    text = (spread | _CONTINUATIONS).astype("<u8").tobytes().decode("latin-1")
+    return [text[at : at + 8] for at in range(0, len(text), 8)]
 
 
 def varint(value: int) -> bytes:

@@ -76,6 +76,12 @@ class Partitioner:
                 hashes = [value & 0x7FFFFFFF for value in murmur2_of_many(same)]
                 known.update(zip(same, hashes, strict=True))
 
+    def hashes(self, keys: Sequence[bytes]) -> list[int]:
+        """Of many keys at once: what is taken modulo a topic's partitions."""
+        self.learn(keys)
+        known = self._hashes
+        return [known[key] if key in known else murmur2(key) & 0x7FFFFFFF for key in keys]
+
     def partition(self, key: bytes, partitions: int) -> int:
         """The partition of `key` in a topic of `partitions` partitions."""
         value = self._hashes.get(key)

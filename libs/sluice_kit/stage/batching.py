@@ -1,5 +1,6 @@
 """How records come to a step: prepared, and in an order that is a rule, not an accident."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 
@@ -15,13 +16,19 @@ def control_first(records: Sequence[Record], control_topics: Sequence[str]) -> l
     """Control topics in the order given, then topic, partition, offset: for a stage that needs no time."""
     rank = {topic: position for position, topic in enumerate(control_topics)}
     last = len(rank)
-    partitions: dict[tuple[str, int], list[Record]] = {}
-    for record in records:
-        partitions.setdefault(record[:2], []).append(record)
+    partitions = by_partition(records)
     ordered: list[Record] = []
     for where in sorted(partitions, key=lambda at: (rank.get(at[0], last), at)):
         ordered += sorted(partitions[where], key=OFFSET)
     return ordered
+
+
+def by_partition(records: Sequence[Record]) -> dict[tuple[str, int], list[Record]]:
+    """Records by topic and partition, each partition's in the order given."""
+    partitions: dict[tuple[str, int], list[Record]] = defaultdict(list)
+    for record in records:
+        partitions[record[:2]].append(record)
+    return partitions
 
 
 def event_time_order(

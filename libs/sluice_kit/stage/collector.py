@@ -13,11 +13,11 @@ YOUNG_EVERY = 100_000
 
 
 @contextmanager
-def quiet_collector() -> Iterator[Callable[[int], None]]:
+def quiet_collector(young_every: int = YOUNG_EVERY) -> Iterator[Callable[[int], None]]:
     """Switch automatic collection off; the yielded function is told how many records a batch had.
 
-    Young objects are collected every 100,000 records and when the stage is idle, so that cycles (exceptions
-    with tracebacks) do not pile up.
+    Young objects are collected every `young_every` records and when the stage is idle, so that cycles
+    (exceptions with tracebacks) do not pile up.
     """
     gc.collect()
     gc.freeze()
@@ -27,7 +27,7 @@ def quiet_collector() -> Iterator[Callable[[int], None]]:
     def tidy(records: int) -> None:
         nonlocal seen
         seen += records
-        if seen >= YOUNG_EVERY or not records:
+        if seen >= young_every or not records:
             seen = 0
             gc.collect(1)
 

@@ -21,6 +21,9 @@ from sluice_kit.stage.uncompared import Uncompared
 
 log = structlog.get_logger(__name__)
 
+YOUNG_EVERY = 500_000
+"""Records between two collections: a replay leaves fewer cycles behind than a stage that meets failures."""
+
 
 @dataclass(slots=True)
 class MemberHistory:
@@ -119,12 +122,13 @@ class LoggedPlaces:
     def __call__(self, index: int, facts: Sequence[Output]) -> list[Coordinate]:
         """The `place` of a replay. A fact unknown to the log gets offset -1."""
         offsets = self._offsets[index]
-        placed: list[Coordinate] = []
-        for fact in facts:
-            partition = self._partitioner.partition(fact.key or b"", self._partitions[fact.topic])
-            given = offsets.get((fact.topic, partition))
-            placed.append(Coordinate(fact.topic, partition, -1 if given is None else next(given, -1)))
-        return placed
+        unknown: Iterator[int] = iter(())
+        counts = self._partitions
+        hashes = self._partitioner.hashes([fact.key or b"" for fact in facts])
+        return [
+            Coordinate(topic, where := hashed % counts[topic], next(offsets.get((topic, where), unknown), -1))
+            for (topic, _, _), hashed in zip(facts, hashes, strict=True)
+        ]
 
 
 def logged_batch(spec: ChainSpec, record: BasisRecord, inputs: Sequence[Record]) -> Batch:
@@ -221,7 +225,7 @@ def replay_pending(
     started = time.monotonic()
     batches = events = 0
     taken: dict[tuple[str, str], Uncompared] = {}
-    with quiet_collector() as tidy:
+    with quiet_collector(YOUNG_EVERY) as tidy:
         for replayed in step_pending(spec, members, read_inputs, places):
             for run, record in zip(replayed.runs, replayed.records, strict=True):
                 if not compare(run, record, spec.code_rev, accept_code_change=accept_code_change):

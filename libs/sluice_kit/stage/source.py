@@ -2,6 +2,7 @@
 
 import threading
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
@@ -10,7 +11,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from sluice_kit.kafka.messages import KafkaMessage, arrived
-from sluice_kit.stage.batching import with_prepared
+from sluice_kit.stage.batching import OFFSET, by_partition, with_prepared
 from sluice_kit.stage.errors import ReplayInputGoneError, StageError
 from sluice_kit.stage.model import InputRange, Prepare, Record
 
@@ -61,6 +62,7 @@ class InputReader:
         """Up to `most` records; waits for the first at most `wait_seconds`, never for a full batch."""
         messages = cast("list[KafkaMessage]", arrived(self._consumer, most, wait_seconds))
         with_headers = self._with_headers
+        make = tuple.__new__  # without the function that a named tuple puts in front: there are millions
         records: list[Record] = []
         for message in messages:
             error = message.error()
@@ -69,9 +71,8 @@ class InputReader:
                 continue
             topic = message.topic()
             headers = (message.headers() or ()) if topic in with_headers else ()
-            records.append(
-                Record(topic, message.partition(), message.offset(), message.key(), message.value(), headers)
-            )
+            where, offset, key = message.partition(), message.offset(), message.key()
+            records.append(make(Record, (topic, where, offset, key, message.value(), headers, None)))
         return records
 
     def ranges(self, records: Sequence[Record]) -> list[InputRange]:
@@ -241,7 +242,7 @@ class RangeReader:
         self, consumer: Consumer, starts: Mapping[tuple[str, int], int], *, with_headers: frozenset[str]
     ) -> None:
         self._reader = InputReader(consumer, dict(starts), with_headers=with_headers)
-        self._waiting: dict[tuple[str, int], deque[Record]] = {where: deque() for where in starts}
+        self._waiting: dict[tuple[str, int], list[Record]] = {where: [] for where in starts}
         self._seen: Positions = dict(starts)
 
     def read(self, ranges: Sequence[InputRange], *, stall_seconds: float = 30.0) -> list[Record]:
@@ -253,11 +254,10 @@ class RangeReader:
         for item in ranges:
             where = (item.topic, item.partition)
             self._fill(where, item.end, stall_seconds)
-            queue = self._waiting[where]
-            while queue and queue[0].offset < item.end:
-                record = queue.popleft()
-                if record.offset >= item.start:
-                    records.append(record)
+            waiting = self._waiting[where]
+            end = bisect_left(waiting, item.end, key=OFFSET)
+            records += waiting[bisect_left(waiting, item.start, 0, end, key=OFFSET) : end]
+            del waiting[:end]
         return records
 
     def _fill(self, where: tuple[str, int], end: int, stall_seconds: float) -> None:
@@ -269,8 +269,8 @@ class RangeReader:
                 raise ReplayInputGoneError(
                     f"REPLAY_INPUT_GONE: {where[0]}/{where[1]} gives nothing below offset {end} any more"
                 )
-            for record in got:
+            if got:
                 silent_since = time.monotonic()
-                at = (record.topic, record.partition)
-                self._waiting[at].append(record)
-                self._seen[at] = record.offset + 1
+            for at, records in by_partition(got).items():
+                self._waiting[at] += records
+                self._seen[at] = records[-1].offset + 1

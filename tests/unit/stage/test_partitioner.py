@@ -24,3 +24,9 @@ def test_what_was_learnt_changes_no_partition() -> None:
     learnt, plain = Partitioner(), Partitioner()
     learnt.learn(keys)
     assert [learnt.partition(key, 4) for key in keys] == [plain.partition(key, 4) for key in keys]
+
+
+@given(st.lists(st.binary(max_size=8), max_size=40))
+def test_hashes_of_many_keys_name_the_partition_of_each(keys: list[bytes]) -> None:
+    found = Partitioner().hashes(keys)
+    assert [hashed % 4 for hashed in found] == [Partitioner().partition(key, 4) for key in keys]
