@@ -24,14 +24,20 @@ HOUR = 3_600_000_000
 SAME_OUTPUTS = {"ingestion_gate/core.py": ('"""The gate\'s step', '"""Said otherwise. The gate\'s step')}
 OTHER_OUTPUTS = {"ingestion_gate/receipts.py": ('PRODUCER = "ingestion_gate"', 'PRODUCER = "another_gate"')}
 POISON_MARK = "raise-on-this"
-RAISING = {
+_LINES = f"""
+{{indent}}if value and b"{POISON_MARK}" in value:
+{{indent}}    raise LookupError("a bug of this release")
+"""
+RAISING = {  # one by one, and in columns when many come at once
     "ingestion_gate/screening.py": (
         "        value = record.value\n",
-        f"""        value = record.value
-        if value and b"{POISON_MARK}" in value:
-            raise LookupError("a bug of this release")
-""",
-    )
+        "        value = record.value" + _LINES.format(indent=" " * 8),
+    ),
+    "ingestion_gate/express.py": (
+        "            _, _, _, _, ts_utc, _, key, payload_hash = row\n",
+        "            _, _, _, _, ts_utc, _, key, payload_hash = row\n"
+        "            value = record.value" + _LINES.format(indent=" " * 12),
+    ),
 }
 
 
