@@ -28,6 +28,7 @@ START: Final = "2019-01-01"
 SEED: Final = 9
 FRAUD: Final = {"card_testing": 0.008, "compromised_terminal": 0.012, "account_takeover": 0.012}
 """Four times the usual, so that about one payment in twenty leads to a call."""
+_LABEL_TIMES: Final = ("effective_time", "observed_time")
 _NO_PINS: Final = "0" * 64
 _ENVELOPE: Final = {
     "schema_version": 1,
@@ -124,7 +125,8 @@ def _world(events: int) -> tuple[list[_Row], int]:
     for label in labels:
         turns, _ = divmod(label["ts_utc"] - parameters.start_micros, span)
         number = number_of[label["payment_id"]] - turns * events
-        rows.append(_Row(label.pop("ts_utc") - turns * span, is_payment=False, payment=number, payload=label))
+        at, told = label.pop("ts_utc"), {name: label[name] - turns * span for name in _LABEL_TIMES}
+        rows.append(_Row(at - turns * span, is_payment=False, payment=number, payload=label | told))
     rows.sort(key=lambda row: (row.at, row.is_payment))
     return rows, span
 
@@ -158,12 +160,8 @@ def _encoded(mark: str, row: _Row, number: int, shift: int, emitted: int) -> byt
     if row.is_payment:
         own = {"event_id": subject, "event_type": "payment", "parent_event_id": None}
         return encode("payment", 1, envelope | own | {"payload": payload})
-    payload |= {
-        "label_id": f"L{number:012d}",
-        "subject_event_id": subject,
-        "effective_time": payload["effective_time"] + shift,
-        "observed_time": payload["observed_time"] + shift,
-    }
+    payload |= {"label_id": f"L{number:012d}", "subject_event_id": subject}
+    payload |= {name: payload[name] + shift for name in _LABEL_TIMES}
     own = {
         "event_id": bench_event_id(f"{mark}-label", number),
         "event_type": "label",
