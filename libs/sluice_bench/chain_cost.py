@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from services.decision_fabric.policy_files import binding_of, read_feature_set
+from services.ingestion_gate.policy import GatePolicy
 from sluice_bench.arithmetic import spread
 from sluice_bench.decision_bench import activation, normal_posture, seal_drawn_bundle
-from sluice_bench.loop_traffic import Slice, loop_values
+from sluice_bench.loop_traffic import Slice, gate_policy, loop_values
 from sluice_bench.payments import LANE
-from sluice_contracts import TOPICS
+from sluice_contracts import TOPICS, derived_id, encode
 from sluice_decisions import Bundle, load_bundle
 from sluice_kit.artifacts import ArtifactStore, open_store
 from sluice_kit.config import Wiring
@@ -29,6 +32,7 @@ from sluice_kit.stage.chain import MemberRun, ranges_of, run_chain
 from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.stage.environment import looked_up
 from sluice_kit.stage.process import StageArguments, member_of
+from sluice_kit.stage.service_signal import control_envelope
 from sluice_kit.telemetry import Health
 
 CHAIN: Final = ("ingestion_gate", "entity_graph", "online_features", "degrade_ladder", "decision_fabric")
@@ -113,7 +117,8 @@ class _Chain:
         return cls(ChainSpec(stages), store, time.time_ns() // 1_000)
 
     def steer(self) -> None:
-        """Put a bundle in force and let the ladder say NORMAL, both through the gate."""
+        """Put policy and bundle in force and let the ladder say NORMAL, all through the gate."""
+        self.step([(_OPERATOR, _policy_event(self.now))])
         binding = binding_of(read_feature_set())
         locator = seal_drawn_bundle(self.store, binding)
         bundle = load_bundle(self.store, locator, binding)
@@ -163,6 +168,20 @@ class _Chain:
     def _next(self, topic: str, partition: int) -> int:
         self._ends[topic, partition] += 1
         return self._ends[topic, partition] - 1
+
+
+def _policy_event(now: int) -> bytes:
+    """What puts the policy of the bench's traffic in force."""
+    policy = GatePolicy.parse(orjson.dumps(gate_policy()))
+    if not isinstance(policy, GatePolicy):
+        raise TypeError(str(policy))
+    payload = {
+        "revision": policy.revision,
+        "policy": policy.canonical().decode(),
+        "fingerprint": {"algo": "sha256", "hash": policy.fingerprint(), "created_at": None, "inputs": {}},
+    }
+    envelope = control_envelope("gate_policy", derived_id("sluice.bench.v1", "policy"), "operator", now)
+    return encode("gate_policy", 1, envelope | {"payload": payload})
 
 
 class _Timed:

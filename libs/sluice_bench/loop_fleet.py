@@ -11,9 +11,9 @@ from typing import Any, Final
 import yaml
 
 from sluice_bench.gate_process import GateProcess
+from sluice_bench.loop_traffic import gate_policy
 from sluice_fleet import Fleet, Topology, load_topology
 from sluice_fleet.topology import CHAINED, SEPARATE
-from sluice_kit.config.wiring import POLICY_DIR
 from sluice_substrate import LocalStack
 
 BESIDE: Final = ("action_layer", "decision_log")
@@ -26,7 +26,6 @@ STAGES: Final = (
     "flow_meter",
 )
 _TOOL_SECONDS: Final = 300.0
-_HORIZON_SECONDS: Final = 20 * 366 * 86_400
 
 
 class LoopProcesses:
@@ -93,7 +92,7 @@ def _members(topology: Path, names: Sequence[str]) -> Topology:
 def train_and_activate(home: Path, events: int) -> dict[str, Any]:
     """Make a world, train a bundle on it and put it in force, with the tools that a user has."""
     wiring = ("--wiring", str(home / "wiring.yaml"), "--json")
-    _tool("policy", "apply", str(_policy_of_years(home)), *wiring)
+    _tool("policy", "apply", str(_policy_file(home)), *wiring)
     world = _tool("world", "generate", "--events", str(events), "--seed", "8", *wiring)
     trained = _tool("bundle", "train", world["uri"], *wiring)
     uri = trained["manifest"]["uri"]
@@ -101,13 +100,9 @@ def train_and_activate(home: Path, events: int) -> dict[str, Any]:
     return {"bundle": trained["revision"], "payments": trained["payments"]}
 
 
-def _policy_of_years(home: Path) -> Path:
-    """The shipped policy, but that a standing run takes payments of worlds whose months lie far back."""
-    policy = yaml.safe_load((POLICY_DIR / "ingestion_gate.yaml").read_text(encoding="utf-8"))
-    policy["revision"] = "bench"
-    policy["limits"]["standing_horizon_seconds"] = _HORIZON_SECONDS
+def _policy_file(home: Path) -> Path:
     path = home / "bench-gate-policy.yaml"
-    path.write_text(yaml.safe_dump(policy), encoding="utf-8")
+    path.write_text(yaml.safe_dump(gate_policy()), encoding="utf-8")
     return path
 
 

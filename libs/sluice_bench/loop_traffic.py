@@ -15,12 +15,14 @@ from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from sluice_bench.pacing import Pace
 from sluice_bench.payments import PRINCIPAL, RUN_ID, Generator, bench_event_id, send_paced
 from sluice_contracts import encode
 from sluice_engine import EngineSpec, ReferenceEngine, WorldParameters
 from sluice_engine.parameters import DAY_MICROS
+from sluice_kit.config.wiring import POLICY_DIR
 from sluice_oracle.columns import LABEL_EVENT_SCHEMA, LABEL_EVENTS, PAYMENT_SCHEMA
 
 START: Final = "2019-01-01"
@@ -28,6 +30,7 @@ START: Final = "2019-01-01"
 SEED: Final = 9
 FRAUD: Final = {"card_testing": 0.008, "compromised_terminal": 0.012, "account_takeover": 0.012}
 """Four times the usual, so that about one payment in twenty leads to a call."""
+_HORIZON_SECONDS: Final = 20 * 366 * 86_400
 _LABEL_TIMES: Final = ("effective_time", "observed_time")
 _NO_PINS: Final = "0" * 64
 _ENVELOPE: Final = {
@@ -63,6 +66,14 @@ class _Row(NamedTuple):
     is_payment: bool
     payment: int
     payload: dict[str, Any]
+
+
+def gate_policy() -> dict[str, Any]:
+    """The shipped policy, but that a standing run takes payments of worlds whose months lie far back."""
+    policy: dict[str, Any] = yaml.safe_load((POLICY_DIR / "ingestion_gate.yaml").read_text(encoding="utf-8"))
+    policy["revision"] = "bench"
+    policy["limits"]["standing_horizon_seconds"] = _HORIZON_SECONDS
+    return policy
 
 
 def loop_values(wanted: Slice) -> Iterator[tuple[int, bytes]]:
