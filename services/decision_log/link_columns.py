@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from itertools import repeat
+from itertools import compress, repeat
 from typing import Any, Final, NamedTuple
 
 from services.decision_log.links import CONTRACTS, Kind, OtherLayoutError, snapshot_of_decision
@@ -18,7 +18,7 @@ Keys = Sequence[tuple[str, str, str]]
 Texts = Sequence[str]
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 _HEX: Final = re.compile(r"[0-9a-f]+")
-_ADMITTED_PAYMENT: Final = ("ADMIT", "payment")
+_ADMIT, _PAYMENT = "ADMIT", "payment"
 _HASH: Final = b"\x80\x01"
 _HASH_FROM, _HASH_TEXT_FROM = -66, -64
 _SUBJECT: Final = "payload.subject_event_id"
@@ -101,15 +101,16 @@ def _links(kind: Kind, columns: FlatColumns, values: Sequence[bytes | None]) -> 
 
 def _admissions(columns: FlatColumns, values: Sequence[bytes | None]) -> LinkColumns:
     """Receipts that admit a payment: few of all."""
-    decisions, kinds = columns.texts("payload.decision"), columns.texts("payload.subject_event_type")
-    admit, payment = _ADMITTED_PAYMENT
-    wanted = [place for place, kind in enumerate(kinds) if kind == payment and decisions[place] == admit]
-    rows, subjects, ids = (
-        [column[place] for place in wanted]
-        for column in (columns.rows, columns.texts(_SUBJECT), columns.texts("event_id"))
-    )
+    kinds = columns.texts("payload.subject_event_type")
+    wanted = [place for place, kind in enumerate(kinds) if kind == _PAYMENT]
+    decisions = columns.texts_at("payload.decision", wanted)
+    if decisions.count(_ADMIT) < len(wanted):
+        admitted = [decision == _ADMIT for decision in decisions]
+        wanted = list(compress(wanted, admitted))
+    rows = [columns.rows[place] for place in wanted]
+    keys = _keys(columns, _plain(columns.texts_at(_SUBJECT, wanted)), wanted)
     digests = [sha256(values[row] or b"").hexdigest() for row in rows]
-    return LinkColumns(Kind.RECEIPT, rows, _keys(columns, _plain(subjects), wanted), _plain(ids), digests)
+    return LinkColumns(Kind.RECEIPT, rows, keys, _plain(columns.texts_at("event_id", wanted)), digests)
 
 
 def _keys(columns: FlatColumns, events: Texts, places: Sequence[int] | None = None) -> Keys:
@@ -120,10 +121,9 @@ def _keys(columns: FlatColumns, events: Texts, places: Sequence[int] | None = No
         one = columns.value("tenant", 0), columns.value("run_id", 0)
         tenants, runs, names = repeat(one[0]), repeat(one[1]), set(one)
     else:
-        tenants, runs = columns.texts("tenant"), columns.texts("run_id")
+        rows = range(len(columns)) if places is None else places
+        tenants, runs = columns.texts_at("tenant", rows), columns.texts_at("run_id", rows)
         names = {*tenants, *runs}
-        if places is not None:
-            tenants, runs = ([column[place] for place in places] for column in (tenants, runs))
     if not all(map(_PLAIN.fullmatch, names)):  # type: ignore[arg-type]
         raise _NotPlainError
     return list(zip(tenants, runs, events, strict=False))
