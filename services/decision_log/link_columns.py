@@ -5,7 +5,7 @@ What cannot be read so (few records, other layouts, texts that are not plain) is
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import compress, repeat
@@ -16,8 +16,9 @@ from sluice_kit.columnar import FlatColumns, read_beginnings
 
 Keys = Sequence[tuple[str, str, str]]
 Texts = Sequence[str]
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_.:-]+")
-_HEX: Final = re.compile(r"[0-9a-f]+")
+_HEX: Final = b"0123456789abcdef"
+_PLAIN: Final = (string.ascii_letters + string.digits + "_.:-").encode()
+"""What names in records are made of."""
 _ADMIT, _PAYMENT = "ADMIT", "payment"
 _HASH: Final = b"\x80\x01"
 _HASH_FROM, _HASH_TEXT_FROM = -66, -64
@@ -124,7 +125,7 @@ def _keys(columns: FlatColumns, events: Texts, places: Sequence[int] | None = No
         rows = range(len(columns)) if places is None else places
         tenants, runs = columns.texts_at("tenant", rows), columns.texts_at("run_id", rows)
         names = {*tenants, *runs}
-    if not all(map(_PLAIN.fullmatch, names)):  # type: ignore[arg-type]
+    if not _consist_of(_PLAIN, list(names)):
         raise _NotPlainError
     return list(zip(tenants, runs, events, strict=False))
 
@@ -132,14 +133,19 @@ def _keys(columns: FlatColumns, events: Texts, places: Sequence[int] | None = No
 def _plain(texts: Sequence[str | None]) -> Texts:
     """The same texts. Raises _NotPlainError when one is no text that a record can hold."""
     given: Any = texts
-    if given and (not all(given) or _PLAIN.fullmatch("".join(given)) is None):
+    if not _consist_of(_PLAIN, given):
         raise _NotPlainError
     return given  # type: ignore[no-any-return]
+
+
+def _consist_of(octets: bytes, texts: Texts) -> bool:
+    """Whether each text has something, and nothing but these characters (each of them stands for a byte)."""
+    return all(texts) and not "".join(texts).encode("latin-1").translate(None, octets)
 
 
 def _snapshot_hashes(values: Sequence[bytes]) -> Texts:
     hashes = [value[_HASH_TEXT_FROM:].decode("latin-1") for value in values]
     laid_out = all(value[_HASH_FROM:_HASH_TEXT_FROM] == _HASH for value in values)
-    if not laid_out or _HEX.fullmatch("".join(hashes)) is None:
+    if not laid_out or not _consist_of(_HEX, hashes):
         raise _NotPlainError
     return hashes
