@@ -14,9 +14,9 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 
 from services.decision_log import store
-from services.decision_log.core import Due
 from services.decision_log.events import signal_event
 from services.decision_log.joining import Joining
+from services.decision_log.records import Due
 from services.decision_log.sealing import Sealing
 from services.decision_log.settings import CONSUMES, PROJECTIONS, LogPolicy
 from services.decision_log.store import WriterReplacedError

@@ -11,7 +11,8 @@ from hashlib import sha256
 from itertools import compress, repeat
 from typing import Any, Final, NamedTuple
 
-from services.decision_log.links import CONTRACTS, Kind, OtherLayoutError, snapshot_of_decision
+from services.decision_log.decision_bytes import OtherLayoutError, snapshot_of_decision
+from services.decision_log.links import CONTRACTS, Kind
 from sluice_kit.columnar import FlatColumns, read_beginnings
 
 Keys = Sequence[tuple[str, str, str]]
