@@ -1,9 +1,9 @@
 """What a record of the bus says about a payment's chain, with as little decoding as that takes.
 
 One record at a time: many at once are read by `link_columns`, in a third of the time. Most receipts concern
-no payment and are passed over by one search; the others are read as far as needed, in about half the time that
-the codec takes. The tests hold every answer against the codec. Bytes that are laid out otherwise (another
-version of the contract, very long texts) are decoded whole.
+no payment and are passed over by one search; the others are read as far as needed, in about half the time
+that the codec takes. The tests hold every answer against the codec. Bytes that are laid out otherwise
+(another version of the contract, very long texts) are decoded whole.
 """
 
 from __future__ import annotations
