@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -41,9 +41,13 @@ TARGET_RATE: Final = 3_000
 _SECONDS: Final = 600.0
 _LOOK: Final = 0.05
 _FLOOR_BATCH: Final = 500
+_CHUNKS: Final = 10
+"""Of a second of the steady flow."""
 
 
-def run(home: Path, tell: Tell, *, intents: int = 60_000, webhook_share: float = 0.05) -> dict[str, Any]:
+def run(
+    home: Path, tell: Tell, *, intents: int = 60_000, webhook_share: float = 0.05, paced_seconds: int = 10
+) -> dict[str, Any]:
     """Measure once on the stack under `home`. Raises RuntimeError at the deadline."""
     wiring = load_wiring(home / "wiring.yaml")
     floor = asyncio.run(_floor(wiring, intents))
@@ -58,6 +62,12 @@ def run(home: Path, tell: Tell, *, intents: int = 60_000, webhook_share: float =
         _wait_for_effects(wiring, home, intents, webhooks)
         seconds = time.monotonic() - begin
         used = CpuUsed.now(layer, home).us_an_event(before, intents)
+        tell(f"{intents / seconds:,.0f} intents a second")
+        paced = None
+        if paced_seconds:
+            tell(f"{TARGET_RATE:,} intents a second for {paced_seconds} s, all for the effect log")
+            paced = _paced(wiring, home, layer, intents, paced_seconds)
+            keys += paced.pop("keys")
         found = _count(wiring, home)
     rate = intents / seconds
     return {
@@ -67,6 +77,7 @@ def run(home: Path, tell: Tell, *, intents: int = 60_000, webhook_share: float =
         "seconds": round(seconds, 2),
         "events_per_second": round(rate),
         "cpu_us_per_event": used,
+        "paced": paced,
         "load_average": round(os.getloadavg()[0], 2),
         "floor_rows_per_second": round(floor),
         "ratio": round(rate / floor, 3),
@@ -97,19 +108,50 @@ async def _floor(wiring: Wiring, rows: int) -> float:
 
 def _publish(wiring: Wiring, intents: int, webhooks: int) -> list[str]:
     """Put intents on their topic, those for the webhook evenly among the others; returns their keys."""
-    producer = Producer(client_config(wiring, PRINCIPAL) | {"linger.ms": 20, "acks": "all"})
-    mark, contract, keys = uuid.uuid4().hex[:12], contract_for("action_intent"), []
+    made = _made(intents, webhooks)
+    _write(_producer(wiring), made)
+    return [key for key, _, _ in made]
+
+
+def _made(intents: int, webhooks: int) -> list[tuple[str, bytes, bytes]]:
+    """Key, customer and message of some intents."""
+    mark, contract, made = uuid.uuid4().hex[:12], contract_for("action_intent"), []
     every = intents // webhooks if webhooks else intents + 1
     for number in range(intents):
         fields = _intent(mark, number, webhook=bool(webhooks) and number % every == 0)
-        keys.append(fields["event_id"])
-        producer.produce(INTENTS, contract.encode(fields), fields["payload"]["customer_id"].encode())
-        producer.poll(0)
+        made.append((fields["event_id"], fields["payload"]["customer_id"].encode(), contract.encode(fields)))
+    return made
+
+
+def _producer(wiring: Wiring) -> Producer:
+    return Producer(client_config(wiring, PRINCIPAL) | {"linger.ms": 20, "acks": "all"})
+
+
+def _write(producer: Producer, made: Sequence[tuple[str, bytes, bytes]]) -> None:
+    for number, (_, customer, value) in enumerate(made):
+        producer.produce(INTENTS, value, customer)
         if number % 10_000 == 0:
             producer.flush(60)
     if producer.flush(60):
         raise RuntimeError(f"{INTENTS} does not take intents")
-    return keys
+
+
+def _paced(wiring: Wiring, home: Path, layer: psutil.Process, before: int, seconds: int) -> dict[str, Any]:
+    """A steady flow after `before` intents: what it costs, and how long after the last write all is done."""
+    chunk, producer = TARGET_RATE // _CHUNKS, _producer(wiring)
+    chunks = [_made(chunk, 0) for _ in range(seconds * _CHUNKS)]
+    cpu, begin = CpuUsed.now(layer, home), time.monotonic()
+    for number, made in enumerate(chunks, 1):
+        _write(producer, made)
+        time.sleep(max(0.0, begin + number / _CHUNKS - time.monotonic()))
+    written, count = time.monotonic(), chunk * len(chunks)
+    _wait_for_effects(wiring, home, before + count, 0)
+    return {
+        "intents_per_second": round(count / (written - begin)),
+        "cpu_us_per_event": CpuUsed.now(layer, home).us_an_event(cpu, count),
+        "done_after_seconds": round(time.monotonic() - written, 2),
+        "keys": [key for made in chunks for key, _, _ in made],
+    }
 
 
 def _intent(mark: str, number: int, *, webhook: bool) -> dict[str, Any]:

@@ -60,13 +60,15 @@ def run(
             paced = _paced(wiring, wiring_file, Path(folder), bus, paced_seconds)
     rate = statistics.median(one["payments_per_second"] for one in ours)
     per_payment = len(list(messages_of(hand_made("count", 1))))
-    floor = statistics.median(floors)
+    floor = statistics.median(rate for rate, _ in floors)
+    floor_cpu = statistics.median(cpu for _, cpu in floors)
     return {
         "bench": "decision_log",
         "payments": payments,
         "repetitions": repetitions,
         "bus_records_per_payment": per_payment,
         "floor_records_per_second": round(floor),
+        "floor_cpu_us_per_payment": round(floor_cpu * per_payment, 1),
         "ours": {
             "payments_per_second": _spread([one["payments_per_second"] for one in ours]),
             "records_per_second": round(rate * per_payment),
@@ -84,21 +86,21 @@ def run(
     }
 
 
-def _floor(wiring: Wiring, starts: dict[tuple[str, int], int]) -> float:
-    """Records a second."""
+def _floor(wiring: Wiring, starts: dict[tuple[str, int], int]) -> tuple[float, float]:
+    """Records a second, and CPU microseconds a record."""
     ends = _ends(wiring)
     wanted = sum(ends.values()) - sum(starts.values())
     consumer = Consumer(reader_config(wiring, PRINCIPAL, group="bench-floor"))
-    begin = time.perf_counter()
+    begin, cpu = time.perf_counter(), time.process_time()
     consumer.assign([TopicPartition(topic, number, offset) for (topic, number), offset in starts.items()])
     count = size = 0
     while count < wanted:
         for message in consumer.consume(10_000, 0.1):
             count += 1
             size += len(message.value() or b"")
-    seconds = time.perf_counter() - begin
+    seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
     consumer.close()
-    return count / seconds
+    return count / seconds, cpu / count * 1e6
 
 
 def _backlog(wiring: Wiring, wiring_file: Path, folder: Path, payments: int, number: int) -> dict[str, Any]:

@@ -204,16 +204,25 @@ def decision_log(
 def actions(
     intents: Annotated[int, typer.Option(min=100, help="Intents that wait on their topic.")] = 60_000,
     webhook_share: Annotated[float, typer.Option(min=0, max=1, help="Share that calls a webhook.")] = 0.05,
+    paced_seconds: Annotated[int, typer.Option(min=0, help="Length of the steady run at 3,000/s.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """The action layer from a backlog of intents to the last outcome on its lane, every effect counted.
+    """The action layer from a backlog of intents to the last outcome on its lane, and at 3,000/s.
+
+    Every effect is counted.
 
     Exit code 1 when it could not run. A missed target is part of the report, not a failure.
     """
 
     def run(deployment: Deployment) -> dict[str, Any]:
         say = _say(time.monotonic())
-        return actions_bench.run(deployment.home, say, intents=intents, webhook_share=webhook_share)
+        return actions_bench.run(
+            deployment.home,
+            say,
+            intents=intents,
+            webhook_share=webhook_share,
+            paced_seconds=paced_seconds,
+        )
 
     _on_own_stack(run, as_json=as_json)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from services.decision_log.core import Chains, Place, Places
+from services.decision_log.chain import Place, Places
+from services.decision_log.core import Chains
 from services.decision_log.link_columns import read_together
 from services.decision_log.links import TOPIC_OF, Kind, Unreadable, link_reader
 from sluice_kit.telemetry import get_logger

@@ -14,9 +14,9 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 
 from services.decision_log import store
-from services.decision_log.core import Due
 from services.decision_log.events import signal_event
 from services.decision_log.joining import Joining
+from services.decision_log.records import Due
 from services.decision_log.sealing import Sealing
 from services.decision_log.settings import CONSUMES, PROJECTIONS, LogPolicy
 from services.decision_log.store import WriterReplacedError
@@ -46,6 +46,8 @@ RECORDS_CHECK: Final = "records"
 _STANDBY_SECONDS: Final = 1.0
 _SIGNAL_SECONDS: Final = 1.0
 _BEAT_SECONDS: Final = 10.0
+_RECORDS_A_PAYMENT: Final = 9
+"""About so many: the collector looks after so many payments as after records in a stage."""
 
 
 class LogKeeper:
@@ -151,7 +153,7 @@ class LogKeeper:
         next_seal = next_signal = time.monotonic()
         while True:
             last = stopping.is_set()
-            tidy(await asyncio.to_thread(joining.turn))
+            tidy(-(-await asyncio.to_thread(joining.turn) // _RECORDS_A_PAYMENT))
             self._health.beat("keeper", limit_seconds=120)
             if writer.lost:
                 raise WriterReplacedError("the session that holds the lock has ended")

@@ -5,21 +5,22 @@ What cannot be read so (few records, other layouts, texts that are not plain) is
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+import string
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import compress, repeat
 from typing import Any, Final, NamedTuple
 
-from services.decision_log.links import CONTRACTS, Kind, OtherLayoutError, snapshot_of_decision
+from services.decision_log.decision_bytes import OtherLayoutError, snapshot_of_decision
+from services.decision_log.links import CONTRACTS, Kind
 from sluice_kit.columnar import FlatColumns, read_beginnings
 
 Keys = Sequence[tuple[str, str, str]]
 Texts = Sequence[str]
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_.:-]+")
-_HEX: Final = re.compile(r"[0-9a-f]+")
-_OF_A_PAYMENT: Final = b"\x02\x0epayment\x02"
-_ADMITTED_PAYMENT: Final = ("ADMIT", "payment")
+_HEX: Final = b"0123456789abcdef"
+_PLAIN: Final = (string.ascii_letters + string.digits + "_.:-").encode()
+"""What names in records are made of."""
+_ADMIT, _PAYMENT = "ADMIT", "payment"
 _HASH: Final = b"\x80\x01"
 _HASH_FROM, _HASH_TEXT_FROM = -66, -64
 _SUBJECT: Final = "payload.subject_event_id"
@@ -64,29 +65,13 @@ def read_together(kind: Kind, values: Sequence[bytes | None]) -> tuple[LinkColum
 
     Receipts that concern no payment are in neither.
     """
-    wanted: Sequence[int] = range(len(values))
-    if kind is Kind.RECEIPT:
-        wanted = _of_payments(values)
-        values = [values[place] for place in wanted]
     columns, rest = read_beginnings(CONTRACTS[kind], values, _WANTED[kind].through)
     if columns is None:
-        return None, wanted
+        return None, rest
     try:
-        links = _links(kind, columns, values)
+        return _links(kind, columns, values), rest
     except (OtherLayoutError, _NotPlainError):
-        return None, wanted
-    if kind is Kind.RECEIPT:
-        links = _admitted(columns, links)
-        places = [wanted[row] for row in links.rows]  # among all values
-        return links._replace(rows=places), [wanted[place] for place in rest]
-    return links, rest
-
-
-def _of_payments(values: Sequence[bytes | None]) -> Sequence[int]:
-    """Places of receipts that may be of a payment, and of whatever is laid out otherwise."""
-    if not all(values) or not all(map(bytes.startswith, values, repeat(CONTRACTS[Kind.RECEIPT].prefix))):  # type: ignore[arg-type]
-        return range(len(values))
-    return [place for place, value in enumerate(values) if value.rfind(_OF_A_PAYMENT) >= 0]  # type: ignore[union-attr]
+        return None, range(len(values))
 
 
 class _NotPlainError(Exception):
@@ -95,59 +80,73 @@ class _NotPlainError(Exception):
 
 def _links(kind: Kind, columns: FlatColumns, values: Sequence[bytes | None]) -> LinkColumns:
     subject, _, time = _WANTED[kind]
+    if kind is Kind.RECEIPT:
+        return _admissions(columns, values)
     octets: Any = [values[row] for row in columns.rows]
-    keys = _keys(columns, _plain(columns, subject))
+    keys = _keys(columns, _plain(columns.texts(subject)))
     times: Any = columns.numbers(time) if time else ()
     match kind:
         case Kind.PAYMENT:
-            return LinkColumns(kind, columns.rows, keys, _plain(columns, subject), times=times)
+            return LinkColumns(kind, columns.rows, keys, _plain(columns.texts(subject)), times=times)
         case Kind.SNAPSHOT:
             return LinkColumns(kind, columns.rows, keys, _snapshot_hashes(octets), times=times)
-    ids, digests = _plain(columns, "event_id"), [sha256(value).hexdigest() for value in octets]
+    ids, digests = _plain(columns.texts("event_id")), [sha256(value).hexdigest() for value in octets]
     about: Texts = ()
     says: Texts = ()
     if kind is Kind.DECISION:
         says = list(map(snapshot_of_decision, octets))
     elif kind is Kind.OUTCOME:
-        about, says = _plain(columns, "payload.intent_event_id"), _plain(columns, "payload.outcome")
+        about = _plain(columns.texts("payload.intent_event_id"))
+        says = _plain(columns.texts("payload.outcome"))
     return LinkColumns(kind, columns.rows, keys, ids, digests, times, about, says)
 
 
-def _admitted(columns: FlatColumns, links: LinkColumns) -> LinkColumns:
-    """Of receipts those that admit a payment."""
-    decisions, kinds = columns.texts("payload.decision"), columns.texts("payload.subject_event_type")
-    wanted = [pair == _ADMITTED_PAYMENT for pair in zip(decisions, kinds, strict=True)]
-    if all(wanted):
-        return links
-    rows, keys, ids, digests = (
-        list(compress(column, wanted)) for column in (links.rows, links.keys, links.ids, links.digests)
-    )
-    return LinkColumns(links.kind, rows, keys, ids, digests)  # type: ignore[arg-type]
+def _admissions(columns: FlatColumns, values: Sequence[bytes | None]) -> LinkColumns:
+    """Receipts that admit a payment: few of all."""
+    kinds = columns.texts("payload.subject_event_type")
+    wanted = [place for place, kind in enumerate(kinds) if kind == _PAYMENT]
+    decisions = columns.texts_at("payload.decision", wanted)
+    if decisions.count(_ADMIT) < len(wanted):
+        admitted = [decision == _ADMIT for decision in decisions]
+        wanted = list(compress(wanted, admitted))
+    rows = [columns.rows[place] for place in wanted]
+    keys = _keys(columns, _plain(columns.texts_at(_SUBJECT, wanted)), wanted)
+    digests = [sha256(values[row] or b"").hexdigest() for row in rows]
+    return LinkColumns(Kind.RECEIPT, rows, keys, _plain(columns.texts_at("event_id", wanted)), digests)
 
 
-def _keys(columns: FlatColumns, events: Texts) -> Keys:
+def _keys(columns: FlatColumns, events: Texts, places: Sequence[int] | None = None) -> Keys:
+    """Keys of payments; `events` are those of the rows at `places` (None: of all)."""
+    tenants: Iterable[Any]
+    runs: Iterable[Any]
     if columns.alike("tenant", "run_id"):
         one = columns.value("tenant", 0), columns.value("run_id", 0)
-        tenants, runs, all_runs = repeat(one[0]), repeat(one[1]), set(one)
+        tenants, runs, names = repeat(one[0]), repeat(one[1]), set(one)
     else:
-        tenants, runs = iter(columns.texts("tenant")), iter(columns.texts("run_id"))  # type: ignore[assignment]
-        all_runs = {*columns.texts("tenant"), *columns.texts("run_id")}
-    if not all(map(_PLAIN.fullmatch, all_runs)):  # type: ignore[arg-type]
+        rows = range(len(columns)) if places is None else places
+        tenants, runs = columns.texts_at("tenant", rows), columns.texts_at("run_id", rows)
+        names = {*tenants, *runs}
+    if not _consist_of(_PLAIN, list(names)):
         raise _NotPlainError
-    return list(zip(tenants, runs, events, strict=False))  # type: ignore[arg-type]
+    return list(zip(tenants, runs, events, strict=False))
 
 
-def _plain(columns: FlatColumns, path: str) -> Texts:
-    """The texts of a field. Raises _NotPlainError when one is no text that a record can hold."""
-    texts: Any = columns.texts(path)
-    if not all(texts) or _PLAIN.fullmatch("".join(texts)) is None:
+def _plain(texts: Sequence[str | None]) -> Texts:
+    """The same texts. Raises _NotPlainError when one is no text that a record can hold."""
+    given: Any = texts
+    if not _consist_of(_PLAIN, given):
         raise _NotPlainError
-    return texts  # type: ignore[no-any-return]
+    return given  # type: ignore[no-any-return]
+
+
+def _consist_of(octets: bytes, texts: Texts) -> bool:
+    """Whether each text has something, and nothing but these characters (each of them stands for a byte)."""
+    return all(texts) and not "".join(texts).encode("latin-1").translate(None, octets)
 
 
 def _snapshot_hashes(values: Sequence[bytes]) -> Texts:
     hashes = [value[_HASH_TEXT_FROM:].decode("latin-1") for value in values]
     laid_out = all(value[_HASH_FROM:_HASH_TEXT_FROM] == _HASH for value in values)
-    if not laid_out or _HEX.fullmatch("".join(hashes)) is None:
+    if not laid_out or not _consist_of(_HEX, hashes):
         raise _NotPlainError
     return hashes

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.decision_log import store
-from services.decision_log.core import Due, Former, Key
+from services.decision_log.chain import Former, Key
 from services.decision_log.events import checkpoint_event, segment_event
 from services.decision_log.joining import Joining
+from services.decision_log.records import Due
 from services.decision_log.settings import LogPolicy
 from services.decision_log.store import Indexed
 from sluice_audit import AuditLog, Sealed, StoredRecord, read_records

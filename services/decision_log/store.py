@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import orjson
 
-from services.decision_log.core import Due, Key
+from services.decision_log.chain import Key
+from services.decision_log.records import Due
 from services.decision_log.settings import LOG, SERVICE
 from sluice_audit import SegmentRef, SignedHead
 from sluice_kit.workflow import Source

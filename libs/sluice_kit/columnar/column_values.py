@@ -1,6 +1,6 @@
 """The values of columns as Python objects, made when they are asked for, and once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import compress
 
 import numpy as np
@@ -58,6 +58,12 @@ class ColumnValues:
                 texts = [text[start:end] if end else None for start, end in bounds]
             self._texts[path] = texts
         return texts
+
+    def texts_at(self, path: str, rows: Sequence[int]) -> list[str]:
+        """The texts of some rows, '' for a null; raises as text_column."""
+        column, text, wanted = self.text_column(path), self._text, np.asarray(rows, np.int64)
+        bounds = zip(column.starts.take(wanted).tolist(), column.ends.take(wanted).tolist(), strict=True)
+        return [text[start:end] for start, end in bounds]
 
     def list_bytes(self, path: str) -> list[str]:
         """The encoded lists of a field, a character for each byte; raises KeyError for no list."""

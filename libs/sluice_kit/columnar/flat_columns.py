@@ -41,6 +41,10 @@ class FlatColumns:
         """The texts of a field, None for a null; raises KeyError for a path that is no text."""
         return self._values.texts(path)
 
+    def texts_at(self, path: str, places: Sequence[int]) -> list[str]:
+        """The texts of a field at some places along `rows`, '' for a null; raises as `texts` does."""
+        return self._values.texts_at(path, places)
+
     def numbers(self, path: str) -> list[int | None]:
         """The numbers of a field, None for a null; raises KeyError for a path that is no number."""
         return self._values.numbers(path)

@@ -24,6 +24,7 @@ _TRUST_SECONDS: Final = 5.0
 
 Source = tuple[str, int]
 """(topic, partition)."""
+_NOWHERE: Final[Source] = ("", -1)
 
 
 class _Message(KafkaMessage, Protocol):
@@ -94,25 +95,30 @@ class BulkReader:
         """The next committed records, after at most `seconds`. Raises PositionGoneError, KafkaException."""
         messages = cast("list[_Message]", self._consumer.consume(most, seconds))
         now = time.time_ns() // 1_000_000
-        found: dict[int, Stretch] = {}
+        found: dict[Source, Stretch] = {}
         if messages:
             self._heard = time.monotonic()
+        where = _NOWHERE  # records of one partition come one behind the other
+        stretch = Stretch(-1, [], [], [])
         for message in messages:
             if message.error() is not None:
                 self._note(message)
+                where = _NOWHERE  # what comes behind an end is behind it
                 continue
-            number = self._numbers[message.topic(), message.partition()]
-            stretch = found.get(number)
-            if stretch is None:
-                stretch = found[number] = Stretch(number, [], [], [])
+            source = message.topic(), message.partition()
+            if source != where:
+                where = source
+                stretch = found.get(source) or found.setdefault(
+                    source, Stretch(self._numbers[source], [], [], [])
+                )
+                self._at_end[stretch.source] = False
             stretch.offsets.append(message.offset())
             stretch.values.append(message.value())
             written = message.timestamp()[1]
             stretch.written.append(written if 0 <= written < now else now)  # a producer's clock may be wrong
-            self._at_end[number] = False
-        for number, stretch in found.items():
-            self.positions[number] = stretch.offsets[-1] + 1
-            self._written[number] = stretch.written[-1]
+        for number, offsets, _, times in found.values():
+            self.positions[number] = offsets[-1] + 1
+            self._written[number] = times[-1]
         return list(found.values())
 
     def read_until(self) -> int:
