@@ -119,6 +119,7 @@ def _keys(columns: FlatColumns, events: Texts, places: Sequence[int] | None = No
     """Keys of payments; `events` are those of the rows at `places` (None: of all)."""
     tenants: Iterable[Any]
     runs: Iterable[Any]
+    names: set[Any]
     if columns.alike("tenant", "run_id"):
         one = columns.value("tenant", 0), columns.value("run_id", 0)
         tenants, runs, names = repeat(one[0]), repeat(one[1]), set(one)

@@ -30,6 +30,7 @@ from sluice_kit.workflow import (
     Workflow,
     aiokafka_options,
     migrate,
+    migrations_of,
     start_offset,
 )
 from sluice_kit.workflow.testing import InMemoryLanes
@@ -301,7 +302,7 @@ async def test_a_session_that_breaks_in_the_middle_counts_as_away(
 
 async def test_instances_that_start_together_migrate_once(database: Database) -> None:
     counts = await asyncio.gather(*(migrate(database, {"kit": "sluice_kit.workflow"}) for _ in range(4)))
-    assert sorted(counts) == [0, 0, 0, 1]
+    assert sorted(counts) == [0, 0, 0, len(migrations_of("sluice_kit.workflow"))]
 
 
 @pytest.mark.parametrize(
