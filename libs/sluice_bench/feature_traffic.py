@@ -105,17 +105,19 @@ def preload_features(
     return records
 
 
-def paced_features(wiring: dict[str, Any], run_id: str, first: int, count: int, per_second: int) -> float:
-    """Put payments with what belongs to them on their topics at a steady pace, late ones at once.
+def paced_features(  # noqa: PLR0917 - a process's arguments
+    wiring: dict[str, Any], run_id: str, first: int, count: int, per_second: int, start_at: float
+) -> float:
+    """Put payments with what belongs to them on their topics, one by one from `start_at` (monotonic) on.
 
     Returns by how many seconds the generator itself was late at most.
     """
     records = list(feature_records(run_id, first, count))
     producer = Producer(idempotent_producer_config(Wiring(**wiring), PRINCIPAL))
-    start, sent, latest = time.monotonic(), 0, 0.0
+    sent, latest = 0, 0.0
     for topic, key, value in records:
         if topic == PAYMENTS:
-            wait = start + sent / per_second - time.monotonic()
+            wait = start_at + sent / per_second - time.monotonic()
             if wait > 0:
                 producer.poll(0)
                 time.sleep(wait)

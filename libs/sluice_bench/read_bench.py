@@ -32,7 +32,8 @@ SNAPSHOTS_AT_HAND: Final = 20_000
 DOCUMENTS: Final = 2_000
 """How many different ones are read."""
 FLOW_PER_SECOND: Final = 500
-_FLOW_MORE_SECONDS: Final = 4
+_FLOW_LEAD_SECONDS: Final = 4.0
+"""The generator encodes meanwhile."""
 _FLOW_SECONDS: Final = 15.0
 """Short enough that what is read stays at hand."""
 _TOKEN: Final = "token_operator"
@@ -94,8 +95,12 @@ def _while_payments_flow(
     readers: _Readers, run_id: str, seconds: float, bare: str, own: str
 ) -> dict[str, Any]:
     """The same once while the stage steps: the dictionary is read on a machine that is as busy."""
-    stack, count = readers.stack, round(FLOW_PER_SECOND * (2 * seconds + _FLOW_MORE_SECONDS))
-    flow = stack.submit(paced_features, stack.plain, run_id, SNAPSHOTS_AT_HAND, count, FLOW_PER_SECOND)
+    stack, count = readers.stack, round(FLOW_PER_SECOND * (2 * seconds + _FLOW_LEAD_SECONDS))
+    start_at = time.monotonic() + _FLOW_LEAD_SECONDS
+    flow = stack.submit(
+        paced_features, stack.plain, run_id, SNAPSHOTS_AT_HAND, count, FLOW_PER_SECOND, start_at
+    )
+    time.sleep(_FLOW_LEAD_SECONDS + 1)
     floor, ours = readers.read(bare, seconds), readers.read(own, seconds)
     late = flow.result(seconds + _MORE_SECONDS)
     found = reading([floor], [ours])
