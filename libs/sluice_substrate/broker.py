@@ -56,8 +56,10 @@ def stop(record: ProcessRecord) -> bool:
 
 def _command(home: Home, jars: list[Path], main_class: str, *arguments: str) -> list[str]:
     options = [
-        "-XX:+UseG1GC",
-        "-XX:MaxGCPauseMillis=20",
+        # On two cores that services share, G1 stops a broker for 100 to 200 ms several times a minute
+        # (docs/benchmarks.md); one thread on a young generation of fixed size stops it for about 30.
+        "-XX:+UseSerialGC",
+        f"-Xmn{broker_config.YOUNG_HEAP_MIB}m",
         "-XX:MaxDirectMemorySize=256m",
         f"-Dlog4j2.configurationFile={home.kafka / 'log4j2.yaml'}",
         f"-Dkafka.logs.dir={home.logs}",

@@ -13,6 +13,7 @@ ADMIN = "admin"
 
 HEAP_MIB = 768
 START_HEAP_MIB = 256
+YOUNG_HEAP_MIB = 160
 
 
 @dataclass(frozen=True, slots=True)
