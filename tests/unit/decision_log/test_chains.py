@@ -98,8 +98,9 @@ class Loop(RuleBasedStateMachine):
             for domain in payment.domains
             if data.draw(st.booleans())
         ]
-        unsent += [payment.snapshot("cd" * 32) for payment in payments if data.draw(st.booleans())]
-        self.unsent = data.draw(st.permutations(unsent))
+        # a decision uses the first snapshot of its payment; another one may follow, and is not taken for it
+        strays = [payment.snapshot("cd" * 32) for payment in payments if data.draw(st.booleans())]
+        self.unsent = [*data.draw(st.permutations(unsent)), *strays]
         self.bus: list[list[tuple[Link, int]]] = [[] for _ in SOURCES]
         self.committed = [0] * len(SOURCES)
         self.log = Log()
