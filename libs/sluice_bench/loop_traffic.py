@@ -28,8 +28,8 @@ from sluice_oracle.columns import LABEL_EVENT_SCHEMA, LABEL_EVENTS, PAYMENT_SCHE
 START: Final = "2019-01-01"
 """Many months of traffic have room before now: the gate takes no payment of the future."""
 SEED: Final = 9
-FRAUD: Final = {"card_testing": 0.008, "compromised_terminal": 0.012, "account_takeover": 0.012}
-"""Four times the usual, so that about one payment in twenty leads to a call."""
+FRAUD: Final = {"card_testing": 0.004, "compromised_terminal": 0.006, "account_takeover": 0.006}
+"""Twice the usual, so that about one payment in twenty leads to a call."""
 _HORIZON_SECONDS: Final = 20 * 366 * 86_400
 _LABEL_TIMES: Final = ("effective_time", "observed_time")
 _NO_PINS: Final = "0" * 64

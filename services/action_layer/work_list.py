@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 WORKER_LOCK: Final = "action_layer:worker"
 _COLUMNS: Final = f"idempotency_key, tenant, effector, started_at, intent, {ACTION_COLUMNS}"
-_DUE: Final = f"""
+DUE: Final = f"""
 select {_COLUMNS} from action a
 where effector = $1 and next_at <= $2 and state in ('PENDING', 'UNCERTAIN')
     and not idempotency_key = any($3::text[])
@@ -23,9 +23,13 @@ order by next_at, id limit $4 for update
 
 
 _BY_INDEX: Final = (
-    "set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off"
+    "set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off;"
+    " set local enable_bitmapscan = off; set local enable_sort = off"
 )
-"""Open actions are few among many: their partial indexes are right, also before a table has statistics."""
+"""Open actions are few among many: their partial indexes are right, also before a table has statistics.
+
+Read in the order of the index, what waits costs nothing; sorted, all of it would be looked at for each look.
+"""
 
 
 class NotTheWorkerError(Exception):
@@ -44,7 +48,7 @@ async def due(tx: Transaction, effector: str, now: int, busy: Sequence[str], lim
 
     One that only a person can settle has no due time, and holds nobody up.
     """
-    return [_open(row) for row in await tx.fetch(_DUE, effector, now, busy, limit)]
+    return [_open(row) for row in await tx.fetch(DUE, effector, now, busy, limit)]
 
 
 async def interrupted(tx: Transaction, effectors: Sequence[str], busy: Sequence[str]) -> list[OpenAction]:
