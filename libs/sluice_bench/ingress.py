@@ -135,7 +135,8 @@ def report(parts: Mapping[str, Mapping[str, Any]], work: Effort) -> dict[str, An
 
 def verdict(found: Mapping[str, Any]) -> str:
     """In words."""
-    return "met its target" if found.get("passed") else "missed its target"
+    words = {True: "met its target", False: "missed its target", None: "has no target"}
+    return words[found.get("passed")]
 
 
 def machine() -> dict[str, Any]:
