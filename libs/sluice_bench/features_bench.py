@@ -1,9 +1,9 @@
 """The features bench, part by part: the stage against other libraries, reads, scoring, state, restart."""
 
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from sluice_bench.decision_bench import scoring_bench
 from sluice_bench.feature_traffic import preload_features
 from sluice_bench.foreign_job import SERVICE, SNAPSHOTS
 from sluice_bench.gate_process import StageProcess, running_stage
-from sluice_bench.ingress import load_average, machine, verdict
+from sluice_bench.parts import measured, parts_report
 from sluice_bench.quix_bench import COMMIT_SECONDS, quix
 from sluice_bench.read_bench import read
 from sluice_bench.restart_bench import NO_CHECKPOINTS, restarted, serving_again
@@ -103,44 +103,18 @@ FEATURE_PARTS: Final[Mapping[str, Callable[[BenchStack, FeaturesEffort], dict[st
 def run_features(home: Path, names: Sequence[str], work: FeaturesEffort, tell: Tell) -> dict[str, Any]:
     """Run the named parts on the substrate under `home`; a part that cannot run says why under `error`."""
     stack = BenchStack(home, tell)
-    parts: dict[str, dict[str, Any]] = {}
     try:
-        for name, part in FEATURE_PARTS.items():
-            if name not in names:
-                continue
-            load, started = load_average(), time.monotonic()
-            tell(f"{name} begins, load average {load}")
-            try:
-                found = part(stack, work)
-            except Exception as error:  # noqa: BLE001 - the other parts still run; this one is reported
-                found = {"error": f"{type(error).__name__}: {error}"}
-            seconds = round(time.monotonic() - started, 1)
-            parts[name] = found | {
-                "part_seconds": seconds,
-                "load_average": {"before": load, "after": load_average()},
-            }
-            tell(f"{name} took {seconds} s: {in_words(found)}")
+        parts = {
+            name: measured(name, partial(part, stack, work), tell)
+            for name, part in FEATURE_PARTS.items()
+            if name in names
+        }
     finally:
         stack.close()
     return features_report(parts, work)
 
 
 def features_report(parts: Mapping[str, Mapping[str, Any]], work: FeaturesEffort) -> dict[str, Any]:
-    """The whole result: machine, effort, parts, and which met their target, missed it or were left out."""
-    return {
-        "bench": "features",
-        "machine": machine(),
-        "repetitions": work.repetitions,
-        "parts": dict(parts),
-        "met": [name for name, found in parts.items() if found.get("passed") is True],
-        "missed": [name for name, found in parts.items() if found.get("passed") is False],
-        "skipped": [name for name, found in parts.items() if "skipped" in found],
-        "failed": [name for name, found in parts.items() if "error" in found],
-    }
-
-
-def in_words(found: Mapping[str, Any]) -> str:
-    """How a part went."""
-    if "error" in found:
-        return str(found["error"])
-    return f"left out: {found['skipped']}" if "skipped" in found else verdict(found)
+    """The whole result, and which parts were left out."""
+    skipped = [name for name, found in parts.items() if "skipped" in found]
+    return parts_report("features", work.repetitions, parts) | {"skipped": skipped}

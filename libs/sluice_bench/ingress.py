@@ -1,14 +1,10 @@
 """The ingress benches, part by part, on one stack; every part states its floor or bound and its target."""
 
-import os
-import platform
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
-
-import psutil
 
 from sluice_bench import replay_bench, wsp_bench
 from sluice_bench.admission_bench import BATCHES, DEFAULT_BATCH, admission, profile
@@ -16,6 +12,7 @@ from sluice_bench.bench_stack import BenchStack, Tell
 from sluice_bench.checkpoint_bench import checkpoint
 from sluice_bench.latency_bench import latency
 from sluice_bench.memory_bench import memory
+from sluice_bench.parts import measured, parts_report
 from sluice_bench.restart_bench import restart
 
 REPLAY_TARGET: Final = 0.5
@@ -98,57 +95,12 @@ PARTS: Final[Mapping[str, Callable[[BenchStack, Effort], dict[str, Any]]]] = {
 def run_parts(home: Path, names: Sequence[str], work: Effort, tell: Tell) -> dict[str, Any]:
     """Run the named parts on the substrate under `home`; a part that cannot run says why under `error`."""
     stack = BenchStack(home, tell)
-    parts: dict[str, dict[str, Any]] = {}
     try:
-        for name, part in PARTS.items():
-            if name not in names:
-                continue
-            load, started = load_average(), time.monotonic()
-            tell(f"{name} begins, load average {load}")
-            try:
-                found = part(stack, work)
-            except Exception as error:  # noqa: BLE001 - the other parts still run; this one is reported
-                found = {"error": f"{type(error).__name__}: {error}"}
-            seconds = round(time.monotonic() - started, 1)
-            parts[name] = found | {
-                "part_seconds": seconds,
-                "load_average": {"before": load, "after": load_average()},
-            }
-            tell(f"{name} took {seconds} s: {found.get('error') or verdict(found)}")
+        parts = {
+            name: measured(name, partial(part, stack, work), tell)
+            for name, part in PARTS.items()
+            if name in names
+        }
     finally:
         stack.close()
-    return report(parts, work)
-
-
-def report(parts: Mapping[str, Mapping[str, Any]], work: Effort) -> dict[str, Any]:
-    """The whole result: machine, effort, parts, and which ran, met their target or missed it."""
-    return {
-        "bench": "ingress",
-        "machine": machine(),
-        "repetitions": work.repetitions,
-        "parts": dict(parts),
-        "met": [name for name, found in parts.items() if found.get("passed") is True],
-        "missed": [name for name, found in parts.items() if found.get("passed") is False],
-        "failed": [name for name, found in parts.items() if "error" in found],
-    }
-
-
-def verdict(found: Mapping[str, Any]) -> str:
-    """In words."""
-    words = {True: "met its target", False: "missed its target", None: "has no target"}
-    return words[found.get("passed")]
-
-
-def machine() -> dict[str, Any]:
-    """What it ran on: cores, memory, Python."""
-    return {
-        "cores": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def load_average() -> float:
-    """Of the last minute."""
-    return round(os.getloadavg()[0], 2)
+    return parts_report("ingress", work.repetitions, parts)

@@ -1,9 +1,9 @@
 """The loop bench, part by part, on one stack: from a payment on the lane to decision and audit record."""
 
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,6 @@ from sluice_bench.arithmetic import spread, visible_rate
 from sluice_bench.bench_stack import BenchStack, Tell
 from sluice_bench.chain_cost import chain_cost
 from sluice_bench.gate_process import GateProcess
-from sluice_bench.ingress import load_average, machine, verdict
 from sluice_bench.loop_fleet import (
     chain_arguments,
     per_payment,
@@ -27,6 +26,7 @@ from sluice_bench.loop_watching import (
     verify_chain,
 )
 from sluice_bench.pacing import Pace
+from sluice_bench.parts import measured, parts_report
 from sluice_bench.watching import total, watch_growth
 from sluice_bench.webhook_target import wired_target
 
@@ -273,31 +273,11 @@ def run_loop(home: Path, names: Sequence[str], work: LoopEffort, tell: Tell) -> 
         with wired_target(home):
             bench = LoopBench(stack, work)
             made = bench.prepare()
-            parts = {name: _measured(bench, name, tell) for name in LOOP_PARTS if name in names}
+            parts = {
+                name: measured(name, partial(part, bench), tell)
+                for name, part in LOOP_PARTS.items()
+                if name in names
+            }
     finally:
         stack.close()
-    return {
-        "bench": "loop",
-        "machine": machine(),
-        "repetitions": work.repetitions,
-        "bundle": made,
-        "parts": parts,
-        "met": [name for name, found in parts.items() if found.get("passed") is True],
-        "missed": [name for name, found in parts.items() if found.get("passed") is False],
-        "failed": [name for name, found in parts.items() if "error" in found],
-    }
-
-
-def _measured(bench: LoopBench, name: str, tell: Tell) -> dict[str, Any]:
-    load, started = load_average(), time.monotonic()
-    tell(f"{name} begins, load average {load}")
-    try:
-        found = LOOP_PARTS[name](bench)
-    except Exception as error:  # noqa: BLE001 - the other parts still run; this one is reported
-        found = {"error": f"{type(error).__name__}: {error}"}
-    seconds = round(time.monotonic() - started, 1)
-    tell(f"{name} took {seconds} s: {found.get('error') or verdict(found)}")
-    return found | {
-        "part_seconds": seconds,
-        "load_average": {"before": load, "after": load_average()},
-    }
+    return parts_report("loop", work.repetitions, parts) | {"bundle": made}

@@ -4,7 +4,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from sluice_cli.options import AsJson, fail, print_json
 from sluice_cli.progress import bring_up_progress
 from sluice_fleet import Deployment, FleetError
 from sluice_kit.config import load_wiring
-from sluice_substrate import SubstrateError
+from sluice_substrate import COMPONENTS, Component, SubstrateError
 
 bench_app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -53,24 +54,12 @@ def ingress(  # noqa: PLR0917 - typer makes options of parameters
     unknown = sorted(set(names) - set(PARTS))
     if unknown:
         fail(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}", as_json=as_json, code=2)
-    folder = home or Path(tempfile.mkdtemp(prefix="sluice-bench-"))
-    deployment = Deployment(folder, bound=True)
-    try:
-        with bring_up_progress() as tell:
-            deployment.substrate_up(tell)
-        work = effort(quick=quick, repetitions=repetitions, batches=tuple(batch or ()))
-        found = run_parts(folder, names, work, _say(time.monotonic()))
-    except SubstrateError as error:
-        fail(str(error), as_json=as_json)
-    finally:
-        deployment.down()
-        if home is None:
-            shutil.rmtree(folder, ignore_errors=True)
-    _show(found)
-    if as_json:
-        print_json(found)
-    if found["failed"]:
-        raise typer.Exit(1)
+    work = effort(quick=quick, repetitions=repetitions, batches=tuple(batch or ()))
+
+    def run(deployment: Deployment) -> dict[str, Any]:
+        return run_parts(deployment.home, names, work, _say(time.monotonic()))
+
+    _in_parts(run, _show, home, as_json=as_json)
 
 
 @bench_app.command("loop")
@@ -96,24 +85,12 @@ def loop(
         fail(
             f"no such part: {', '.join(unknown)}; there are {', '.join(LOOP_PARTS)}", as_json=as_json, code=2
         )
-    folder = home or Path(tempfile.mkdtemp(prefix="sluice-bench-"))
-    deployment = Deployment(folder, bound=True)
-    try:
-        with bring_up_progress() as tell:
-            deployment.substrate_up(tell)
-        work = loop_effort(quick=quick, repetitions=repetitions)
-        found = run_loop(folder, names, work, _say(time.monotonic()))
-    except (SubstrateError, FleetError, RuntimeError) as error:
-        fail(str(error), as_json=as_json)
-    finally:
-        deployment.down()
-        if home is None:
-            shutil.rmtree(folder, ignore_errors=True)
-    _show_loop(found)
-    if as_json:
-        print_json(found)
-    if found["failed"]:
-        raise typer.Exit(1)
+    work = loop_effort(quick=quick, repetitions=repetitions)
+
+    def run(deployment: Deployment) -> dict[str, Any]:
+        return run_loop(deployment.home, names, work, _say(time.monotonic()))
+
+    _in_parts(run, _show_loop, home, as_json=as_json)
 
 
 @bench_app.command("features")
@@ -229,22 +206,47 @@ def actions(
 
 def _on_own_stack(run: Callable[[Deployment], dict[str, Any]], *, as_json: bool) -> dict[str, Any]:
     """Run a bench on a broker and a database of its own, which go with it, and show what it found."""
-    folder = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
-    deployment = Deployment(folder, bound=True)
-    try:
-        with bring_up_progress() as tell:
-            deployment.substrate_up(tell, components=("kafka", "postgres"))
+    with _own_stack(None, ("kafka", "postgres"), as_json=as_json) as deployment:
         found = run(deployment)
-    except (SubstrateError, RuntimeError) as error:
-        fail(str(error), as_json=as_json)
-    finally:
-        deployment.down()
-        shutil.rmtree(folder, ignore_errors=True)
     if as_json:
         print_json(found)
     else:
         Console().print_json(data=found)
     return found
+
+
+def _in_parts(
+    run: Callable[[Deployment], dict[str, Any]],
+    show: Callable[[Mapping[str, Any]], None],
+    home: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Run a bench of parts on a whole stack and show them; exit code 1 when one could not run."""
+    with _own_stack(home, COMPONENTS, as_json=as_json) as deployment:
+        found = run(deployment)
+    show(found)
+    if as_json:
+        print_json(found)
+    if found["failed"]:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _own_stack(home: Path | None, components: Sequence[Component], *, as_json: bool) -> Iterator[Deployment]:
+    """A stack that ends with the block, in a folder that goes with it where `home` names none."""
+    folder = home or Path(tempfile.mkdtemp(prefix="sluice-bench-"))
+    deployment = Deployment(folder, bound=True)
+    try:
+        with bring_up_progress() as tell:
+            deployment.substrate_up(tell, components=components)
+        yield deployment
+    except (SubstrateError, FleetError, RuntimeError) as error:
+        fail(str(error), as_json=as_json)
+    finally:
+        deployment.down()
+        if home is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _say(started: float) -> Any:

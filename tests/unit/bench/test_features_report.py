@@ -23,8 +23,9 @@ from sluice_bench.feature_traffic import (
     feature_records,
     moment_of,
 )
-from sluice_bench.features_bench import FEATURE_PARTS, features_effort, features_report, in_words
+from sluice_bench.features_bench import FEATURE_PARTS, features_effort, features_report
 from sluice_bench.foreign_job import agree, plain_times
+from sluice_bench.parts import in_words
 from sluice_bench.read_bench import reading
 from sluice_bench.reading_load import Reads, read_steadily
 from sluice_bench.restart_bench import restarted

@@ -5,7 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from sluice_bench.ingress import PARTS, effort, machine, report
+from sluice_bench.ingress import PARTS, effort
+from sluice_bench.parts import machine, parts_report
 from sluice_bench.payments import bench_event_id, payment_values
 from sluice_cli.bench_commands import bench_app, row
 from sluice_contracts import Decoded, decode
@@ -18,7 +19,7 @@ def test_met_missed_and_failed_are_three_different_things() -> None:
         "wsp": {"error": "RuntimeError: no broker"},
     }
 
-    found = report(parts, effort(quick=True, repetitions=2))
+    found = parts_report("ingress", effort(quick=True, repetitions=2).repetitions, parts)
 
     assert (found["met"], found["missed"], found["failed"]) == (["admission"], ["latency"], ["wsp"])
     assert found["parts"] == parts
