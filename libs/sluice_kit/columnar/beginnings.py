@@ -2,20 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import repeat
-from typing import Any, Final
-
-import numpy as np
+from typing import Any
 
 from sluice_contracts import Contract
 from sluice_kit.columnar.column_values import ColumnValues
 from sluice_kit.columnar.errors import UnsupportedFieldError
-from sluice_kit.columnar.flat_columns import FEWEST_ROWS, FlatColumns
-from sluice_kit.columnar.joined_values import JoinedValues
+from sluice_kit.columnar.flat_columns import FlatColumns, joined_of, told_apart
+from sluice_kit.columnar.joined_values import FRAME
 from sluice_kit.columnar.lockstep import Column, LockstepReader
 from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
-
-_FRAME: Final = 5
 
 
 def read_beginnings(
@@ -30,13 +25,10 @@ def read_beginnings(
     Raises:
         UnsupportedFieldError: up to `through` there is a field that is neither text, number nor list.
     """
-    everything = list(range(len(values)))
-    if len(values) < FEWEST_ROWS:
-        return None, everything
-    joined = JoinedValues(values)
-    if not all(map(joined.octets.startswith, repeat(contract.prefix), joined.starts.tolist())):
-        return None, everything
-    reader = LockstepReader(joined, joined.starts + _FRAME, joined.ends)
+    joined = joined_of(contract, values)
+    if joined is None:
+        return None, list(range(len(values)))
+    reader = LockstepReader(joined, joined.starts + FRAME, joined.ends)
     columns: dict[str, Column] = {}
     for step in _steps(contract, through):
         if step.kind == "string":
@@ -45,14 +37,7 @@ def read_beginnings(
             columns[step.path] = reader.number(nullable=step.nullable)
         else:
             columns[step.path] = reader.empty_list()
-    sound = reader.sound()
-    read = ColumnValues(joined.text, columns, len(values))
-    if sound.all():
-        return FlatColumns(everything, read, joined.octets), []
-    if not sound.any():
-        return None, everything
-    rows = np.flatnonzero(sound).tolist()
-    return FlatColumns(rows, read.pick(sound), joined.octets), np.flatnonzero(~sound).tolist()
+    return told_apart(joined, ColumnValues(joined.text, columns, len(values)), reader.sound())
 
 
 @cache

@@ -14,13 +14,12 @@ import numpy as np
 from sluice_contracts import Contract
 from sluice_kit.columnar.column_values import ColumnValues
 from sluice_kit.columnar.errors import UnsupportedFieldError
-from sluice_kit.columnar.joined_values import JoinedValues, Mask
+from sluice_kit.columnar.joined_values import FRAME, JoinedValues, Mask
 from sluice_kit.columnar.lockstep import Column, LockstepReader, TextColumn
 from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
 
 FEWEST_ROWS: Final = 16
 """With fewer values reading one by one is quicker."""
-_FRAME: Final = 5
 _TWO_BYTE_LENGTH: Final = 64
 
 
@@ -87,13 +86,10 @@ def read_flat(contract: Contract, values: Sequence[bytes | None]) -> tuple[FlatC
     Raises:
         UnsupportedFieldError: the contract has a field that is neither text nor number.
     """
-    everything = list(range(len(values)))
-    if len(values) < FEWEST_ROWS:
-        return None, everything
-    joined = JoinedValues(values)
-    if not all(map(joined.octets.startswith, repeat(contract.prefix), joined.starts.tolist())):
-        return None, everything
-    reader = LockstepReader(joined, joined.starts + _FRAME, joined.ends)
+    joined = joined_of(contract, values)
+    if joined is None:
+        return None, list(range(len(values)))
+    reader = LockstepReader(joined, joined.starts + FRAME, joined.ends)
     columns: dict[str, Column] = {}
     for step in _steps(contract):
         if step.kind == "string":
@@ -101,13 +97,26 @@ def read_flat(contract: Contract, values: Sequence[bytes | None]) -> tuple[FlatC
         else:
             columns[step.path] = reader.number(nullable=step.nullable)
     whole = reader.whole() & _plain(joined, columns)
-    read = ColumnValues(joined.text, columns, len(values))
-    if whole.all():
-        return FlatColumns(everything, read, joined.octets), []
-    if not whole.any():
-        return None, everything
-    rows = np.flatnonzero(whole).tolist()
-    return FlatColumns(rows, read.pick(whole), joined.octets), np.flatnonzero(~whole).tolist()
+    return told_apart(joined, ColumnValues(joined.text, columns, len(values)), whole)
+
+
+def joined_of(contract: Contract, values: Sequence[bytes | None]) -> JoinedValues | None:
+    """The values as one, when all are of `contract` and enough for columns to pay."""
+    if len(values) < FEWEST_ROWS:
+        return None
+    joined = JoinedValues(values)
+    of_contract = map(joined.octets.startswith, repeat(contract.prefix), joined.starts.tolist())
+    return joined if all(of_contract) else None
+
+
+def told_apart(joined: JoinedValues, read: ColumnValues, sound: Mask) -> tuple[FlatColumns | None, list[int]]:
+    """The sound rows as columns, None when there is none, and the positions of the others."""
+    others = np.flatnonzero(~sound).tolist()
+    if not others:
+        return FlatColumns(list(range(len(sound))), read, joined.octets), others
+    if len(others) == len(sound):
+        return None, others
+    return FlatColumns(np.flatnonzero(sound).tolist(), read.pick(sound), joined.octets), others
 
 
 def _plain(joined: JoinedValues, columns: dict[str, Column]) -> Mask:

@@ -11,6 +11,8 @@ Positions = npt.NDArray[np.int64]
 Windows = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
+FRAME: Final = 5
+"""Bytes in front of a value: magic and the id of its schema."""
 WINDOW_BYTES: Final = 8
 LONGEST_VALUE: Final = 16_384
 """Longer values are left out: they are rare, cost little more read alone, and would only take memory here."""

@@ -11,7 +11,7 @@ from sluice_contracts import CONTRACTS, Contract
 from sluice_kit.columnar.column_checks import TextColumnChecks
 from sluice_kit.columnar.column_values import ColumnValues
 from sluice_kit.columnar.event_context import ContextCache, EventContext
-from sluice_kit.columnar.joined_values import JoinedValues, Mask, Positions
+from sluice_kit.columnar.joined_values import FRAME, JoinedValues, Mask, Positions
 from sluice_kit.columnar.list_checks import ListChecks
 from sluice_kit.columnar.lockstep import Column, LockstepReader, TextColumn
 from sluice_kit.columnar.payload_hashes import PayloadHasher
@@ -26,7 +26,6 @@ from sluice_kit.columnar.read_plan import (
 
 FEWEST_ROWS: Final = 48
 """With fewer rows of a contract the fixed cost, 0.4 ms of calls into numpy, is more than columns save."""
-_FRAME: Final = 5
 
 
 class EventColumns:
@@ -94,11 +93,11 @@ def read_columns(values: Sequence[bytes | None]) -> tuple[list[EventColumns], li
 def _groups(joined: JoinedValues) -> Iterator[tuple[ReadPlan, Positions]]:
     """The values of each contract that can be read by columns, where they are enough."""
     lengths = joined.ends - joined.starts
-    frames = joined.short_windows_at(joined.starts, np.minimum(lengths, _FRAME))
+    frames = joined.short_windows_at(joined.starts, np.minimum(lengths, FRAME))
     for frame in sorted(set(frames.tolist())):
-        plan = _plans().get(frame.to_bytes(_FRAME, "little"))
+        plan = _plans().get(frame.to_bytes(FRAME, "little"))
         if plan is not None:
-            positions = np.flatnonzero((frames == frame) & (lengths >= _FRAME))
+            positions = np.flatnonzero((frames == frame) & (lengths >= FRAME))
             if len(positions) >= FEWEST_ROWS:
                 yield plan, positions
 
@@ -150,7 +149,7 @@ class _ContractReader:
 
     def _decode(self, joined: JoinedValues, positions: Positions) -> tuple[ColumnValues, TextColumn, Mask]:
         """The columns, where the pins stand, and the rows that were read well, numbers in their ranges."""
-        reader = LockstepReader(joined, joined.starts[positions] + _FRAME, joined.ends[positions])
+        reader = LockstepReader(joined, joined.starts[positions] + FRAME, joined.ends[positions])
         columns: dict[str, Column] = {}
         before_pins = after_pins = reader.at
         for field in self._plan.fields:
