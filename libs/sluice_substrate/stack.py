@@ -154,8 +154,16 @@ class LocalStack:
 
     def restart_broker(self) -> StackStatus:
         """Stop the broker cleanly and start it on the same port."""
+        self.stop_broker()
+        return self.start_broker()
+
+    def stop_broker(self) -> None:
+        """Stop the broker cleanly and leave it down."""
         with self._exclusive():
             self._stop("kafka")
+
+    def start_broker(self) -> StackStatus:
+        """Start the broker on the same port."""
         return self.up(("kafka",))
 
     def kill_broker(self) -> None:
