@@ -21,9 +21,10 @@ from sluice_fleet import Deployment, Topology
 from sluice_fleet.topology import Member
 from sluice_kit.config import load_wiring
 from sluice_kit.kafka import idempotent_producer_config
-from sluice_kit.replay import whole_topic
+from sluice_kit.replay import apart, whole_topic
+from sluice_kit.replay.history import History
 from sluice_kit.replay.reading import replay_consumer_config
-from sluice_kit.stage import TrailingOutput
+from sluice_kit.stage import ChainSpec, TrailingOutput
 from sluice_kit.testing.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -90,8 +91,21 @@ def test_the_heads_process_is_where_a_chained_member_is_found(drained: Deploymen
     assert drained.fleet.url("flow_meter") == drained.fleet.url("ingestion_gate")
 
 
-def test_a_chain_comes_out_as_it_was_logged(drained: Deployment) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_chain_comes_out_as_it_was_logged(
+    drained: Deployment, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    stepped_by: list[int] = []
+    together = History.step
+
+    def noted(self: History, spec: ChainSpec, *others: Any) -> Any:
+        stepped_by.append(2 if spec.members[-1].name == "members" else 1)
+        return together(self, spec, *others)
+
+    monkeypatch.setattr(History, "step", noted)
+    monkeypatch.setattr(apart, "WORTH_EVENTS", 1 if processes > 1 else 10**9)
     code, report = verified(drained)
+    assert stepped_by == [processes]
     assert (code, report["identical"], report["difference"]) == (0, True, None)
     assert report["members"] == ["ingestion_gate", "flow_meter"]
     assert report["first_batch_no"] == 0
@@ -137,6 +151,7 @@ def test_what_trails_is_named_too(drained: Deployment, monkeypatch: pytest.Monke
         honest(self, now, policy_revision + "-not")
 
     monkeypatch.setattr(ReceiptWriter, "__init__", tampered)
+    monkeypatch.setattr(apart, "WORTH_EVENTS", 1)  # the half that finds it leaves the naming to one process
     _, report = verified(drained)
     difference = report["difference"]
     assert difference["services"] == ["ingestion_gate"]

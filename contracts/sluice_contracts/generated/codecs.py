@@ -1938,6 +1938,464 @@ def write_basis_record_v1(f: Mapping[str, Any]) -> bytes:
     ).encode("latin-1")
 
 
+def read_basis_record_v2(b: bytes) -> tuple[dict[str, Any], int]:
+    t = b.decode("latin-1")
+    i = 5
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_service = t[s:i]
+    if not f_service.isascii():
+        f_service = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_shard = SIGNED[n]
+    else:
+        f_shard, i = int_at(b, i)
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_batch_no = SIGNED[n]
+    else:
+        f_batch_no, i = long_at(b, i)
+    f_inputs: Any = []
+    f_inputs_count, i = count_at(b, i)
+    while f_inputs_count:
+        for _ in range(f_inputs_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_inputs_item_topic = t[s:i]
+            if not f_inputs_item_topic.isascii():
+                f_inputs_item_topic = str(b[s:i], "utf-8")
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_inputs_item_partition = SIGNED[n]
+            else:
+                f_inputs_item_partition, i = int_at(b, i)
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_inputs_item_start = SIGNED[n]
+            else:
+                f_inputs_item_start, i = long_at(b, i)
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_inputs_item_end = SIGNED[n]
+            else:
+                f_inputs_item_end, i = long_at(b, i)
+            f_inputs.append({"topic": f_inputs_item_topic, "partition": f_inputs_item_partition, "start": f_inputs_item_start, "end": f_inputs_item_end})
+        f_inputs_count, i = count_at(b, i)
+    n = _from_bytes(b[i : i + 8], "little")
+    if n & 0x8080808080808080 == 0x0080808080808080:
+        i += 8
+        n &= 0x7F7F7F7F7F7F7F7F
+        n = (n & 0x007F007F007F007F) | ((n & 0x7F007F007F007F00) >> 1)
+        n = (n & 0x00003FFF00003FFF) | ((n & 0x3FFF00003FFF0000) >> 2)
+        n = (n & 0x0FFFFFFF) | ((n >> 4) & 0xFFFFFFF0000000)
+        f_now = (n >> 1) ^ -(n & 1)
+    else:
+        f_now, i = long_at(b, i)
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_code_rev = t[s:i]
+    if not f_code_rev.isascii():
+        f_code_rev = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_transactional_id = t[s:i]
+    if not f_transactional_id.isascii():
+        f_transactional_id = str(b[s:i], "utf-8")
+    n = b[i]
+    if n < 128:
+        s = i + 1
+        i = s + HALF[n]
+    elif b[i + 1] == 1:
+        s = i + 2
+        i = s + HALF[n]
+    else:
+        s, i = text_bounds(b, i)
+    f_outputs_digest = t[s:i]
+    if not f_outputs_digest.isascii():
+        f_outputs_digest = str(b[s:i], "utf-8")
+    f_outputs: Any = []
+    f_outputs_count, i = count_at(b, i)
+    while f_outputs_count:
+        for _ in range(f_outputs_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_outputs_item_topic = t[s:i]
+            if not f_outputs_item_topic.isascii():
+                f_outputs_item_topic = str(b[s:i], "utf-8")
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_outputs_item_partition = SIGNED[n]
+            else:
+                f_outputs_item_partition, i = int_at(b, i)
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_outputs_item_start = SIGNED[n]
+            else:
+                f_outputs_item_start, i = long_at(b, i)
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_outputs_item_count = SIGNED[n]
+            else:
+                f_outputs_item_count, i = int_at(b, i)
+            f_outputs.append({"topic": f_outputs_item_topic, "partition": f_outputs_item_partition, "start": f_outputs_item_start, "count": f_outputs_item_count})
+        f_outputs_count, i = count_at(b, i)
+    f_environment: Any = {}
+    f_environment_count, i = count_at(b, i)
+    while f_environment_count:
+        for _ in range(f_environment_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_environment_key = t[s:i]
+            if not f_environment_key.isascii():
+                f_environment_key = str(b[s:i], "utf-8")
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_environment_item = t[s:i]
+            if not f_environment_item.isascii():
+                f_environment_item = str(b[s:i], "utf-8")
+            f_environment[f_environment_key] = f_environment_item
+        f_environment_count, i = count_at(b, i)
+    f_poison: Any = []
+    f_poison_count, i = count_at(b, i)
+    while f_poison_count:
+        for _ in range(f_poison_count):
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_poison_item_topic = t[s:i]
+            if not f_poison_item_topic.isascii():
+                f_poison_item_topic = str(b[s:i], "utf-8")
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_poison_item_partition = SIGNED[n]
+            else:
+                f_poison_item_partition, i = int_at(b, i)
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_poison_item_offset = SIGNED[n]
+            else:
+                f_poison_item_offset, i = long_at(b, i)
+            n = b[i]
+            if n < 128:
+                s = i + 1
+                i = s + HALF[n]
+            elif b[i + 1] == 1:
+                s = i + 2
+                i = s + HALF[n]
+            else:
+                s, i = text_bounds(b, i)
+            f_poison_item_error = t[s:i]
+            if not f_poison_item_error.isascii():
+                f_poison_item_error = str(b[s:i], "utf-8")
+            f_poison.append({"topic": f_poison_item_topic, "partition": f_poison_item_partition, "offset": f_poison_item_offset, "error": f_poison_item_error})
+        f_poison_count, i = count_at(b, i)
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_checkpoint_uri = t[s:i]
+        if not f_checkpoint_uri.isascii():
+            f_checkpoint_uri = str(b[s:i], "utf-8")
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_checkpoint_digest_algo = t[s:i]
+        if not f_checkpoint_digest_algo.isascii():
+            f_checkpoint_digest_algo = str(b[s:i], "utf-8")
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_checkpoint_digest_hash = t[s:i]
+        if not f_checkpoint_digest_hash.isascii():
+            f_checkpoint_digest_hash = str(b[s:i], "utf-8")
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_checkpoint_bytes = SIGNED[n]
+        else:
+            f_checkpoint_bytes, i = long_at(b, i)
+        n = b[i]
+        if n < 128:
+            i += 1
+            f_checkpoint_schema_version = SIGNED[n]
+        else:
+            f_checkpoint_schema_version, i = int_at(b, i)
+        f_checkpoint: Any = {"uri": f_checkpoint_uri, "digest": {"algo": f_checkpoint_digest_algo, "hash": f_checkpoint_digest_hash}, "bytes": f_checkpoint_bytes, "schema_version": f_checkpoint_schema_version}
+    elif n:
+        raise MalformedError
+    else:
+        f_checkpoint = None
+    n = b[i]
+    if n < 128:
+        i += 1
+        f_events = SIGNED[n]
+    else:
+        f_events, i = long_at(b, i)
+    n = b[i]
+    i += 1
+    if n == 2:
+        n = b[i]
+        if n < 128:
+            s = i + 1
+            i = s + HALF[n]
+        elif b[i + 1] == 1:
+            s = i + 2
+            i = s + HALF[n]
+        else:
+            s, i = text_bounds(b, i)
+        f_chain = t[s:i]
+        if not f_chain.isascii():
+            f_chain = str(b[s:i], "utf-8")
+    elif n:
+        raise MalformedError
+    else:
+        f_chain = None
+    f_runs_by_pass: Any = []
+    f_runs_by_pass_count, i = count_at(b, i)
+    while f_runs_by_pass_count:
+        for _ in range(f_runs_by_pass_count):
+            n = b[i]
+            if n < 128:
+                i += 1
+                f_runs_by_pass_item = SIGNED[n]
+            else:
+                f_runs_by_pass_item, i = int_at(b, i)
+            f_runs_by_pass.append(f_runs_by_pass_item)
+        f_runs_by_pass_count, i = count_at(b, i)
+    return {"service": f_service, "shard": f_shard, "batch_no": f_batch_no, "inputs": f_inputs, "now": f_now, "code_rev": f_code_rev, "transactional_id": f_transactional_id, "outputs_digest": f_outputs_digest, "outputs": f_outputs, "environment": f_environment, "poison": f_poison, "checkpoint": f_checkpoint, "events": f_events, "chain": f_chain, "runs_by_pass": f_runs_by_pass}, i
+
+
+def write_basis_record_v2(f: Mapping[str, Any]) -> bytes:
+    f_service = f["service"]
+    if not f_service.isascii():
+        f_service = f_service.encode().decode("latin-1")
+    f_shard = f["shard"]
+    if not -2147483648 <= f_shard <= 2147483647:
+        raise OverflowError
+    f_batch_no = f["batch_no"]
+    f_inputs = f.get("inputs", [])
+    f_inputs_out = "\x00"
+    if f_inputs:
+        f_inputs_parts = [NUMBER[len(f_inputs)]]
+        for f_inputs_item in f_inputs:
+            f_inputs_item_topic = f_inputs_item["topic"]
+            if not f_inputs_item_topic.isascii():
+                f_inputs_item_topic = f_inputs_item_topic.encode().decode("latin-1")
+            f_inputs_item_partition = f_inputs_item["partition"]
+            if not -2147483648 <= f_inputs_item_partition <= 2147483647:
+                raise OverflowError
+            f_inputs_item_start = f_inputs_item["start"]
+            f_inputs_item_end = f_inputs_item["end"]
+            f_inputs_parts += (NUMBER[len(f_inputs_item_topic)], f_inputs_item_topic, NUMBER[f_inputs_item_partition], NUMBER[f_inputs_item_start], NUMBER[f_inputs_item_end],)
+        f_inputs_parts.append("\x00")
+        f_inputs_out = "".join(f_inputs_parts)
+    f_now = f["now"]
+    f_code_rev = f["code_rev"]
+    if not f_code_rev.isascii():
+        f_code_rev = f_code_rev.encode().decode("latin-1")
+    f_transactional_id = f["transactional_id"]
+    if not f_transactional_id.isascii():
+        f_transactional_id = f_transactional_id.encode().decode("latin-1")
+    f_outputs_digest = f["outputs_digest"]
+    if not f_outputs_digest.isascii():
+        f_outputs_digest = f_outputs_digest.encode().decode("latin-1")
+    f_outputs = f.get("outputs", [])
+    f_outputs_out = "\x00"
+    if f_outputs:
+        f_outputs_parts = [NUMBER[len(f_outputs)]]
+        for f_outputs_item in f_outputs:
+            f_outputs_item_topic = f_outputs_item["topic"]
+            if not f_outputs_item_topic.isascii():
+                f_outputs_item_topic = f_outputs_item_topic.encode().decode("latin-1")
+            f_outputs_item_partition = f_outputs_item["partition"]
+            if not -2147483648 <= f_outputs_item_partition <= 2147483647:
+                raise OverflowError
+            f_outputs_item_start = f_outputs_item["start"]
+            f_outputs_item_count = f_outputs_item["count"]
+            if not -2147483648 <= f_outputs_item_count <= 2147483647:
+                raise OverflowError
+            f_outputs_parts += (NUMBER[len(f_outputs_item_topic)], f_outputs_item_topic, NUMBER[f_outputs_item_partition], NUMBER[f_outputs_item_start], NUMBER[f_outputs_item_count],)
+        f_outputs_parts.append("\x00")
+        f_outputs_out = "".join(f_outputs_parts)
+    f_environment = f.get("environment", {})
+    f_environment_out = "\x00"
+    if f_environment:
+        f_environment_parts = [NUMBER[len(f_environment)]]
+        for f_environment_key, f_environment_item in sorted(f_environment.items()):
+            if not f_environment_key.isascii():
+                f_environment_key = f_environment_key.encode().decode("latin-1")
+            if not f_environment_item.isascii():
+                f_environment_item = f_environment_item.encode().decode("latin-1")
+            f_environment_parts += (NUMBER[len(f_environment_key)], f_environment_key, NUMBER[len(f_environment_item)], f_environment_item,)
+        f_environment_parts.append("\x00")
+        f_environment_out = "".join(f_environment_parts)
+    f_poison = f.get("poison", [])
+    f_poison_out = "\x00"
+    if f_poison:
+        f_poison_parts = [NUMBER[len(f_poison)]]
+        for f_poison_item in f_poison:
+            f_poison_item_topic = f_poison_item["topic"]
+            if not f_poison_item_topic.isascii():
+                f_poison_item_topic = f_poison_item_topic.encode().decode("latin-1")
+            f_poison_item_partition = f_poison_item["partition"]
+            if not -2147483648 <= f_poison_item_partition <= 2147483647:
+                raise OverflowError
+            f_poison_item_offset = f_poison_item["offset"]
+            f_poison_item_error = f_poison_item["error"]
+            if not f_poison_item_error.isascii():
+                f_poison_item_error = f_poison_item_error.encode().decode("latin-1")
+            f_poison_parts += (NUMBER[len(f_poison_item_topic)], f_poison_item_topic, NUMBER[f_poison_item_partition], NUMBER[f_poison_item_offset], NUMBER[len(f_poison_item_error)], f_poison_item_error,)
+        f_poison_parts.append("\x00")
+        f_poison_out = "".join(f_poison_parts)
+    f_checkpoint = f.get("checkpoint")
+    if f_checkpoint is None:
+        f_checkpoint_out = "\x00"
+    else:
+        f_checkpoint_uri = f_checkpoint["uri"]
+        if not f_checkpoint_uri.isascii():
+            f_checkpoint_uri = f_checkpoint_uri.encode().decode("latin-1")
+        f_checkpoint_digest = f_checkpoint["digest"]
+        f_checkpoint_digest_algo = f_checkpoint_digest["algo"]
+        if not f_checkpoint_digest_algo.isascii():
+            f_checkpoint_digest_algo = f_checkpoint_digest_algo.encode().decode("latin-1")
+        f_checkpoint_digest_hash = f_checkpoint_digest["hash"]
+        if not f_checkpoint_digest_hash.isascii():
+            f_checkpoint_digest_hash = f_checkpoint_digest_hash.encode().decode("latin-1")
+        f_checkpoint_bytes = f_checkpoint["bytes"]
+        f_checkpoint_schema_version = f_checkpoint["schema_version"]
+        if not -2147483648 <= f_checkpoint_schema_version <= 2147483647:
+            raise OverflowError
+        f_checkpoint_out = "".join(("\x02", NUMBER[len(f_checkpoint_uri)], f_checkpoint_uri, NUMBER[len(f_checkpoint_digest_algo)], f_checkpoint_digest_algo, NUMBER[len(f_checkpoint_digest_hash)], f_checkpoint_digest_hash, NUMBER[f_checkpoint_bytes], NUMBER[f_checkpoint_schema_version]))
+    f_events = f["events"]
+    f_chain = f.get("chain")
+    if f_chain is None:
+        f_chain_out = "\x00"
+    else:
+        if not f_chain.isascii():
+            f_chain = f_chain.encode().decode("latin-1")
+        f_chain_out = "\x02" + NUMBER[len(f_chain)] + f_chain
+    f_runs_by_pass = f.get("runs_by_pass", [])
+    f_runs_by_pass_out = "\x00"
+    if f_runs_by_pass:
+        f_runs_by_pass_parts = [NUMBER[len(f_runs_by_pass)]]
+        for f_runs_by_pass_item in f_runs_by_pass:
+            if not -2147483648 <= f_runs_by_pass_item <= 2147483647:
+                raise OverflowError
+            f_runs_by_pass_parts += (NUMBER[f_runs_by_pass_item],)
+        f_runs_by_pass_parts.append("\x00")
+        f_runs_by_pass_out = "".join(f_runs_by_pass_parts)
+    return "".join(
+        (
+            "\x00\x00\x00\x00\x19",
+            NUMBER[len(f_service)],
+            f_service,
+            NUMBER[f_shard],
+            NUMBER[f_batch_no],
+            f_inputs_out,
+            moment(f_now),
+            NUMBER[len(f_code_rev)],
+            f_code_rev,
+            NUMBER[len(f_transactional_id)],
+            f_transactional_id,
+            NUMBER[len(f_outputs_digest)],
+            f_outputs_digest,
+            f_outputs_out,
+            f_environment_out,
+            f_poison_out,
+            f_checkpoint_out,
+            NUMBER[f_events],
+            f_chain_out,
+            f_runs_by_pass_out,
+        )
+    ).encode("latin-1")
+
+
 def read_bundle_activated_v1(b: bytes) -> tuple[dict[str, Any], int]:
     t = b.decode("latin-1")
     i = 5
@@ -11499,6 +11957,7 @@ READERS: dict[tuple[str, int], Callable[[bytes], tuple[dict[str, Any], int]]] = 
     ("action_outcome", 1): read_action_outcome_v1,
     ("audit_checkpoint", 1): read_audit_checkpoint_v1,
     ("basis_record", 1): read_basis_record_v1,
+    ("basis_record", 2): read_basis_record_v2,
     ("bundle_activated", 1): read_bundle_activated_v1,
     ("decision", 1): read_decision_v1,
     ("decision_segment", 1): read_decision_segment_v1,
@@ -11526,6 +11985,7 @@ WRITERS: dict[tuple[str, int], Callable[[Mapping[str, Any]], bytes]] = {
     ("action_outcome", 1): write_action_outcome_v1,
     ("audit_checkpoint", 1): write_audit_checkpoint_v1,
     ("basis_record", 1): write_basis_record_v1,
+    ("basis_record", 2): write_basis_record_v2,
     ("bundle_activated", 1): write_bundle_activated_v1,
     ("decision", 1): write_decision_v1,
     ("decision_segment", 1): write_decision_segment_v1,

@@ -562,6 +562,71 @@ class BasisRecordV1(EventRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BasisRecordV2(EventRecord):
+    """What one batch of a stage consumed and made: the only record of its now."""
+
+    event_type: ClassVar[str] = "basis_record"
+    schema_version: ClassVar[int] = 2
+
+    service: str
+    shard: int
+    batch_no: int
+    inputs: tuple[InputRangeV1, ...] = ()
+    now: int
+    code_rev: str
+    transactional_id: str
+    outputs_digest: str
+    outputs: tuple[OutputRunV1, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    poison: tuple[PoisonRecordV1, ...] = ()
+    checkpoint: Locator | None = None
+    events: int
+    chain: str | None = None
+    runs_by_pass: tuple[int, ...] = ()
+
+    def to_fields(self) -> dict[str, Any]:
+        """The record as the plain dict that the codec takes."""
+        return {
+            "service": self.service,
+            "shard": self.shard,
+            "batch_no": self.batch_no,
+            "inputs": [item.to_fields() for item in self.inputs],
+            "now": self.now,
+            "code_rev": self.code_rev,
+            "transactional_id": self.transactional_id,
+            "outputs_digest": self.outputs_digest,
+            "outputs": [item.to_fields() for item in self.outputs],
+            "environment": dict(self.environment),
+            "poison": [item.to_fields() for item in self.poison],
+            "checkpoint": None if self.checkpoint is None else self.checkpoint.to_fields(),
+            "events": self.events,
+            "chain": self.chain,
+            "runs_by_pass": list(self.runs_by_pass),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> BasisRecordV2:
+        """The record of a decoded dict."""
+        return cls(
+            service=fields["service"],
+            shard=fields["shard"],
+            batch_no=fields["batch_no"],
+            inputs=tuple(InputRangeV1.from_fields(item) for item in fields.get("inputs", [])),
+            now=fields["now"],
+            code_rev=fields["code_rev"],
+            transactional_id=fields["transactional_id"],
+            outputs_digest=fields["outputs_digest"],
+            outputs=tuple(OutputRunV1.from_fields(item) for item in fields.get("outputs", [])),
+            environment=dict(fields.get("environment", {})),
+            poison=tuple(PoisonRecordV1.from_fields(item) for item in fields.get("poison", [])),
+            checkpoint=None if (found := fields.get("checkpoint")) is None else Locator.from_fields(found),
+            events=fields["events"],
+            chain=fields.get("chain"),
+            runs_by_pass=tuple(fields.get("runs_by_pass", [])),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
     """Fingerprint of a config, policy or model bundle; created_at is outside the hash."""
 
@@ -2822,6 +2887,7 @@ RECORDS: dict[tuple[str, int], type[EventRecord]] = {
     ("action_outcome", 1): ActionOutcomeV1,
     ("audit_checkpoint", 1): AuditCheckpointV1,
     ("basis_record", 1): BasisRecordV1,
+    ("basis_record", 2): BasisRecordV2,
     ("bundle_activated", 1): BundleActivatedV1,
     ("decision", 1): DecisionV1,
     ("decision_segment", 1): DecisionSegmentV1,
@@ -2854,6 +2920,7 @@ __all__ = [
     "AuditCheckpointPayloadV1",
     "AuditCheckpointV1",
     "BasisRecordV1",
+    "BasisRecordV2",
     "BundleActivatedPayloadV1",
     "BundleActivatedV1",
     "BusCoordinateV1",

@@ -906,6 +906,327 @@ def explain_basis_record_v1(f: dict[str, Any]) -> list[Violation]:
             explain_text(v, at + "chain", out, pattern=None, doc="", enum=None, low=0, high=256)
     return out
 
+_M_fast_basis_record_v2_InputRange = re.compile(
+    "(?:[a-z0-9][a-z0-9_.]{0,199})"
+).fullmatch
+
+
+def _fast_basis_record_v2_InputRange(f: dict[str, Any]) -> bool:
+    f_partition = f["partition"]
+    f_start = f["start"]
+    f_end = f["end"]
+    return (
+        len(f) == 4
+        and type(f_partition) is int
+        and 0 <= f_partition <= 2147483647
+        and type(f_start) is int
+        and 0 <= f_start <= 9223372036854775807
+        and type(f_end) is int
+        and 0 <= f_end <= 9223372036854775807
+        and _M_fast_basis_record_v2_InputRange(f["topic"]) is not None
+    )
+
+_M_fast_basis_record_v2_OutputRun = re.compile(
+    "(?:[a-z0-9][a-z0-9_.]{0,199})"
+).fullmatch
+
+
+def _fast_basis_record_v2_OutputRun(f: dict[str, Any]) -> bool:
+    f_partition = f["partition"]
+    f_start = f["start"]
+    f_count = f["count"]
+    return (
+        len(f) == 4
+        and type(f_partition) is int
+        and 0 <= f_partition <= 2147483647
+        and type(f_start) is int
+        and 0 <= f_start <= 9223372036854775807
+        and type(f_count) is int
+        and 1 <= f_count <= 2147483647
+        and _M_fast_basis_record_v2_OutputRun(f["topic"]) is not None
+    )
+
+_M_fast_basis_record_v2_PoisonRecord = re.compile(
+    "(?:[a-z0-9][a-z0-9_.]{0,199})"
+).fullmatch
+
+
+def _fast_basis_record_v2_PoisonRecord(f: dict[str, Any]) -> bool:
+    f_partition = f["partition"]
+    f_offset = f["offset"]
+    f_error = f["error"]
+    return (
+        len(f) == 4
+        and type(f_partition) is int
+        and 0 <= f_partition <= 2147483647
+        and type(f_offset) is int
+        and 0 <= f_offset <= 9223372036854775807
+        and type(f_error) is str
+        and len(f_error) <= 4096
+        and _M_fast_basis_record_v2_PoisonRecord(f["topic"]) is not None
+    )
+
+_M_fast_basis_record_v2_Locator = re.compile(
+    "(?:[0-9a-f]{64})"
+).fullmatch
+
+
+def _fast_basis_record_v2_Locator(f: dict[str, Any]) -> bool:
+    f_uri = f["uri"]
+    f_digest = f["digest"]
+    f_digest_algo = f_digest["algo"]
+    f_bytes = f["bytes"]
+    f_schema_version = f["schema_version"]
+    return (
+        len(f) == 4
+        and type(f_uri) is str
+        and len(f_uri) >= 1
+        and len(f_uri) <= 2048
+        and len(f_digest) == 2
+        and f_digest_algo in {"sha256"}
+        and type(f_bytes) is int
+        and 0 <= f_bytes <= 9223372036854775807
+        and type(f_schema_version) is int
+        and 1 <= f_schema_version <= 2147483647
+        and _M_fast_basis_record_v2_Locator(f_digest["hash"]) is not None
+    )
+
+_Mfast_basis_record_v2 = re.compile(
+    "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{64})"
+).fullmatch
+
+
+def fast_basis_record_v2(f: dict[str, Any]) -> bool:
+    f_shard = f["shard"]
+    f_batch_no = f["batch_no"]
+    f_inputs = f["inputs"]
+    f_now = f["now"]
+    f_code_rev = f["code_rev"]
+    f_transactional_id = f["transactional_id"]
+    f_outputs = f["outputs"]
+    f_environment = f["environment"]
+    f_poison = f["poison"]
+    f_checkpoint = f["checkpoint"]
+    f_events = f["events"]
+    f_chain = f["chain"]
+    f_runs_by_pass = f["runs_by_pass"]
+    return (
+        len(f) == 15
+        and type(f_shard) is int
+        and 0 <= f_shard <= 2147483647
+        and type(f_batch_no) is int
+        and 0 <= f_batch_no <= 9223372036854775807
+        and type(f_inputs) is list
+        and (not f_inputs or all([_fast_basis_record_v2_InputRange(item) for item in f_inputs]))
+        and type(f_now) is int
+        and 0 <= f_now <= 253402300799999999
+        and type(f_code_rev) is str
+        and len(f_code_rev) >= 1
+        and len(f_code_rev) <= 256
+        and type(f_transactional_id) is str
+        and len(f_transactional_id) >= 1
+        and len(f_transactional_id) <= 256
+        and type(f_outputs) is list
+        and (not f_outputs or all([_fast_basis_record_v2_OutputRun(item) for item in f_outputs]))
+        and type(f_environment) is dict
+        and (not f_environment or all([type(key) is str and type(item) is str for key, item in f_environment.items()]))
+        and type(f_poison) is list
+        and (not f_poison or all([_fast_basis_record_v2_PoisonRecord(item) for item in f_poison]))
+        and (f_checkpoint is None or _fast_basis_record_v2_Locator(f_checkpoint))
+        and type(f_events) is int
+        and 0 <= f_events <= 9223372036854775807
+        and (f_chain is None or type(f_chain) is str and len(f_chain) <= 256)
+        and type(f_runs_by_pass) is list
+        and (not f_runs_by_pass or all([type(item) is int and -2147483648 <= item <= 2147483647 for item in f_runs_by_pass]))
+        and _Mfast_basis_record_v2("\n".join((f["service"], f["outputs_digest"]))) is not None
+    )
+
+
+def _explain_basis_record_v2_InputRange(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("topic", "partition", "start", "end",), out):
+        return
+    if "topic" in f:
+        v = f["topic"]
+        explain_text(v, at + "topic", out, pattern=_F_topic, doc='A topic name.', enum=None, low=0, high=None)
+    else:
+        missing(at + "topic", out)
+    if "partition" in f:
+        v = f["partition"]
+        explain_number(v, at + "partition", out, 0, 2147483647)
+    else:
+        missing(at + "partition", out)
+    if "start" in f:
+        v = f["start"]
+        explain_number(v, at + "start", out, 0, 9223372036854775807)
+    else:
+        missing(at + "start", out)
+    if "end" in f:
+        v = f["end"]
+        explain_number(v, at + "end", out, 0, 9223372036854775807)
+    else:
+        missing(at + "end", out)
+
+
+def _explain_basis_record_v2_OutputRun(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("topic", "partition", "start", "count",), out):
+        return
+    if "topic" in f:
+        v = f["topic"]
+        explain_text(v, at + "topic", out, pattern=_F_topic, doc='A topic name.', enum=None, low=0, high=None)
+    else:
+        missing(at + "topic", out)
+    if "partition" in f:
+        v = f["partition"]
+        explain_number(v, at + "partition", out, 0, 2147483647)
+    else:
+        missing(at + "partition", out)
+    if "start" in f:
+        v = f["start"]
+        explain_number(v, at + "start", out, 0, 9223372036854775807)
+    else:
+        missing(at + "start", out)
+    if "count" in f:
+        v = f["count"]
+        explain_number(v, at + "count", out, 1, 2147483647)
+    else:
+        missing(at + "count", out)
+
+
+def _explain_basis_record_v2_PoisonRecord(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("topic", "partition", "offset", "error",), out):
+        return
+    if "topic" in f:
+        v = f["topic"]
+        explain_text(v, at + "topic", out, pattern=_F_topic, doc='A topic name.', enum=None, low=0, high=None)
+    else:
+        missing(at + "topic", out)
+    if "partition" in f:
+        v = f["partition"]
+        explain_number(v, at + "partition", out, 0, 2147483647)
+    else:
+        missing(at + "partition", out)
+    if "offset" in f:
+        v = f["offset"]
+        explain_number(v, at + "offset", out, 0, 9223372036854775807)
+    else:
+        missing(at + "offset", out)
+    if "error" in f:
+        v = f["error"]
+        explain_text(v, at + "error", out, pattern=None, doc="", enum=None, low=0, high=4096)
+    else:
+        missing(at + "error", out)
+
+
+def _explain_basis_record_v2_Digest(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("algo", "hash",), out):
+        return
+    if "algo" in f:
+        v = f["algo"]
+        explain_text(v, at + "algo", out, pattern=None, doc="", enum=('sha256',), low=0, high=None)
+    else:
+        missing(at + "algo", out)
+    if "hash" in f:
+        v = f["hash"]
+        explain_text(v, at + "hash", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    else:
+        missing(at + "hash", out)
+
+
+def _explain_basis_record_v2_Locator(f: Any, at: str, out: list[Violation]) -> None:
+    if not explain_record(f, at, ("uri", "digest", "bytes", "schema_version",), out):
+        return
+    if "uri" in f:
+        v = f["uri"]
+        explain_text(v, at + "uri", out, pattern=None, doc="", enum=None, low=1, high=2048)
+    else:
+        missing(at + "uri", out)
+    if "digest" in f:
+        v = f["digest"]
+        _explain_basis_record_v2_Digest(v, at + "digest" + ".", out)
+    else:
+        missing(at + "digest", out)
+    if "bytes" in f:
+        v = f["bytes"]
+        explain_number(v, at + "bytes", out, 0, 9223372036854775807)
+    else:
+        missing(at + "bytes", out)
+    if "schema_version" in f:
+        v = f["schema_version"]
+        explain_number(v, at + "schema_version", out, 1, 2147483647)
+    else:
+        missing(at + "schema_version", out)
+
+
+def explain_basis_record_v2(f: dict[str, Any]) -> list[Violation]:
+    out: list[Violation] = []
+    at = ""
+    if not explain_record(f, at, ("service", "shard", "batch_no", "inputs", "now", "code_rev", "transactional_id", "outputs_digest", "outputs", "environment", "poison", "checkpoint", "events", "chain", "runs_by_pass",), out):
+        return out
+    if "service" in f:
+        v = f["service"]
+        explain_text(v, at + "service", out, pattern=_F_id, doc='An identifier: 1 to 128 of A-Z a-z 0-9 _ . : -, starting with a letter or digit.', enum=None, low=0, high=None)
+    else:
+        missing(at + "service", out)
+    if "shard" in f:
+        v = f["shard"]
+        explain_number(v, at + "shard", out, 0, 2147483647)
+    else:
+        missing(at + "shard", out)
+    if "batch_no" in f:
+        v = f["batch_no"]
+        explain_number(v, at + "batch_no", out, 0, 9223372036854775807)
+    else:
+        missing(at + "batch_no", out)
+    if "inputs" in f:
+        v = f["inputs"]
+        explain_array(v, at + "inputs", out, lambda item, where: _explain_basis_record_v2_InputRange(item, where + ".", out))
+    if "now" in f:
+        v = f["now"]
+        explain_number(v, at + "now", out, 0, 253402300799999999)
+    else:
+        missing(at + "now", out)
+    if "code_rev" in f:
+        v = f["code_rev"]
+        explain_text(v, at + "code_rev", out, pattern=None, doc="", enum=None, low=1, high=256)
+    else:
+        missing(at + "code_rev", out)
+    if "transactional_id" in f:
+        v = f["transactional_id"]
+        explain_text(v, at + "transactional_id", out, pattern=None, doc="", enum=None, low=1, high=256)
+    else:
+        missing(at + "transactional_id", out)
+    if "outputs_digest" in f:
+        v = f["outputs_digest"]
+        explain_text(v, at + "outputs_digest", out, pattern=_F_sha256, doc='Lowercase hex sha256.', enum=None, low=0, high=None)
+    else:
+        missing(at + "outputs_digest", out)
+    if "outputs" in f:
+        v = f["outputs"]
+        explain_array(v, at + "outputs", out, lambda item, where: _explain_basis_record_v2_OutputRun(item, where + ".", out))
+    if "environment" in f:
+        v = f["environment"]
+        explain_map(v, at + "environment", out, lambda item, where: explain_text(item, where, out, pattern=None, doc="", enum=None, low=0, high=None))
+    if "poison" in f:
+        v = f["poison"]
+        explain_array(v, at + "poison", out, lambda item, where: _explain_basis_record_v2_PoisonRecord(item, where + ".", out))
+    if "checkpoint" in f:
+        v = f["checkpoint"]
+        if v is not None:
+            _explain_basis_record_v2_Locator(v, at + "checkpoint" + ".", out)
+    if "events" in f:
+        v = f["events"]
+        explain_number(v, at + "events", out, 0, 9223372036854775807)
+    else:
+        missing(at + "events", out)
+    if "chain" in f:
+        v = f["chain"]
+        if v is not None:
+            explain_text(v, at + "chain", out, pattern=None, doc="", enum=None, low=0, high=256)
+    if "runs_by_pass" in f:
+        v = f["runs_by_pass"]
+        explain_array(v, at + "runs_by_pass", out, lambda item, where: explain_number(item, where, out, -2147483648, 2147483647))
+    return out
+
 _Mfast_bundle_activated_v1 = re.compile(
     "(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[0-9a-f]{64})\n(?:[0-9a-f]{64})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})\n(?:[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})"
 ).fullmatch
@@ -4906,6 +5227,7 @@ FAST: dict[tuple[str, int], Callable[[dict[str, Any]], bool]] = {
     ("action_outcome", 1): fast_action_outcome_v1,
     ("audit_checkpoint", 1): fast_audit_checkpoint_v1,
     ("basis_record", 1): fast_basis_record_v1,
+    ("basis_record", 2): fast_basis_record_v2,
     ("bundle_activated", 1): fast_bundle_activated_v1,
     ("decision", 1): fast_decision_v1,
     ("decision_segment", 1): fast_decision_segment_v1,
@@ -4933,6 +5255,7 @@ EXPLAIN: dict[tuple[str, int], Callable[[dict[str, Any]], list[Violation]]] = {
     ("action_outcome", 1): explain_action_outcome_v1,
     ("audit_checkpoint", 1): explain_audit_checkpoint_v1,
     ("basis_record", 1): explain_basis_record_v1,
+    ("basis_record", 2): explain_basis_record_v2,
     ("bundle_activated", 1): explain_bundle_activated_v1,
     ("decision", 1): explain_decision_v1,
     ("decision_segment", 1): explain_decision_segment_v1,

@@ -23,7 +23,7 @@ BEHIND_MS = 15_000
 def facts_of(consumer: Consumer, record: BasisRecord) -> list[Record]:
     """The facts of a logged batch, partition by partition; what is no longer retained is left out."""
     ranges = []
-    for topic, partition, start, count in record.outputs:
+    for topic, partition, start, count in sorted(record.outputs):
         low, _ = retained(consumer, topic, partition)
         if start + count > low:
             ranges.append(OffsetRange(topic, partition, max(start, low), start + count))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -40,12 +41,14 @@ class BasisRecord:
     checkpoint: Locator | None = None
     events: int = 0
     chain: str | None = None
+    runs_by_pass: Sequence[int] = ()
+    """How many of `outputs` each pass of a chain's head made; told by the head of a chain."""
 
     def encode(self) -> bytes:
         """The record's bytes in the Confluent wire format."""
         return contracts.encode(
             BASIS_EVENT_TYPE,
-            1,
+            2,
             {
                 "service": self.service,
                 "shard": self.shard,
@@ -67,6 +70,7 @@ class BasisRecord:
                 "checkpoint": None if self.checkpoint is None else self.checkpoint.model_dump(),
                 "events": self.events,
                 "chain": self.chain,
+                "runs_by_pass": list(self.runs_by_pass),
             },
         )
 
@@ -92,7 +96,13 @@ class BasisRecord:
             checkpoint=None if fields["checkpoint"] is None else Locator.model_validate(fields["checkpoint"]),
             events=fields["events"],
             chain=fields["chain"],
+            runs_by_pass=fields.get("runs_by_pass", ()),
         )
+
+    def passes(self) -> list[Sequence[tuple[str, int, int, int]]]:
+        """`outputs` pass by pass."""
+        ends = list(accumulate(self.runs_by_pass or [len(self.outputs)], initial=0))
+        return [self.outputs[start:end] for start, end in pairwise(ends)]
 
 
 def coordinate_runs(coordinates: Sequence[Coordinate]) -> list[tuple[str, int, int, int]]:
@@ -109,6 +119,17 @@ def coordinate_runs(coordinates: Sequence[Coordinate]) -> list[tuple[str, int, i
         for (topic, partition), offsets in sorted(placed.items())
         for start, count in _spans(offsets)
     ]
+
+
+def runs_of_passes(
+    coordinates: Sequence[Coordinate], facts_by_pass: Sequence[int]
+) -> tuple[list[tuple[str, int, int, int]], list[int]]:
+    """Runs of each pass behind those of the one before, and how many each has; none told without passes."""
+    if not facts_by_pass:
+        return coordinate_runs(coordinates), []
+    ends = accumulate(facts_by_pass, initial=0)
+    passes = [coordinate_runs(coordinates[start:end]) for start, end in pairwise(ends)]
+    return [run for runs in passes for run in runs], [len(runs) for runs in passes]
 
 
 def _spans(offsets: list[int]) -> list[tuple[int, int]]:

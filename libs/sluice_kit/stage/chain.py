@@ -55,6 +55,8 @@ class MemberRun:
     artifacts: list[ArtifactPut] = field(default_factory=list)
     events: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
+    facts_by_step: list[int] = field(default_factory=list)
+    """How many facts each step stated: a chained head steps once a pass."""
 
     def digest(self) -> str:
         """The outputs digest of this member's batch."""
@@ -129,6 +131,7 @@ def _step(
     coordinates = place(index, result.facts) if result.facts else []
     run.events += len(batch.records)
     run.facts += result.facts
+    run.facts_by_step.append(len(result.facts))
     run.coordinates += coordinates
     run.trailing += result.trailing
     run.artifacts += result.artifacts

@@ -17,7 +17,7 @@ import structlog
 from sluice_kit.artifacts import ArtifactStore, StoreUnavailable
 from sluice_kit.config import Wiring
 from sluice_kit.stage.announcing import INSTANCE, announcement
-from sluice_kit.stage.basis import BasisRecord, coordinate_runs
+from sluice_kit.stage.basis import BasisRecord, runs_of_passes
 from sluice_kit.stage.batch_size import BatchSize
 from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
 from sluice_kit.stage.collector import quiet_collector
@@ -220,6 +220,9 @@ class StageRunner:
 
     def _basis_record(self, run: MemberRun, member: MemberHistory, batch: Batch) -> BasisRecord:
         head = member is self._shard.members[0]
+        outputs, runs_by_pass = runs_of_passes(
+            run.coordinates, run.facts_by_step if head and self.spec.name else ()
+        )
         return BasisRecord(
             service=member.stage.name,
             shard=self._place.shard,
@@ -229,7 +232,8 @@ class StageRunner:
             code_rev=self.spec.code_rev,
             transactional_id=self._place.transactional_id,
             outputs_digest=run.digest(),
-            outputs=coordinate_runs(run.coordinates),
+            outputs=outputs,
+            runs_by_pass=runs_by_pass,
             environment=dict(batch.environment),
             poison=logged_poison(batch) if head else (),
             checkpoint=member.checkpointer.latest,

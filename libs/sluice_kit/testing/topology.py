@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sluice_contracts import TOPICS, Decoded, decode
 from sluice_kit.kafka.partitioner import Partitioner
-from sluice_kit.stage.basis import BasisRecord, coordinate_runs
+from sluice_kit.stage.basis import BasisRecord, runs_of_passes
 from sluice_kit.stage.batching import arranged
 from sluice_kit.stage.chain import MemberRun, ranges_of, run_chain
 from sluice_kit.stage.environment import looked_up
@@ -124,6 +124,10 @@ class TopologyDriver:
         return where
 
     def _record(self, run: MemberRun, batch: Batch) -> BasisRecord:
+        head = run.stage is self.spec.head
+        outputs, runs_by_pass = runs_of_passes(
+            run.coordinates, run.facts_by_step if head and self.spec.name else ()
+        )
         return BasisRecord(
             service=run.stage.name,
             shard=0,
@@ -133,9 +137,10 @@ class TopologyDriver:
             code_rev=self.spec.code_rev,
             transactional_id=f"{self.spec.head.name}-0",
             outputs_digest=run.digest(),
-            outputs=coordinate_runs(run.coordinates),
+            outputs=outputs,
+            runs_by_pass=runs_by_pass,
             environment=batch.environment,
-            poison=logged_poison(batch) if run.stage is self.spec.head else (),
+            poison=logged_poison(batch) if head else (),
             events=run.events,
             chain=self.spec.name,
         )

@@ -10,7 +10,7 @@ from sluice_contracts import encode
 from sluice_kit.artifacts import ArtifactStore, Locator, open_store
 from sluice_kit.replay import ReplayError
 from sluice_kit.replay.difference import Kind, OutputDifference
-from sluice_kit.replay.verifying import _begin, _cause
+from sluice_kit.replay.history import _cause, begin
 from sluice_kit.stage import ChainSpec, MemberRun, TrailingOutput
 from sluice_kit.stage.basis import BasisRecord
 from sluice_kit.stage.checkpoint import Checkpointer, CheckpointPoint
@@ -90,7 +90,7 @@ def test_a_history_of_one_topology_begins_at_its_start(
     log = [record(number, CHAIN) for number in (0, 0, 1, 2, 2)]
     # the second member's log was read before the running chain wrote its third batch
     found = members(spec, store, tmp_path, {"first": log, "second": log[:3]})
-    assert _begin(spec, found, from_checkpoint=False) == 0
+    assert begin(spec, found, from_checkpoint=False) == 0
     assert pending(found) == [[0, 1], [0, 1]]
 
 
@@ -104,12 +104,12 @@ def test_after_a_change_of_topology_it_begins_at_the_checkpoint_between(
         behind = [record(last, CHAIN, drained), *(record(last + n, CHAIN, now=10 + n) for n in (1, 2))]
         logs[name] = [*before, *behind]
     found = members(spec, store, tmp_path, logs)
-    assert _begin(spec, found, from_checkpoint=False) == 4
+    assert begin(spec, found, from_checkpoint=False) == 4
     assert pending(found) == [[4, 5], [2, 3]]
 
     store.prune(logs["second"][-3].checkpoint or pytest.fail("it has one"))
     with pytest.raises(ReplayError, match="second: batches up to 1") as refused:
-        _begin(spec, members(spec, store, tmp_path / "again", logs), from_checkpoint=False)
+        begin(spec, members(spec, store, tmp_path / "again", logs), from_checkpoint=False)
     assert refused.value.code == "TOPOLOGY_CHANGED"
 
 
@@ -121,7 +121,7 @@ def test_from_a_checkpoint_means_from_the_older_of_the_two(
         older, newer = (checkpoint_at(store, tmp_path, name, at) for at in (1, 3))
         logs[name] = [record(n, CHAIN, older if n == 2 else newer if n > 3 else None) for n in range(5)]
     found = members(spec, store, tmp_path, logs)
-    assert _begin(spec, found, from_checkpoint=True) == 2
+    assert begin(spec, found, from_checkpoint=True) == 2
     assert pending(found) == [[2, 3, 4], [2, 3, 4]]
 
 
@@ -133,7 +133,7 @@ def test_checkpoints_of_different_batches_are_not_taken_for_one(
         made = checkpoint_at(store, tmp_path, name, at)
         logs[name] = [record(n, CHAIN, made if n == 3 else None) for n in range(6)]
     with pytest.raises(ReplayError) as refused:
-        _begin(spec, members(spec, store, tmp_path, logs), from_checkpoint=True)
+        begin(spec, members(spec, store, tmp_path, logs), from_checkpoint=True)
     assert refused.value.code == "CHECKPOINTS_APART"
 
 

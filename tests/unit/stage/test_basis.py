@@ -24,14 +24,16 @@ def test_a_basis_record_survives_its_encoding() -> None:
         code_rev="abc",
         transactional_id="ingestion_gate-2",
         outputs_digest="d" * 64,
-        outputs=[("traffic.payment", 0, 7, 3)],
+        outputs=[("traffic.payment", 0, 7, 3), ("traffic.decision", 0, 2, 3), ("traffic.decision", 1, 9, 1)],
         environment={"evidence": "inline"},
         poison=[("ingress.edge", 1, 6, "ValueError: x")],
         checkpoint=Locator(uri="artifact://checkpoints/x/0/a.json", digest=Digest(hash="0" * 64), bytes=3),
         events=4,
         chain="a+b",
+        runs_by_pass=[1, 2],
     )
     assert BasisRecord.decode(record.encode()) == record
+    assert record.passes() == [record.outputs[:1], record.outputs[1:]]
 
 
 @given(gaps=st.lists(st.tuples(TOPICS, st.integers(0, 3), st.integers(1, 4)), max_size=60))
