@@ -7,18 +7,20 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.decision_fabric.arrivals import Paid, Snapshot
+from services.decision_fabric.batch_encoder import BatchEncoder
 from services.decision_fabric.encoding import (
+    DECISION_DOMAIN,
     Provenance,
+    RunIds,
     actions_of,
     decision_fields,
-    decision_id,
     intent_fields,
 )
 from services.decision_fabric.intake import Ready
-from services.decision_fabric.model import HeldPosture, Payment
-from services.decision_fabric.templates import BatchEncoder
-from sluice_contracts import contract_for
-from sluice_decisions import Attribution, Decision, Mode, Outcome
+from services.decision_fabric.model import HeldPosture
+from sluice_contracts import contract_for, derived_id
+from sluice_decisions import Attribution, Decision, Mode, Outcome, SnapshotView
 from sluice_decisions.postures import Posture
 from tests.unit.decision_fabric.parts import policy
 from tests.unit.ingestion_gate.events import payment
@@ -30,7 +32,8 @@ longs = st.integers(0, 2**50)
 
 
 @st.composite
-def payments(draw: Any) -> Payment:
+def payments(draw: Any) -> tuple[Paid, int]:
+    """With the deadline."""
     trace = draw(st.sampled_from([None, f"00-{'a' * 32}-{'b' * 16}-01"]))
     fields = payment(
         draw(ids),
@@ -47,7 +50,7 @@ def payments(draw: Any) -> Payment:
         "amount_minor": draw(longs),
         "currency": draw(st.sampled_from(["EUR", "USD"])),
     }
-    return Payment(fields, "traffic.payment", draw(st.integers(0, 3)), draw(longs), 0, draw(times))
+    return Paid.of(fields, "traffic.payment", draw(st.integers(0, 3)), draw(longs)), draw(times)
 
 
 @st.composite
@@ -77,20 +80,28 @@ def decisions(draw: Any) -> Decision:
     st.none() | hashes,
 )
 def test_they_write_what_the_codec_writes(
-    cases: list[tuple[Payment, Decision, str | None]], posture: HeldPosture | None, served: str | None
+    cases: list[tuple[tuple[Paid, int], Decision, str | None]],
+    posture: HeldPosture | None,
+    served: str | None,
 ) -> None:
     provenance, going_by = Provenance(posture, served, "f" * 64), policy()
     encoder = BatchEncoder(provenance, going_by)
-    for one, decision, graph_basis in cases:
-        ready = Ready(one, {"graph_basis": graph_basis})
-        fields = one.fields
-        own = decision_id(fields["tenant"], fields["run_id"], fields["event_id"])
-        expected = contract_for("decision").encode(decision_fields(ready, decision, provenance))
-        assert encoder.decision(own, ready, decision) == expected
-        intents = [
+    ready = [
+        Ready(payment, deadline, Snapshot(payment.key, SnapshotView((), (), "", ""), graph_basis))
+        for (payment, deadline), _, graph_basis in cases
+    ]
+    decided = [decision for _, decision, _ in cases]
+    for one, decision, (value, intents) in zip(ready, decided, encoder.written(ready, decided), strict=True):
+        assert value == contract_for("decision").encode(decision_fields(one, decision, provenance))
+        assert intents == [
             contract_for("action_intent").encode(
-                intent_fields(fields, decision, action, entry, going_by.revision)
+                intent_fields(one.payment, decision, action, entry, going_by.revision)
             )
-            for action, entry in actions_of(fields, decision, going_by)
+            for action, entry in actions_of(one.payment, decision, going_by)
         ]
-        assert encoder.intents(own, fields, decision) == intents
+
+
+@given(st.text(), st.text(), st.lists(st.text(), max_size=3))
+def test_ids_of_a_run_are_derived_ids(tenant: str, run_id: str, causes: list[str]) -> None:
+    ids_of_run = RunIds(DECISION_DOMAIN, tenant, run_id)
+    assert ids_of_run.of("first", *causes) == derived_id(DECISION_DOMAIN, tenant, run_id, "first", *causes)
