@@ -6,7 +6,7 @@ to wait is: what waits is kept as fields.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any, Final, NamedTuple, Protocol, cast
 
@@ -262,9 +262,16 @@ def _columnar_snapshots(columns: FlatColumns) -> list[Snapshot]:
         [encoded != _EMPTY for encoded in columns.lists("degraded")],
         strict=True,
     )
-    keys = map(event_key, *(_texts(columns, path) for path in ("tenant", "run_id", "event_id")))
-    rows = zip(keys, map(SnapshotView._make, views), columns.texts("graph_basis"), strict=True)
+    rows = zip(_keys(columns), map(SnapshotView._make, views), columns.texts("graph_basis"), strict=True)
     return list(map(Snapshot._make, rows))
+
+
+def _keys(columns: FlatColumns) -> Iterable[str]:
+    event_ids = _texts(columns, "event_id")
+    if columns.alike("tenant", "run_id"):
+        tenant, run_id = (str(columns.value(name, 0)) for name in ("tenant", "run_id"))
+        return map(event_key, repeat(tenant), repeat(run_id), event_ids)
+    return map(event_key, _texts(columns, "tenant"), _texts(columns, "run_id"), event_ids)
 
 
 def _texts(columns: FlatColumns, path: str) -> list[str]:
@@ -311,12 +318,9 @@ class _Columns:
                 return self._columns.numbers(path)
             except KeyError:
                 return None
-        return [None if text is None else _utf8(text) for text in texts]
-
-
-def _utf8(text: str) -> str:
-    """A text that was read with a character for each byte."""
-    return text if text.isascii() else text.encode("latin-1").decode()
+        if "".join(filter(None, texts)).isascii():
+            return texts
+        return [None if text is None else text.encode("latin-1").decode() for text in texts]
 
 
 class _Decoded:

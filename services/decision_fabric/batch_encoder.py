@@ -14,15 +14,14 @@ import numpy as np
 
 from services.decision_fabric.arrivals import Paid, Pins
 from services.decision_fabric.encoding import (
-    DECISION_DOMAIN,
-    INTENT_DOMAIN,
     Provenance,
-    RunIds,
     actions_for,
     actions_of,
     decision_fields,
+    decision_id,
     entry_of,
     intent_fields,
+    intent_key,
 )
 from services.decision_fabric.intake import MILLISECOND, Ready
 from services.decision_fabric.policy import Action, FabricPolicy
@@ -68,8 +67,6 @@ class _Asked(NamedTuple):
 class _Plan(NamedTuple):
     """How payments of one run that got the same verdict are written."""
 
-    decision_ids: RunIds
-    intent_ids: RunIds
     asked: Sequence[_Asked]
     start: str
     kind: str
@@ -81,16 +78,11 @@ class _Plan(NamedTuple):
     end: str
 
 
-class _Differing(NamedTuple):
-    """Where the events about one payment differ from others of their plan, as it stands on the wire."""
+_Differing = tuple[str, str, str, str, str, str, str]
+"""Where the events about one payment differ from others of their plan, as it stands on the wire.
 
-    decision_id: str
-    time: str
-    trace: str
-    about: str
-    payment_id: str
-    customer_id: str
-    amount: str
+Decision's id, time, trace, subject, payment, customer, amount.
+"""
 
 
 class _Nullable(dict[str | int | None, str]):
@@ -98,6 +90,14 @@ class _Nullable(dict[str | int | None, str]):
 
     def __missing__(self, value: str | int | None) -> str:
         written = self[value] = nullable_number(value) if isinstance(value, int) else nullable_text(value)
+        return written
+
+
+class _Moments(dict[int, str]):
+    """Times on the wire, kept for a batch."""
+
+    def __missing__(self, time: int) -> str:
+        written = self[time] = moment(time)
         return written
 
 
@@ -109,7 +109,7 @@ class BatchEncoder:
         self._policy = policy
         self._plans: dict[Any, _Plan] = {}
         self._nullable = _Nullable()
-        self._moments: dict[int, str] = {}
+        self._moments = _Moments()
         self._basis = plain_text(provenance.input_basis)
 
     def written(self, ready: Sequence[Ready], decisions: Sequence[Decision]) -> Iterator[Written]:
@@ -126,8 +126,8 @@ class BatchEncoder:
         if not (event_id + payment_id + customer_id).isascii():
             return self._by_codec(ready, decision)
         plan = self._plan(payment, decision)
-        differing = _Differing(
-            plan.decision_ids.of(event_id),
+        differing = (
+            decision_id(payment.tenant, payment.run_id, event_id),
             time,
             self._nullable[payment.traceparent],
             f"{NUMBER[len(event_id)]}{event_id}",
@@ -138,7 +138,7 @@ class BatchEncoder:
         intents = [
             intent
             for asked in plan.asked
-            if (intent := self._intent(plan, asked, payment, decision, differing)) is not None
+            if (intent := self._intent(asked, payment, decision, differing)) is not None
         ]
         if decision.attributions:
             return Written(self._decision_by_codec(ready, decision), intents)
@@ -148,19 +148,19 @@ class BatchEncoder:
         self, plan: _Plan, ready: Ready, decision: Decision, differing: _Differing, offset: str
     ) -> bytes:
         own, time, trace, about, payment_id, customer_id, amount = differing
-        _, _, _, start, kind, context, verdict, stand, ladder, place, end = plan
+        _, start, kind, context, verdict, stand, ladder, place, end = plan
         nullable, snapshot_hash, basis = self._nullable, decision.snapshot_hash, NULL
         if snapshot_hash is not None and ready.snapshot is not None:
             basis = nullable[ready.snapshot.graph_basis]
         return (
             f"{start}{own}{kind}{time}{context}{about}{trace}{about}{payment_id}{customer_id}{amount}{verdict}"
             f"{nullable[decision.score_ppm]}{stand}{nullable_text(snapshot_hash)}"
-            f"{nullable[decision.graph_version]}{basis}{ladder}{self._moment(ready.deadline)}{place}"
+            f"{nullable[decision.graph_version]}{basis}{ladder}{self._moments[ready.deadline]}{place}"
             f"{NUMBER[ready.payment.partition]}{offset}{self._basis}{end}"
         ).encode("latin-1")
 
     def _intent(
-        self, plan: _Plan, asked: _Asked, payment: Paid, decision: Decision, differing: _Differing
+        self, asked: _Asked, payment: Paid, decision: Decision, differing: _Differing
     ) -> bytes | None:
         """None where the payment has nothing that could join the action's list."""
         action, start, kind, context, what, money, end = asked
@@ -173,7 +173,7 @@ class BatchEncoder:
                 fields = intent_fields(payment, decision, action, entry, self._policy.revision)
                 return INTENT.encode(fields)
             joining = nullable_text(entry)
-        own = plan.intent_ids.of(payment.event_id, action.domain)
+        own = intent_key(payment.tenant, payment.run_id, payment.event_id, action.domain)
         decided, time, trace, about, payment_id, customer_id, amount = differing
         return (
             f"{start}{own}{kind}{time}{context}{decided}{trace}{_ID}{own}{_ID}{decided}{about}{customer_id}"
@@ -190,13 +190,6 @@ class BatchEncoder:
 
     def _decision_by_codec(self, ready: Ready, decision: Decision) -> bytes:
         return DECISION.encode(decision_fields(ready, decision, self._provenance))
-
-    def _moment(self, time: int) -> str:
-        """A time that many events of the batch share."""
-        known = self._moments.get(time)
-        if known is None:
-            known = self._moments[time] = moment(time)
-        return known
 
     def _plan(self, payment: Paid, decision: Decision) -> _Plan:
         key = (
@@ -235,8 +228,6 @@ class BatchEncoder:
         )
         kind, context, verdict, stand, ladder, place, start, end = decision_template(shape)
         return _Plan(
-            RunIds(DECISION_DOMAIN, pins.tenant, pins.run_id),
-            RunIds(INTENT_DOMAIN, pins.tenant, pins.run_id),
             [
                 self._asked(pins, payment.currency, action, decision)
                 for action in actions_for(decision, self._policy)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Final, NamedTuple
-
-import orjson
 
 from services.decision_fabric.arrivals import Paid
 from services.decision_fabric.intake import MILLISECOND, Ready
@@ -34,19 +31,6 @@ def decision_id(tenant: str, run_id: str, event_id: str) -> str:
 def intent_key(tenant: str, run_id: str, event_id: str, domain: str) -> str:
     """The id and idempotency key of an intent: one a payment and domain."""
     return derived_id(INTENT_DOMAIN, tenant, run_id, event_id, domain)
-
-
-class RunIds:
-    """Ids of one domain and run: what `derived_id` gives, of which the beginning is hashed once."""
-
-    def __init__(self, domain: str, tenant: str, run_id: str) -> None:
-        self._begun = hashlib.sha256(orjson.dumps((domain, tenant, run_id))[:-1] + b",")
-
-    def of(self, *causes: str) -> str:
-        """The id that follows from the run and these causes."""
-        state = self._begun.copy()
-        state.update(orjson.dumps(causes)[1:])
-        return state.hexdigest()
 
 
 def decision_fields(ready: Ready, decision: Decision, provenance: Provenance) -> dict[str, Any]:

@@ -20,6 +20,7 @@ MOST_WAITING: Final = 20_000
 MOST_EARLY: Final = 50_000
 """Snapshots that wait for a payment at most; beyond, the oldest are dropped and counted."""
 MILLISECOND: Final = 1_000
+_NO_SNAPSHOT: Final[tuple[int, Snapshot | None]] = (-1, None)
 
 
 class Ready(NamedTuple):
@@ -39,7 +40,6 @@ class Intake:
         self._open = overlay.open
         self._now = now
         self._policy = policy
-        self._deadline = now + policy.deadline_ms * MILLISECOND
         self.ready: dict[str, Ready] = {}
         self.refused: Counter[str] = Counter()
 
@@ -55,11 +55,7 @@ class Intake:
                 self._refuse("POISON")
             else:
                 self._steer(found)
-        for index, payment in arrived.payments:
-            if payment is None:
-                self._refuse("UNREADABLE")
-            else:
-                self._payment(payment, records[index], snapshots, broken=index in poison)
+        self._payments(arrived.payments, records, snapshots, poison)
         for key, (index, _) in snapshots.items():
             self._open.early[key] = EarlySnapshot(fields_of(records[index]), self._now)
         self._forget_early()
@@ -96,6 +92,7 @@ class Intake:
         nothing and is counted.
         """
         waiting, early = self._open.waiting, self._open.early
+        decided = self._overlay.decided_among(snapshot.key for _, snapshot in arrived if snapshot is not None)
         fresh: dict[str, tuple[int, Snapshot]] = {}
         for index, snapshot in arrived:
             if snapshot is None:
@@ -108,7 +105,7 @@ class Intake:
             if key in waiting:
                 payment = waiting.pop(key)
                 self.ready[key] = Ready(Paid.waited(payment), payment.deadline, snapshot)
-            elif self._overlay.is_decided(key):
+            elif key in decided:
                 self.count("late_snapshots")
             elif key in fresh or key in early or key in self.ready:
                 self.count("repeated_snapshots")
@@ -116,29 +113,35 @@ class Intake:
                 fresh[key] = index, snapshot
         return fresh
 
-    def _payment(
+    def _payments(
         self,
-        payment: Paid,
-        record: Record,
+        arrived: Sequence[tuple[int, Paid | None]],
+        records: Sequence[Record],
         snapshots: dict[str, tuple[int, Snapshot]],
-        *,
-        broken: bool,
+        poison: Mapping[int, str],
     ) -> None:
-        key = payment.key
-        if key in self.ready or key in self._open.waiting or self._overlay.is_decided(key):
-            self.count("repeated_payments")
-            return
-        snapshot = None
-        if (fresh := snapshots.pop(key, None)) is not None:
-            snapshot = fresh[1]
-        elif (early := self._open.early.pop(key, None)) is not None:
-            snapshot = Snapshot.waited(early)
-        if broken or snapshot is not None:
-            self.ready[key] = Ready(payment, self._deadline, snapshot, broken)
-        else:
-            self._open.waiting[key] = Payment(
-                fields_of(record), record.topic, record.partition, record.offset, self._now, self._deadline
-            )
+        """Payments that come for the first time are ready with their snapshot, or wait for it."""
+        ready, waiting, early = self.ready, self._open.waiting, self._open.early
+        decided = self._overlay.decided_among(payment.key for _, payment in arrived if payment is not None)
+        deadline = self._now + self._policy.deadline_ms * MILLISECOND
+        for index, payment in arrived:
+            if payment is None:
+                self._refuse("UNREADABLE")
+                continue
+            key = payment.key
+            if key in ready or key in waiting or key in decided:
+                self.count("repeated_payments")
+                continue
+            _, snapshot = snapshots.pop(key, _NO_SNAPSHOT)
+            if snapshot is None and key in early:
+                snapshot = Snapshot.waited(early.pop(key))
+            broken = index in poison
+            if broken or snapshot is not None:
+                ready[key] = Ready(payment, deadline, snapshot, broken)
+            else:
+                topic, partition, offset = records[index][:3]
+                fields = fields_of(records[index])
+                waiting[key] = Payment(fields, topic, partition, offset, self._now, deadline)
 
     def _forget_early(self) -> None:
         """Both maps run by age: the oldest stand first."""

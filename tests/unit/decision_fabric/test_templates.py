@@ -10,16 +10,14 @@ from hypothesis import strategies as st
 from services.decision_fabric.arrivals import Paid, Snapshot
 from services.decision_fabric.batch_encoder import BatchEncoder
 from services.decision_fabric.encoding import (
-    DECISION_DOMAIN,
     Provenance,
-    RunIds,
     actions_of,
     decision_fields,
     intent_fields,
 )
 from services.decision_fabric.intake import Ready
 from services.decision_fabric.model import HeldPosture
-from sluice_contracts import contract_for, derived_id
+from sluice_contracts import contract_for
 from sluice_decisions import Attribution, Decision, Mode, Outcome, SnapshotView
 from sluice_decisions.postures import Posture
 from tests.unit.decision_fabric.parts import policy
@@ -99,9 +97,3 @@ def test_they_write_what_the_codec_writes(
             )
             for action, entry in actions_of(one.payment, decision, going_by)
         ]
-
-
-@given(st.text(), st.text(), st.lists(st.text(), max_size=3))
-def test_ids_of_a_run_are_derived_ids(tenant: str, run_id: str, causes: list[str]) -> None:
-    ids_of_run = RunIds(DECISION_DOMAIN, tenant, run_id)
-    assert ids_of_run.of("first", *causes) == derived_id(DECISION_DOMAIN, tenant, run_id, "first", *causes)
