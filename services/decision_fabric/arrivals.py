@@ -163,10 +163,7 @@ _PAYMENT_TEXTS: Final = (
     "payload.currency",
 )
 _SNAPSHOT_TEXTS: Final = (
-    "tenant",
-    "run_id",
     "event_id",
-    "feature_set.hash",
     "graph_basis",
     "snapshot_hash",
 )
@@ -245,33 +242,41 @@ def _snapshots(records: Sequence[Record]) -> Sequence[Snapshot | None]:
     """By columns where all of them can be read so, else one by one."""
     columns, odd = read_listed(SNAPSHOT, [record.value for record in records], _EVEN)
     if columns is not None and not odd and _are_plain(columns, _SNAPSHOT_TEXTS):
-        return _columnar_snapshots(columns)
-    found = [_decoded(SNAPSHOT, record.value) for record in records]
-    return [None if fields is None else Snapshot.of(fields) for fields in found]
+        found = _columnar_snapshots(columns)
+        if found is not None:
+            return found
+    decoded = [_decoded(SNAPSHOT, record.value) for record in records]
+    return [None if fields is None else Snapshot.of(fields) for fields in decoded]
 
 
-def _columnar_snapshots(columns: FlatColumns) -> list[Snapshot]:
+def _columnar_snapshots(columns: FlatColumns) -> list[Snapshot] | None:
+    """None where tenant, run or feature set are not plain ASCII."""
+    of_run = _shared(columns, "tenant", "run_id")
+    of_set = _shared(columns, "feature_set.name", "feature_set.revision", "feature_set.hash")
+    if of_run is None or of_set is None:
+        return None
     missing = columns.lists("missing")
     positions = {encoded: [SIGNED[ord(octet)] for octet in encoded[1:-1]] for encoded in set(missing)}
     views = zip(
         columns.matrix("values").tolist(),
         map(positions.__getitem__, missing),
-        columns.texts("feature_set.hash"),
+        of_set[-1],
         columns.texts("snapshot_hash"),
         columns.numbers("graph_version"),
         [encoded != _EMPTY for encoded in columns.lists("degraded")],
-        strict=True,
+        strict=False,
     )
-    rows = zip(_keys(columns), map(SnapshotView._make, views), columns.texts("graph_basis"), strict=True)
+    keys = map(event_key, *of_run, _texts(columns, "event_id"))
+    rows = zip(keys, map(SnapshotView._make, views), columns.texts("graph_basis"), strict=True)
     return list(map(Snapshot._make, rows))
 
 
-def _keys(columns: FlatColumns) -> Iterable[str]:
-    event_ids = _texts(columns, "event_id")
-    if columns.alike("tenant", "run_id"):
-        tenant, run_id = (str(columns.value(name, 0)) for name in ("tenant", "run_id"))
-        return map(event_key, repeat(tenant), repeat(run_id), event_ids)
-    return map(event_key, _texts(columns, "tenant"), _texts(columns, "run_id"), event_ids)
+def _shared(columns: FlatColumns, *names: str) -> list[Iterable[str]] | None:
+    """Texts that stand together and mostly are the same in all rows; None where some are not plain ASCII."""
+    if columns.alike(names[0], names[-1]):
+        texts = [str(columns.value(name, 0)) for name in names]
+        return [repeat(text) for text in texts] if "".join(texts).isascii() else None
+    return [_texts(columns, name) for name in names] if _are_plain(columns, names) else None
 
 
 def _texts(columns: FlatColumns, path: str) -> list[str]:

@@ -45,11 +45,8 @@ from sluice_kit.columnar.varints import moments
 _ID: Final = NUMBER[64]
 
 
-class Written(NamedTuple):
-    """A decision on the wire, and the intents that it asks for."""
-
-    decision: bytes
-    intents: list[bytes]
+Written = tuple[bytes, list[bytes]]
+"""A decision on the wire, and the intents that it asks for."""
 
 
 class _Asked(NamedTuple):
@@ -102,7 +99,10 @@ class _Moments(dict[int, str]):
 
 
 class BatchEncoder:
-    """Encodes what one tenant's batch decided; templates are looked up once a run and verdict."""
+    """Encodes what one tenant's batch decided: at one time and posture, with one bundle or without.
+
+    Templates are looked up once a run and verdict.
+    """
 
     def __init__(self, provenance: Provenance, policy: FabricPolicy) -> None:
         self._provenance = provenance
@@ -141,8 +141,8 @@ class BatchEncoder:
             if (intent := self._intent(asked, payment, decision, differing)) is not None
         ]
         if decision.attributions:
-            return Written(self._decision_by_codec(ready, decision), intents)
-        return Written(self._decision(plan, ready, decision, differing, offset), intents)
+            return self._decision_by_codec(ready, decision), intents
+        return self._decision(plan, ready, decision, differing, offset), intents
 
     def _decision(
         self, plan: _Plan, ready: Ready, decision: Decision, differing: _Differing, offset: str
@@ -186,7 +186,7 @@ class BatchEncoder:
             INTENT.encode(intent_fields(payment, decision, action, entry, revision))
             for action, entry in actions_of(payment, decision, self._policy)
         ]
-        return Written(self._decision_by_codec(ready, decision), intents)
+        return self._decision_by_codec(ready, decision), intents
 
     def _decision_by_codec(self, ready: Ready, decision: Decision) -> bytes:
         return DECISION.encode(decision_fields(ready, decision, self._provenance))
@@ -199,12 +199,7 @@ class BatchEncoder:
             decision.outcome,
             decision.mode,
             decision.reason_codes,
-            decision.policy_revision,
-            decision.bundle_id,
-            decision.bundle_revision,
             decision.bundle_hash,
-            decision.posture,
-            decision.decided_at,
         )
         plan = self._plans.get(key)
         if plan is None:

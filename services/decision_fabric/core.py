@@ -88,23 +88,32 @@ def _decided(footing: Footing, ready: Sequence[Ready], now: int, lists: TenantLi
     loaded = footing.loaded
     wanted = () if loaded is None else tuple(loaded.policy.event_fields)
     posture = None if footing.posture is None else footing.posture.in_force()
-    sound = decide(
-        footing.bundle, posture, [_case(one, wanted) for one in ready if not one.broken], now, lists
-    )
-    if not any(one.broken for one in ready):
-        return sound
-    broken = iter(
+    broken = [one for one in ready if one.broken]
+    if not broken:
+        return decide(footing.bundle, posture, _cases(ready, wanted), now, lists)
+    unharmed = _cases([one for one in ready if not one.broken], wanted)
+    sound = decide(footing.bundle, posture, unharmed, now, lists)
+    poisoned = iter(
         decision._replace(reason_codes=(*decision.reason_codes, POISON))
-        for decision in decide(None, posture, [_case(one, ()) for one in ready if one.broken], now).decisions
+        for decision in decide(None, posture, _cases(broken, ()), now).decisions
     )
     others = iter(sound.decisions)
-    return DecisionBatch(tuple(next(broken) if one.broken else next(others) for one in ready), sound.failures)
+    return DecisionBatch(
+        tuple(next(poisoned) if one.broken else next(others) for one in ready), sound.failures
+    )
 
 
-def _case(ready: Ready, wanted: tuple[str, ...]) -> Case:
-    payment, snapshot = ready.payment, ready.snapshot
-    view = None if snapshot is None else snapshot.view
-    return Case(payment.event_id, payment.amount_minor, payment.told(wanted), view, ready.deadline)
+def _cases(ready: Sequence[Ready], wanted: tuple[str, ...]) -> list[Case]:
+    return [
+        Case(
+            payment.event_id,
+            payment.amount_minor,
+            payment.source.told(wanted)[payment.place],
+            None if snapshot is None else snapshot.view,
+            deadline,
+        )
+        for payment, deadline, snapshot, _ in ready
+    ]
 
 
 def _put_out(

@@ -53,7 +53,9 @@ def payments(draw: Any) -> tuple[Paid, int]:
 
 @st.composite
 def decisions(draw: Any) -> Decision:
+    """With the bundle of the batch or, where a payment is broken, without."""
     used = draw(st.booleans())
+    bundled = draw(st.booleans())
     return Decision(
         "e",
         draw(st.sampled_from(Outcome)),
@@ -61,34 +63,38 @@ def decisions(draw: Any) -> Decision:
         draw(st.sampled_from([("DEFAULT",), ("TERMINAL_RISK", "SCORE_DECLINE"), ("A", "TERMINAL_RISK")])),
         draw(st.none() | st.integers(0, 1_000_000)),
         draw(st.sampled_from([(), (), (Attribution("amount", 5, -7),)])),
-        draw(st.sampled_from([None, "payments"])),
-        draw(st.sampled_from([None, "b1"])),
-        draw(st.none() | hashes),
-        draw(st.sampled_from(["rules-1", "built-in"])),
+        "payments" if bundled else None,
+        "b1" if bundled else None,
+        "c" * 64 if bundled else None,
+        "rules-1" if bundled else "built-in",
         draw(hashes) if used else None,
         draw(st.none() | st.integers(-1, 2**40)) if used else None,
-        draw(st.sampled_from(Posture)),
-        draw(times),
+        Posture.NORMAL,
+        0,
     )
 
 
 @given(
     st.lists(st.tuples(payments(), decisions(), st.none() | hashes), min_size=1, max_size=6),
     st.sampled_from([None, HeldPosture("p1", "NORMAL", [], 0)]),
+    st.sampled_from(Posture),
+    times,
     st.none() | hashes,
 )
 def test_they_write_what_the_codec_writes(
     cases: list[tuple[tuple[Paid, int], Decision, str | None]],
-    posture: HeldPosture | None,
+    held: HeldPosture | None,
+    posture: Posture,
+    now: int,
     served: str | None,
 ) -> None:
-    provenance, going_by = Provenance(posture, served, "f" * 64), policy()
+    provenance, going_by = Provenance(held, served, "f" * 64), policy()
     encoder = BatchEncoder(provenance, going_by)
     ready = [
         Ready(payment, deadline, Snapshot(payment.key, SnapshotView((), (), "", ""), graph_basis))
         for (payment, deadline), _, graph_basis in cases
     ]
-    decided = [decision for _, decision, _ in cases]
+    decided = [decision._replace(posture=posture, decided_at=now) for _, decision, _ in cases]
     for one, decision, (value, intents) in zip(ready, decided, encoder.written(ready, decided), strict=True):
         assert value == contract_for("decision").encode(decision_fields(one, decision, provenance))
         assert intents == [
