@@ -168,8 +168,6 @@ _SNAPSHOT_TEXTS: Final = (
     "snapshot_hash",
 )
 _EVEN: Final = ("values", "freshness")
-_EMPTY: Final = "\x00"
-"""A list without items on the wire."""
 
 
 def _steering(value: bytes | None) -> Decoded | None:
@@ -263,7 +261,7 @@ def _columnar_snapshots(columns: FlatColumns) -> list[Snapshot] | None:
         of_set[-1],
         columns.texts("snapshot_hash"),
         columns.numbers("graph_version"),
-        [encoded != _EMPTY for encoded in columns.lists("degraded")],
+        columns.filled("degraded"),
         strict=False,
     )
     keys = map(event_key, *of_run, _texts(columns, "event_id"))

@@ -1,7 +1,7 @@
 """Writing what a batch decided: decisions and intents from templates, numbers and times by columns.
 
 Payments of one run with the same verdict share a plan: the ids' beginnings and what stands between the places
-in which their events differ. Attributions, and text that is not plain ASCII, go through the codec.
+in which their events differ. Text that is not plain ASCII goes through the codec.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 
 from services.decision_fabric.arrivals import Paid, Pins
 from services.decision_fabric.encoding import (
+    DECISION_DOMAIN,
+    INTENT_DOMAIN,
     Provenance,
     actions_for,
     actions_of,
     decision_fields,
-    decision_id,
     entry_of,
     intent_fields,
-    intent_key,
 )
 from services.decision_fabric.intake import MILLISECOND, Ready
 from services.decision_fabric.policy import Action, FabricPolicy
@@ -34,10 +34,12 @@ from services.decision_fabric.templates import (
     IntentShape,
     decision_template,
     intent_template,
+    listed_attributions,
     nullable_number,
     nullable_text,
     plain_text,
 )
+from sluice_contracts import derived_id
 from sluice_contracts.wire import NUMBER, moment, numbers
 from sluice_decisions import Decision
 from sluice_kit.columnar.varints import moments
@@ -127,7 +129,7 @@ class BatchEncoder:
             return self._by_codec(ready, decision)
         plan = self._plan(payment, decision)
         differing = (
-            decision_id(payment.tenant, payment.run_id, event_id),
+            derived_id(DECISION_DOMAIN, payment.tenant, payment.run_id, event_id),
             time,
             self._nullable[payment.traceparent],
             f"{NUMBER[len(event_id)]}{event_id}",
@@ -140,8 +142,6 @@ class BatchEncoder:
             for asked in plan.asked
             if (intent := self._intent(asked, payment, decision, differing)) is not None
         ]
-        if decision.attributions:
-            return self._decision_by_codec(ready, decision), intents
         return self._decision(plan, ready, decision, differing, offset), intents
 
     def _decision(
@@ -150,12 +150,13 @@ class BatchEncoder:
         own, time, trace, about, payment_id, customer_id, amount = differing
         _, start, kind, context, verdict, stand, ladder, place, end = plan
         nullable, snapshot_hash, basis = self._nullable, decision.snapshot_hash, NULL
+        attributions = listed_attributions(decision.attributions)
         if snapshot_hash is not None and ready.snapshot is not None:
             basis = nullable[ready.snapshot.graph_basis]
         return (
             f"{start}{own}{kind}{time}{context}{about}{trace}{about}{payment_id}{customer_id}{amount}{verdict}"
-            f"{nullable[decision.score_ppm]}{stand}{nullable_text(snapshot_hash)}"
-            f"{nullable[decision.graph_version]}{basis}{ladder}{self._moments[ready.deadline]}{place}"
+            f"{nullable[decision.score_ppm]}{attributions}{stand}"
+            f"{nullable_text(snapshot_hash)}{nullable[decision.graph_version]}{basis}{ladder}{self._moments[ready.deadline]}{place}"
             f"{NUMBER[ready.payment.partition]}{offset}{self._basis}{end}"
         ).encode("latin-1")
 
@@ -173,7 +174,7 @@ class BatchEncoder:
                 fields = intent_fields(payment, decision, action, entry, self._policy.revision)
                 return INTENT.encode(fields)
             joining = nullable_text(entry)
-        own = intent_key(payment.tenant, payment.run_id, payment.event_id, action.domain)
+        own = derived_id(INTENT_DOMAIN, payment.tenant, payment.run_id, payment.event_id, action.domain)
         decided, time, trace, about, payment_id, customer_id, amount = differing
         return (
             f"{start}{own}{kind}{time}{context}{decided}{trace}{_ID}{own}{_ID}{decided}{about}{customer_id}"
@@ -186,10 +187,7 @@ class BatchEncoder:
             INTENT.encode(intent_fields(payment, decision, action, entry, revision))
             for action, entry in actions_of(payment, decision, self._policy)
         ]
-        return self._decision_by_codec(ready, decision), intents
-
-    def _decision_by_codec(self, ready: Ready, decision: Decision) -> bytes:
-        return DECISION.encode(decision_fields(ready, decision, self._provenance))
+        return DECISION.encode(decision_fields(ready, decision, self._provenance)), intents
 
     def _plan(self, payment: Paid, decision: Decision) -> _Plan:
         key = (

@@ -17,7 +17,7 @@ from services.decision_fabric.model import Fields, HeldPosture
 from services.decision_fabric.policy import Action
 from sluice_contracts import contract_for
 from sluice_contracts.wire import NUMBER, moment
-from sluice_decisions import Decision, Mode, Outcome, SnapshotView
+from sluice_decisions import Attribution, Decision, Mode, Outcome, SnapshotView
 from sluice_decisions.postures import Posture
 
 DECISION: Final = contract_for("decision")
@@ -26,6 +26,8 @@ _TEMPLATES: Final = 512
 NULL: Final = "\x00"
 SOME: Final = "\x02"
 """How a nullable field begins: without a value, with one."""
+NO_ITEMS: Final = "\x00"
+"""A list without items, and how any other ends."""
 
 
 class DecisionShape(NamedTuple):
@@ -70,6 +72,14 @@ def nullable_number(number: int | None) -> str:
     return NULL if number is None else f"{SOME}{NUMBER[number]}"
 
 
+def listed_attributions(attributions: Sequence[Attribution]) -> str:
+    """A decision's attributions on the wire; names of features are ASCII."""
+    if not attributions:
+        return NO_ITEMS
+    items = [f"{plain_text(name)}{NUMBER[value]}{NUMBER[share]}" for name, value, share in attributions]
+    return f"{NUMBER[len(items)]}{''.join(items)}{NO_ITEMS}"
+
+
 # -- making templates --------------------------------------------------------------------------------
 
 _TEXT: Final = [chr(0x10 + place) * 64 for place in range(9)]
@@ -91,7 +101,7 @@ def _cut(encoded: bytes, *marks: str) -> tuple[str, ...]:
 
 @lru_cache(_TEMPLATES)
 def decision_template(shape: DecisionShape) -> Sequence[str]:
-    """What stands between id, time, subject to amount, score, snapshot, decision's time and deadline, place.
+    """What stands between id, time, subject to amount, score and attributions, snapshot, times, place.
 
     Last come what stands before the first and what stands behind the last.
     """
@@ -129,7 +139,7 @@ def decision_template(shape: DecisionShape) -> Sequence[str]:
         moment(ts),
         f"{SOME}{plain_text(about)}{nullable_text(trace)}{plain_text(about)}{plain_text(payment_id)}{plain_text(customer_id)}"
         f"{NUMBER[amount]}",
-        nullable_number(score),
+        f"{nullable_number(score)}{NO_ITEMS}",
         f"{nullable_text(snapshot)}{nullable_number(version)}{nullable_text(graph)}",
         f"{moment(decided)}{SOME}{moment(deadline)}",
         f"{NUMBER[_INT]}{NUMBER[offset]}{plain_text(basis)}",

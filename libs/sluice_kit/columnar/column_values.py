@@ -81,6 +81,14 @@ class ColumnValues:
             text[start:end] for start, end in zip(column.starts.tolist(), column.ends.tolist(), strict=True)
         ]
 
+    def filled(self, path: str) -> list[bool]:
+        """Which lists of a field have items; raises KeyError for no list."""
+        column = self._columns[path]
+        if not isinstance(column, ListColumn):
+            raise KeyError(path)
+        filled: list[bool] = (column.ends - column.starts > 1).tolist()
+        return filled
+
     def list_json(self, path: str) -> list[str]:
         """The lists of a field as JSON, from one who has read them; raises KeyError where nobody has."""
         return self._json[path]

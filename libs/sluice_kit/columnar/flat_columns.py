@@ -56,6 +56,10 @@ class FlatColumns:
         """Other lists as they are encoded, a character for each byte; raises KeyError for no list."""
         return self._values.list_bytes(path)
 
+    def filled(self, path: str) -> list[bool]:
+        """Which lists of a field have items; raises KeyError for no list."""
+        return self._values.filled(path)
+
     def value(self, path: str, place: int) -> str | int | None:
         """One value of a field; `place` counts along `rows`. Raises KeyError for an unknown path."""
         return self._values.value(path, place)

@@ -50,7 +50,7 @@ def read_and_compare(values: Sequence[bytes | None]) -> list[int]:
         for path in EVEN:
             assert columns.matrix(path)[place].tolist() == fields[path]
         assert [_signed(octet) for octet in columns.lists("missing")[place][1:-1]] == fields["missing"]
-        assert (columns.lists("degraded")[place] == "\x00") == (not fields["degraded"])
+        assert columns.filled("degraded")[place] == bool(fields["degraded"])
         assert columns.texts("feature_set.hash")[place] == fields["feature_set"]["hash"]
         assert columns.texts("graph_basis")[place] == fields["graph_basis"]
         assert columns.numbers("graph_version")[place] == fields["graph_version"]

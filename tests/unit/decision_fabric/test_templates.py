@@ -27,6 +27,12 @@ ids = st.text("abcXYZ019_.:-é\u4e16", min_size=1, max_size=130)
 hashes = st.sampled_from(["a" * 64, "b" * 64])
 times = st.integers(0, 253402300799999999)
 longs = st.integers(0, 2**50)
+attributions = st.builds(
+    Attribution,
+    st.sampled_from(["amount", "is_night"]),
+    st.integers(-(2**63), 2**63 - 1),
+    st.integers(-(10**9), 10**9),
+)
 
 
 @st.composite
@@ -62,7 +68,7 @@ def decisions(draw: Any) -> Decision:
         draw(st.sampled_from(Mode)),
         draw(st.sampled_from([("DEFAULT",), ("TERMINAL_RISK", "SCORE_DECLINE"), ("A", "TERMINAL_RISK")])),
         draw(st.none() | st.integers(0, 1_000_000)),
-        draw(st.sampled_from([(), (), (Attribution("amount", 5, -7),)])),
+        tuple(draw(st.lists(attributions, max_size=3))),
         "payments" if bundled else None,
         "b1" if bundled else None,
         "c" * 64 if bundled else None,
