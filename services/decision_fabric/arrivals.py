@@ -123,27 +123,26 @@ class Snapshot(NamedTuple):
         return cls.of(early.fields)
 
 
-class Arrived(NamedTuple):
-    """What a batch brings, each with its index among the batch's records; None for what cannot be read."""
-
-    payments: list[tuple[int, Paid | None]]
-    snapshots: list[tuple[int, Snapshot | None]]
-    others: list[tuple[int, Decoded | None]]
+Arrived = Paid | Snapshot | Decoded | None
+"""What a record says: a payment, a snapshot, or what steers; None for what is no event of ours."""
 
 
-def read_records(records: Sequence[Record]) -> Arrived:
-    """Read a batch; what an event is, its own frame says."""
+def read_records(records: Sequence[Record]) -> list[Arrived]:
+    """What each record says, as its own frame tells the kind."""
     payments: list[int] = []
     snapshots: list[int] = []
     others: list[int] = []
     home = {PAYMENT.prefix: payments, SNAPSHOT.prefix: snapshots}
     for index, record in enumerate(records):
         home.get((record.value or b"")[:_FRAME], others).append(index)
-    return Arrived(
-        list(zip(payments, _payments([records[index] for index in payments]), strict=True)),
-        list(zip(snapshots, _snapshots([records[index] for index in snapshots]), strict=True)),
-        [(index, _steering(records[index].value)) for index in others],
-    )
+    read: list[Arrived] = [None] * len(records)
+    for index, payment in zip(payments, _payments([records[at] for at in payments]), strict=True):
+        read[index] = payment
+    for index, snapshot in zip(snapshots, _snapshots([records[at] for at in snapshots]), strict=True):
+        read[index] = snapshot
+    for index in others:
+        read[index] = _steering(records[index].value)
+    return read
 
 
 def fields_of(record: Record) -> Fields:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from services.decision_fabric.arrivals import Paid, Snapshot, fields_of, read_records
+from services.decision_fabric.arrivals import Arrived, Paid, Snapshot, fields_of, read_records
 from services.decision_fabric.lists import change_list
 from services.decision_fabric.model import Activation, EarlySnapshot, HeldPosture, Payment
 from services.decision_fabric.policy import FabricPolicy
@@ -40,22 +40,28 @@ class Intake:
         self._open = overlay.open
         self._now = now
         self._policy = policy
+        self._deadline = now + policy.deadline_ms * MILLISECOND
         self.ready: dict[str, Ready] = {}
         self.refused: Counter[str] = Counter()
 
     def take(self, records: Sequence[Record], poison: Mapping[int, str]) -> None:
         """Take every record in, in the order given; then see which deadlines have passed."""
-        arrived = read_records(records)
-        snapshots = self._snapshots(arrived.snapshots, poison)
+        read = read_records(records)
+        snapshots = self._snapshots(read, poison)
         self._open.positions |= positions_behind(records)
-        for index, found in arrived.others:
-            if found is None:
+        decided = self._overlay.decided_among([found.key for found in read if isinstance(found, Paid)])
+        for index, found in enumerate(read):
+            if isinstance(found, Paid):
+                if found.key in decided or found.key in self.ready or found.key in self._open.waiting:
+                    self.count("repeated_payments")
+                else:
+                    self._payment(found, records[index], snapshots, broken=index in poison)
+            elif found is None:
                 self._refuse("UNREADABLE")
             elif index in poison:
                 self._refuse("POISON")
-            else:
+            elif isinstance(found, Decoded):
                 self._steer(found)
-        self._payments(arrived.payments, records, snapshots, poison)
         for key, (index, _) in snapshots.items():
             self._open.early[key] = EarlySnapshot(fields_of(records[index]), self._now)
         self._forget_early()
@@ -84,7 +90,7 @@ class Intake:
                 pass
 
     def _snapshots(
-        self, arrived: Sequence[tuple[int, Snapshot | None]], poison: Mapping[int, str]
+        self, read: Sequence[Arrived], poison: Mapping[int, str]
     ) -> dict[str, tuple[int, Snapshot]]:
         """This batch's usable snapshots and their places by payment; the first of a payment holds.
 
@@ -92,14 +98,10 @@ class Intake:
         nothing and is counted.
         """
         waiting, early = self._open.waiting, self._open.early
-        decided = self._overlay.decided_among(snapshot.key for _, snapshot in arrived if snapshot is not None)
+        decided = self._overlay.decided_among([found.key for found in read if isinstance(found, Snapshot)])
         fresh: dict[str, tuple[int, Snapshot]] = {}
-        for index, snapshot in arrived:
-            if snapshot is None:
-                self._refuse("UNREADABLE")
-                continue
-            if index in poison:
-                self._refuse("POISON")
+        for index, snapshot in enumerate(read):
+            if not isinstance(snapshot, Snapshot) or index in poison:
                 continue
             key = snapshot.key
             if key in waiting:
@@ -113,35 +115,20 @@ class Intake:
                 fresh[key] = index, snapshot
         return fresh
 
-    def _payments(
-        self,
-        arrived: Sequence[tuple[int, Paid | None]],
-        records: Sequence[Record],
-        snapshots: dict[str, tuple[int, Snapshot]],
-        poison: Mapping[int, str],
+    def _payment(
+        self, payment: Paid, record: Record, snapshots: dict[str, tuple[int, Snapshot]], *, broken: bool
     ) -> None:
-        """Payments that come for the first time are ready with their snapshot, or wait for it."""
-        ready, waiting, early = self.ready, self._open.waiting, self._open.early
-        decided = self._overlay.decided_among(payment.key for _, payment in arrived if payment is not None)
-        deadline = self._now + self._policy.deadline_ms * MILLISECOND
-        for index, payment in arrived:
-            if payment is None:
-                self._refuse("UNREADABLE")
-                continue
-            key = payment.key
-            if key in ready or key in waiting or key in decided:
-                self.count("repeated_payments")
-                continue
-            _, snapshot = snapshots.pop(key, _NO_SNAPSHOT)
-            if snapshot is None and key in early:
-                snapshot = Snapshot.waited(early.pop(key))
-            broken = index in poison
-            if broken or snapshot is not None:
-                ready[key] = Ready(payment, deadline, snapshot, broken)
-            else:
-                topic, partition, offset = records[index][:3]
-                fields = fields_of(records[index])
-                waiting[key] = Payment(fields, topic, partition, offset, self._now, deadline)
+        """One that comes for the first time is ready with its snapshot, or waits for it."""
+        key, early = payment.key, self._open.early
+        _, snapshot = snapshots.pop(key, _NO_SNAPSHOT)
+        if snapshot is None and key in early:
+            snapshot = Snapshot.waited(early.pop(key))
+        if broken or snapshot is not None:
+            self.ready[key] = Ready(payment, self._deadline, snapshot, broken)
+        else:
+            self._open.waiting[key] = Payment(
+                fields_of(record), record.topic, record.partition, record.offset, self._now, self._deadline
+            )
 
     def _forget_early(self) -> None:
         """Both maps run by age: the oldest stand first."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.decision_fabric.arrivals import Arrived, Paid, Snapshot, fields_of, read_records
 from services.decision_fabric.model import PAYMENTS, POSTURES, SNAPSHOTS
-from sluice_contracts import encode
+from sluice_contracts import Decoded, encode
 from sluice_kit.columnar.flat_columns import FEWEST_ROWS
 from sluice_kit.stage import Record
 from tests.unit.decision_fabric.parts import posture_event, snapshot_fields
@@ -60,34 +60,29 @@ def records_of(topic: str, values: list[bytes]) -> list[Record]:
 
 
 def one_by_one(records: list[Record]) -> list[Arrived]:
-    return [read_records([record]) for record in records]
+    return [found for record in records for found in read_records([record])]
 
 
-def as_said(paid: Paid | None) -> Any:
+def as_said(found: Arrived) -> Any:
     """All that a payment says, whatever it was read from."""
-    return paid if paid is None else (*paid[:14], paid.told(PAYLOAD), paid.told(()))
+    assert isinstance(found, Paid)
+    return *found[:14], found.told(PAYLOAD), found.told(())
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from([ids, texts]).flatmap(lambda plain: st.lists(payment_values(plain), min_size=1)))
 def test_payments(values: list[bytes]) -> None:
     records = records_of(PAYMENTS, values * FEWEST_ROWS)
-    read = read_records(records).payments
-    assert [index for index, _ in read] == list(range(len(records)))
-    assert [as_said(paid) for _, paid in read] == [
-        as_said(paid) for one in one_by_one(records) for _, paid in one.payments
-    ]
+    assert list(map(as_said, read_records(records))) == list(map(as_said, one_by_one(records)))
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(snapshot_values(), min_size=1))
 def test_snapshots(values: list[bytes]) -> None:
     records = records_of(SNAPSHOTS, values * FEWEST_ROWS)
-    read = read_records(records).snapshots
-    assert [snapshot for _, snapshot in read] == [
-        snapshot for one in one_by_one(records) for _, snapshot in one.snapshots
-    ]
-    assert [snapshot for _, snapshot in read] == [Snapshot.of(fields_of(record)) for record in records]
+    read = read_records(records)
+    assert read == one_by_one(records)
+    assert read == [Snapshot.of(fields_of(record)) for record in records]
 
 
 def test_every_record_keeps_its_place_and_what_cannot_be_read_is_said() -> None:
@@ -99,13 +94,10 @@ def test_every_record_keeps_its_place_and_what_cannot_be_read_is_said() -> None:
         Record(SNAPSHOTS, 0, 1, None, None),
         Record(PAYMENTS, 0, 9, None, b"\x00\x00"),
     ]
-    arrived = read_records(records)
+    read = read_records(records)
     last = FEWEST_ROWS + 1
-    assert [index for index, _ in arrived.payments] == list(range(1, last + 1))
-    assert [index for index, payment in arrived.payments if payment is None] == [last]
-    assert arrived.snapshots == [(last + 1, None)]
-    assert [(index, found is None) for index, found in arrived.others] == [
-        (0, False),
-        (last + 2, True),
-        (last + 3, True),
+    assert isinstance(read[0], Decoded)
+    assert [found.event_id for found in read[1:last] if isinstance(found, Paid)] == [
+        f"e{number}" for number in range(FEWEST_ROWS)
     ]
+    assert read[last:] == [None] * 4
