@@ -13,6 +13,8 @@ from sluice_decisions import FeatureBinding
 from sluice_kit.stage import Batch, Coordinate, Record, StepResult, control_first
 
 _STEP_MODULES: Final = (
+    "arrivals",
+    "batch_encoder",
     "bundle_source",
     "core",
     "encoding",

@@ -14,7 +14,7 @@ import numpy as np
 from sluice_contracts import Contract
 from sluice_kit.columnar.column_values import ColumnValues
 from sluice_kit.columnar.errors import UnsupportedFieldError
-from sluice_kit.columnar.joined_values import FRAME, JoinedValues, Mask
+from sluice_kit.columnar.joined_values import FRAME, JoinedValues, Mask, Positions
 from sluice_kit.columnar.lockstep import Column, LockstepReader, TextColumn
 from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
 
@@ -47,6 +47,18 @@ class FlatColumns:
     def numbers(self, path: str) -> list[int | None]:
         """The numbers of a field, None for a null; raises KeyError for a path that is no number."""
         return self._values.numbers(path)
+
+    def matrix(self, path: str) -> Positions:
+        """Lists of numbers of one length (rows, length); raises KeyError for a path that is none such."""
+        return self._values.matrix(path)
+
+    def lists(self, path: str) -> list[str]:
+        """Other lists as they are encoded, a character for each byte; raises KeyError for no list."""
+        return self._values.list_bytes(path)
+
+    def filled(self, path: str) -> list[bool]:
+        """Which lists of a field have items; raises KeyError for no list."""
+        return self._values.filled(path)
 
     def value(self, path: str, place: int) -> str | int | None:
         """One value of a field; `place` counts along `rows`. Raises KeyError for an unknown path."""
