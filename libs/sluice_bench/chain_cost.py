@@ -35,7 +35,14 @@ from sluice_kit.stage.process import StageArguments, member_of
 from sluice_kit.stage.service_signal import control_envelope
 from sluice_kit.telemetry import Health
 
-CHAIN: Final = ("ingestion_gate", "entity_graph", "online_features", "degrade_ladder", "decision_fabric")
+CHAIN: Final = (
+    "ingestion_gate",
+    "entity_graph",
+    "online_features",
+    "degrade_ladder",
+    "decision_fabric",
+    "flow_meter",
+)
 PAYMENTS: Final = "traffic.payment"
 _OPERATOR: Final = "ingress.operator"
 _LADDER: Final = "ingress.degrade_ladder"
