@@ -5,13 +5,14 @@ fell into batches. What comes for a closed hour is late: it is counted as such a
 """
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
 from services.flow_meter.reading import Payment, pins_of, read_payments
+from services.flow_meter.tallies import TallyWriter
 from sluice_contracts import TOPICS, contract_for, derived_id
 from sluice_kit.stage import Batch, Record, StepResult, TrailingOutput
 from sluice_kit.stage.keyed_state import KeyedOverlay
@@ -20,7 +21,6 @@ from sluice_kit.stage.watermark import advance_watermark, watermark_scopes
 SERVICE = "flow_meter"
 TRAFFIC = "traffic.payment"
 LANE = "ingress.flow_meter"
-TALLY = "state.flow_meter.tally"
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
 """Microseconds of event time that a tally and a report cover."""
@@ -28,7 +28,6 @@ IDLE_AFTER = 5_000_000
 """Microseconds of `now` after which a silent partition no longer holds a run's time back."""
 
 _REPORT = contract_for("flow_report", 1)
-_TALLY = contract_for("flow_tally", 1)
 _NOTHING = {"events": 0, "amount": 0, "currencies": {}, "last": [0, ""]}
 Fields = Mapping[str, Any]
 
@@ -61,38 +60,38 @@ def _count(overlay: KeyedOverlay, scope: str, payments: Sequence[Payment], recor
         pins = pins_of(records[payments[0].number])
         run = {"pins": pins, "open": [], "closed_to": 0, "late": 0}
     late = bisect_left(payments, run["closed_to"], key=attrgetter("ts_utc"))
-    tallies: dict[int, Fields] = {}
     opened = []
-    for payment in payments[late:]:
-        minute = payment.ts_utc // MINUTE * MINUTE
-        tally = tallies.get(minute)
+    for minute, of_minute in groupby(payments[late:], key=minute_of):
+        key = _minute_key(scope, minute)
+        tally = overlay.get(key)
         if tally is None:
-            tally = overlay.get(_minute_key(scope, minute))
-            if tally is None:
-                opened.append(minute)
-                tally = _NOTHING
-        tallies[minute] = _added(tally, payment)
+            opened.append(minute)
+            tally = _NOTHING
+        overlay.put(key, _added(tally, of_minute))
     if late or opened:
-        run = {**run, "open": sorted([*run["open"], *opened]), "late": run["late"] + late}
-        overlay.put(f"run|{scope}", run)
-    for minute, tally in tallies.items():
-        overlay.put(_minute_key(scope, minute), tally)
+        open_minutes = sorted([*run["open"], *opened])
+        overlay.put(f"run|{scope}", {**run, "open": open_minutes, "late": run["late"] + late})
 
 
-def _added(tally: Fields, payment: Payment) -> Fields:
-    """The tally of a minute with one more payment of it."""
-    currencies: Mapping[str, int] = tally["currencies"]
-    added = currencies.get(payment.currency, 0) + payment.amount
-    return {
-        "events": tally["events"] + 1,
-        "amount": tally["amount"] + payment.amount,
-        "currencies": {**currencies, payment.currency: added},
-        "last": max(tally["last"], [payment.ts_utc, payment.event_id]),
-    }
+def minute_of(payment: Payment) -> int:
+    """The start of the minute of event time that a payment falls into."""
+    return payment.ts_utc // MINUTE * MINUTE
 
 
 def _minute_key(scope: str, minute: int) -> str:
     return f"minute|{scope}|{minute:020d}"
+
+
+def _added(tally: Fields, payments: Iterable[Payment]) -> Fields:
+    """The tally of a minute with more payments of it."""
+    events, amount, last = tally["events"], tally["amount"], tally["last"]
+    currencies = dict(tally["currencies"])
+    for payment in payments:
+        events += 1
+        amount += payment.amount
+        currencies[payment.currency] = currencies.get(payment.currency, 0) + payment.amount
+        last = max(last, [payment.ts_utc, payment.event_id])
+    return {"events": events, "amount": amount, "currencies": currencies, "last": last}
 
 
 def _close_hours(overlay: KeyedOverlay, scope: str, low: int, result: StepResult) -> None:
@@ -105,6 +104,7 @@ def _close_hours(overlay: KeyedOverlay, scope: str, low: int, result: StepResult
     if not closing:
         return
     pins = run["pins"]
+    write_tally = TallyWriter(pins["tenant"], pins["run_id"]).write
     for hour, minutes in groupby(run["open"][:closing], key=lambda minute: minute // HOUR * HOUR):
         tallies = []
         for minute in minutes:
@@ -112,7 +112,7 @@ def _close_hours(overlay: KeyedOverlay, scope: str, low: int, result: StepResult
             tally = overlay.get(key)
             overlay.remove(key)
             tallies.append(tally)
-            result.trailing.append(_tally(pins, minute, tally))
+            result.trailing.append(write_tally(minute, tally))
         result.trailing.append(_report(pins, hour, tallies))
     last = run["open"][closing - 1]
     overlay.put(
@@ -122,9 +122,10 @@ def _close_hours(overlay: KeyedOverlay, scope: str, low: int, result: StepResult
 
 def _report(pins: Fields, hour: int, tallies: Sequence[Fields]) -> TrailingOutput:
     event_id = derived_id("sluice.flow_report.v1", pins["tenant"], pins["run_id"], hour)
-    currencies: Counter[str] = Counter()
+    currencies: dict[str, int] = defaultdict(int)
     for tally in tallies:
-        currencies.update(tally["currencies"])
+        for currency, amount in tally["currencies"].items():
+            currencies[currency] += amount
     value = _REPORT.encode(
         {
             **pins,
@@ -148,17 +149,3 @@ def _report(pins: Fields, hour: int, tallies: Sequence[Fields]) -> TrailingOutpu
         }
     )
     return TrailingOutput(LANE, pins["run_id"].encode(), value)
-
-
-def _tally(pins: Fields, minute: int, tally: Fields) -> TrailingOutput:
-    value = _TALLY.encode(
-        {
-            "tenant": pins["tenant"],
-            "run_id": pins["run_id"],
-            "minute": minute,
-            "events": tally["events"],
-            "amount_minor_total": tally["amount"],
-            "last_event_id": tally["last"][1],
-        }
-    )
-    return TrailingOutput(TALLY, f"{pins['tenant']}|{pins['run_id']}|{minute}".encode(), value)

@@ -48,23 +48,23 @@ def pins_of(record: Record) -> dict[str, Any]:
     return {name: found.fields[name] for name in PINS}
 
 
-def run_key(tenant: str | None, run_id: str | None) -> str:
+def run_key(tenant: Any, run_id: Any) -> str:
     """A run, as a key."""
     return f"{tenant}|{run_id}"
 
 
 def _in_columns(columns: FlatColumns, records: Sequence[Record]) -> Iterator[Payment]:
-    tenants, run_ids = columns.texts("tenant"), columns.texts("run_id")
     if columns.alike("tenant", "run_id"):
-        runs = [run_key(tenants[0], run_ids[0])] * len(columns)
+        runs = [run_key(columns.value("tenant", 0), columns.value("run_id", 0))] * len(columns)
     else:
-        runs = list(map(run_key, tenants, run_ids))
+        runs = list(map(run_key, columns.texts("tenant"), columns.texts("run_id")))
+    read = [records[number] for number in columns.rows]
     return map(
         Payment,
         runs,
         columns.numbers("ts_utc"),
-        [records[number].partition for number in columns.rows],
-        [records[number].offset for number in columns.rows],
+        [record.partition for record in read],
+        [record.offset for record in read],
         columns.rows,
         columns.texts("event_id"),
         columns.texts("payload.currency"),

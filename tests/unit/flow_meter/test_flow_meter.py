@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.flow_meter.core import HOUR, IDLE_AFTER, LANE, TALLY, TRAFFIC
+from services.flow_meter.core import HOUR, IDLE_AFTER, LANE, TRAFFIC
 from services.flow_meter.stage import FlowMeterStage
+from services.flow_meter.tallies import TALLY
 from sluice_kit.stage import ChainSpec
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import NOW, framed, payment
