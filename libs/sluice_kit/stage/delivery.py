@@ -28,6 +28,7 @@ class DeliveryReports:
         """Which facts stand in a partition."""
         for index, place in enumerate(places):
             self._standing[place].append(index)
+        self._counts = {place: len(facts) for place, facts in self._standing.items()}
         self._offsets: dict[Place, list[int]] = {place: [] for place in self._standing}
         self._exact = exact
 
@@ -43,7 +44,7 @@ class DeliveryReports:
         """Where each fact stands, once all is delivered; or the topics whose every record has to be asked."""
         spans: dict[Place, Sequence[int]] = {}
         for place, offsets in self._offsets.items():
-            count = len(self._standing[place])
+            count = self._counts[place]
             if len(offsets) == count:
                 spans[place] = offsets
             elif len(offsets) == 2 and offsets[1] - offsets[0] + 1 == count:
