@@ -60,17 +60,21 @@ def _count(overlay: KeyedOverlay, scope: str, payments: Sequence[Payment], recor
         pins = pins_of(records[payments[0].number])
         run = {"pins": pins, "open": [], "closed_to": 0, "late": 0}
     late = bisect_left(payments, run["closed_to"], key=attrgetter("ts_utc"))
-    opened = []
+    if late:
+        run = {**run, "late": run["late"] + late}
+        overlay.put(f"run|{scope}", run)
+    opened: list[int] = []
     for minute, of_minute in groupby(payments[late:], key=minute_of):
         key = _minute_key(scope, minute)
         tally = overlay.get(key)
         if tally is None:
+            if not opened:
+                overlay.put(f"run|{scope}", run)  # keys keep the places that they have in older snapshots
             opened.append(minute)
             tally = _NOTHING
         overlay.put(key, _added(tally, of_minute))
-    if late or opened:
-        open_minutes = sorted([*run["open"], *opened])
-        overlay.put(f"run|{scope}", {**run, "open": open_minutes, "late": run["late"] + late})
+    if opened:
+        overlay.put(f"run|{scope}", {**run, "open": sorted([*run["open"], *opened])})
 
 
 def minute_of(payment: Payment) -> int:
