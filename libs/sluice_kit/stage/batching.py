@@ -5,10 +5,8 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from sluice_kit.stage.model import Prepare, Preparing, Record, Stage
+from sluice_kit.stage.model import Place, Prepare, Preparing, Record, Stage
 
-Place = tuple[str, int]
-"""Topic and partition."""
 WHERE = itemgetter(Record._fields.index("topic"), Record._fields.index("partition"))
 OFFSET = itemgetter(Record._fields.index("offset"))
 

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 from sluice_contracts.topics import EVENT_BUS_CLASSES
-from sluice_kit.stage.batching import OFFSET, Place, arranged, by_partition
+from sluice_kit.stage.batching import OFFSET, arranged, by_partition
 from sluice_kit.stage.digest import outputs_digest
 from sluice_kit.stage.errors import ChainOutputError
 from sluice_kit.stage.model import (
@@ -21,6 +21,7 @@ from sluice_kit.stage.model import (
     Coordinate,
     InputRange,
     Output,
+    Place,
     Record,
     Stage,
     StepResult,

@@ -11,10 +11,8 @@ from collections.abc import Callable, Sequence
 from confluent_kafka import KafkaError
 
 from sluice_kit.kafka.messages import KafkaMessage
-from sluice_kit.stage.model import Coordinate
+from sluice_kit.stage.model import Coordinate, Place
 
-Place = tuple[str, int]
-"""Topic and partition."""
 Callback = Callable[[KafkaError | None, KafkaMessage], None]
 
 
