@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from sluice_kit.stage.model import Place, Prepare, Preparing, Record, Stage
+from sluice_kit.stage.model import Place, Prepare, Record, Stage
 
 WHERE = itemgetter(Record._fields.index("topic"), Record._fields.index("partition"))
 OFFSET = itemgetter(Record._fields.index("offset"))
@@ -49,9 +49,16 @@ def event_time_order(
 
 def arranged(stage: Stage, records: Sequence[Record]) -> list[Record]:
     """The records as `stage` is fed with them: prepared where it prepares, then in its order."""
-    if isinstance(stage, Preparing):
-        records = with_prepared(stage.prepare, records)
-    return stage.order(records)
+    prepare = prepare_of(stage)
+    return stage.order(records if prepare is None else with_prepared(prepare, records))
+
+
+def prepare_of(stage: Stage) -> Prepare | None:
+    """The work of a stage ahead of its step, where it has any."""
+    prepare: Prepare | None = getattr(
+        stage, "prepare", None
+    )  # isinstance looks through the protocol each time
+    return prepare
 
 
 def with_prepared(prepare: Prepare, records: Sequence[Record]) -> list[Record]:

@@ -177,6 +177,8 @@ def _check_outputs(members: Sequence[Stage], index: int, result: StepResult) -> 
     name = members[index].name
     facts = set(map(TOPIC, result.facts))
     trailing = set(map(TOPIC, result.trailing))
+    if not facts and not trailing:
+        return
     for topic in sorted(facts | trailing) if index else ():
         if topic.startswith(BUS_PREFIXES):
             raise ChainOutputError(
@@ -185,7 +187,7 @@ def _check_outputs(members: Sequence[Stage], index: int, result: StepResult) -> 
             )
     for position, other in enumerate(members):
         missed = (trailing if position else set()) | (facts if position <= index else set())
-        for topic in sorted(missed & set(other.inputs)):
+        for topic in sorted(missed.intersection(other.inputs)):
             raise ChainOutputError(
                 f"{name} puts out {topic}, but {other.name}, which reads it, would not be fed with it: "
                 "in a chain only facts are fed, and only to members behind the one that states them"
