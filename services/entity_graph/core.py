@@ -95,9 +95,7 @@ def _forget_closed(overlay: GraphOverlay, now: int) -> None:
 
     What the gate had admitted before it closed a run may still come, so the time counts from the last of it.
     """
-    for key, closed in list(overlay.notes.items()):
-        if not key.startswith(f"{CLOSED}|"):
-            continue
+    for key, closed in list(overlay.notes.items(f"{CLOSED}|")):
         scope = (closed["scope"][0], closed["scope"][1])
         run = overlay.notes.get(f"{RUN}|{scope_key(scope)}")
         last = closed["at"] if run is None else max(closed["at"], run["seen_at"])
