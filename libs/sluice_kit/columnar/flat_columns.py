@@ -89,15 +89,31 @@ class FlatColumns:
         return all(map(self._octets.startswith, repeat(self._octets[starts[0] : end]), starts))
 
 
-def read_flat(contract: Contract, values: Sequence[bytes | None]) -> tuple[FlatColumns | None, list[int]]:
+Read = tuple[FlatColumns | None, list[int]]
+_NOTHING_READ: Final[tuple[Sequence[bytes | None], Read]] = ([], (None, []))
+_last_read: dict[int, tuple[Sequence[bytes | None], Read]] = {}
+"""By contract what was read last of it: values, and what came of them."""
+
+
+def read_flat(contract: Contract, values: Sequence[bytes | None]) -> Read:
     """Read values of `contract` by columns; the second result are the positions of those that were not read.
 
     Those are to be decoded one by one: they are of another contract, broken, not plain ASCII where a text
-    stands, or too few for columns to pay.
+    stands, or too few for columns to pay. Neither result may be changed: members of a chain, which read the
+    same records one after the other, are given the same.
 
     Raises:
         UnsupportedFieldError: the contract has a field that is neither text nor number.
     """
+    last_values, last_read = _last_read.get(contract.schema_id, _NOTHING_READ)
+    if last_values == values:
+        return last_read
+    read = _read(contract, values)
+    _last_read[contract.schema_id] = list(values), read
+    return read
+
+
+def _read(contract: Contract, values: Sequence[bytes | None]) -> Read:
     joined = joined_of(contract, values)
     if joined is None:
         return None, list(range(len(values)))

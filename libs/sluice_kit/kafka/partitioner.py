@@ -67,20 +67,17 @@ class Partitioner:
         if len(known) + len(keys) > CACHE_LIMIT:
             known.clear()
         by_length: dict[int, dict[bytes, None]] = {}
-        for key in keys:
-            if key not in known:
-                by_length.setdefault(len(key), {})[key] = None
+        for key in [key for key in keys if key not in known]:
+            by_length.setdefault(len(key), {})[key] = None
         for new in by_length.values():
-            if len(new) >= FEWEST_KEYS:
-                same = list(new)
-                hashes = [value & 0x7FFFFFFF for value in murmur2_of_many(same)]
-                known.update(zip(same, hashes, strict=True))
+            same = list(new)
+            hashes = murmur2_of_many(same) if len(same) >= FEWEST_KEYS else map(murmur2, same)
+            known.update(zip(same, [value & 0x7FFFFFFF for value in hashes], strict=True))
 
     def hashes(self, keys: Sequence[bytes]) -> list[int]:
         """Of many keys at once: what is taken modulo a topic's partitions."""
         self.learn(keys)
-        known = self._hashes
-        return [known[key] if key in known else murmur2(key) & 0x7FFFFFFF for key in keys]
+        return list(map(self._hashes.__getitem__, keys))
 
     def partition(self, key: bytes, partitions: int) -> int:
         """The partition of `key` in a topic of `partitions` partitions."""

@@ -5,16 +5,14 @@ others, as long as nothing of somebody else stands between them. Where something
 instance, another shard of the stage), the count does not fit the offsets, and every record is asked.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaError
 
 from sluice_kit.kafka.messages import KafkaMessage
-from sluice_kit.stage.model import Coordinate
+from sluice_kit.stage.model import Coordinate, Place
 
-Place = tuple[str, int]
-"""Topic and partition."""
 Callback = Callable[[KafkaError | None, KafkaMessage], None]
 
 
@@ -24,20 +22,21 @@ class DeliveryReports:
     def __init__(self, places: Sequence[Place], exact: frozenset[str] | set[str]) -> None:
         self.failure: KafkaError | None = None
         self._places = places
-        self._counts = Counter(places)
-        self._offsets: dict[Place, list[int]] = {place: [] for place in self._counts}
-        self._exact = {place for place in self._counts if place[0] in exact}
-        last = {place: index for index, place in enumerate(places)}
-        first = {places[index]: index for index in range(len(places) - 1, -1, -1)}
-        self._asked = {*first.values(), *last.values()}
+        self._standing: dict[Place, list[int]] = defaultdict(list)
+        """Which facts stand in a partition."""
+        for index, place in enumerate(places):
+            self._standing[place].append(index)
+        self._counts = {place: len(facts) for place, facts in self._standing.items()}
+        self._offsets: dict[Place, list[int]] = {place: [] for place in self._standing}
+        self._exact = exact
 
     def callbacks(self) -> list[Callback | None]:
         """For each fact the callback to produce it with, None where no report is needed."""
-        delivered, asked, exact = self._delivered, self._asked, self._exact
-        return [
-            delivered if index in asked or place in exact else None
-            for index, place in enumerate(self._places)
-        ]
+        callbacks: list[Callback | None] = [None] * len(self._places)
+        for (topic, _), facts in self._standing.items():
+            for index in facts if topic in self._exact else (facts[0], facts[-1]):
+                callbacks[index] = self._delivered
+        return callbacks
 
     def coordinates(self) -> list[Coordinate] | set[str]:
         """Where each fact stands, once all is delivered; or the topics whose every record has to be asked."""
@@ -50,8 +49,12 @@ class DeliveryReports:
                 spans[place] = range(offsets[0], offsets[1] + 1)
         if len(spans) < len(self._offsets):
             return {topic for topic, _ in self._offsets.keys() - spans.keys()}
-        cursors = {place: iter(span) for place, span in spans.items()}
-        return [Coordinate(*place, next(cursors[place])) for place in self._places]
+        offset_of: list[int] = [0] * len(self._places)
+        for place, span in spans.items():
+            for index, offset in zip(self._standing[place], span, strict=True):
+                offset_of[index] = offset
+        make = tuple.__new__  # without the function that a named tuple puts in front
+        return [make(Coordinate, (*place, at)) for place, at in zip(self._places, offset_of, strict=True)]
 
     def _delivered(self, error: KafkaError | None, message: KafkaMessage) -> None:
         if error is not None:

@@ -72,14 +72,16 @@ class TransactionalWriter:
 
     def place(self, facts: Sequence[Output]) -> list[Coordinate]:
         """Write facts and wait for their offsets; the result is in the order of `facts`."""
-        self._partitioner.learn([fact.key or b"" for fact in facts])
-        partition_of, partitions = self._partitioner.partition, self._partitions
-        places = [(fact.topic, partition_of(fact.key or b"", partitions[fact.topic])) for fact in facts]
+        partitions = self._partitions
+        hashes = self._partitioner.hashes([key or b"" for _, key, _ in facts])
+        places = [
+            (topic, hashed % partitions[topic]) for (topic, _, _), hashed in zip(facts, hashes, strict=True)
+        ]
         reports = DeliveryReports(places, self._exact)
         self._produce(
             [
-                (topic, value, key or b"", place[1], callback)
-                for (topic, key, value), place, callback in zip(
+                (topic, value, key or b"", partition, callback)
+                for (topic, key, value), (_, partition), callback in zip(
                     facts, places, reports.callbacks(), strict=True
                 )
             ]
