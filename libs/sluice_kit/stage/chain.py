@@ -14,6 +14,7 @@ from sluice_contracts.topics import EVENT_BUS_CLASSES
 from sluice_kit.stage.batching import arranged
 from sluice_kit.stage.digest import outputs_digest
 from sluice_kit.stage.errors import ChainOutputError
+from sluice_kit.stage.landing import Landing
 from sluice_kit.stage.model import (
     ArtifactPut,
     Batch,
@@ -42,7 +43,7 @@ class MemberRun:
     """What one member did with one batch.
 
     `trailing` is all it put out and goes into the digest; `written` is what goes to the broker, which in a
-    chain leaves out what was handed to the head in memory.
+    chain leaves out what was handed to the head in memory. `landing` is set once it was written.
     """
 
     stage: Stage
@@ -55,6 +56,7 @@ class MemberRun:
     artifacts: list[ArtifactPut] = field(default_factory=list)
     events: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
+    landing: Landing | None = None
 
     def digest(self) -> str:
         """The outputs digest of this member's batch."""
