@@ -10,6 +10,7 @@ import numpy as np
 SEED = 0x9747B28C
 MULTIPLIER = 0x5BD1E995
 MASK = 0xFFFFFFFF
+_POSITIVE = 0x7FFFFFFF
 CACHE_LIMIT = 200_000
 FEWEST_KEYS = 16
 """With fewer keys of a length, hashing them one by one is quicker."""
@@ -55,6 +56,19 @@ def murmur2_of_many(keys: Sequence[bytes]) -> list[int]:
     return hashes
 
 
+def hashes_of(keys: Sequence[bytes]) -> list[int]:
+    """Of many keys that will hardly come again: what is taken modulo a topic's partitions."""
+    lengths = set(map(len, keys))
+    if len(lengths) == 1:
+        return [value & _POSITIVE for value in murmur2_of_many(keys)]
+    hashes = [0] * len(keys)
+    for length in lengths:
+        chosen = [index for index, key in enumerate(keys) if len(key) == length]
+        for index, value in zip(chosen, murmur2_of_many([keys[index] for index in chosen]), strict=True):
+            hashes[index] = value & _POSITIVE
+    return hashes
+
+
 class Partitioner:
     """Maps keys to partitions; keys repeat (a customer pays often), so the hashes are kept."""
 
@@ -72,7 +86,7 @@ class Partitioner:
         for new in by_length.values():
             same = list(new)
             hashes = murmur2_of_many(same) if len(same) >= FEWEST_KEYS else map(murmur2, same)
-            known.update(zip(same, [value & 0x7FFFFFFF for value in hashes], strict=True))
+            known.update(zip(same, [value & _POSITIVE for value in hashes], strict=True))
 
     def hashes(self, keys: Sequence[bytes]) -> list[int]:
         """Of many keys at once: what is taken modulo a topic's partitions."""
@@ -85,5 +99,5 @@ class Partitioner:
         if value is None:
             if len(self._hashes) >= CACHE_LIMIT:
                 self._hashes.clear()
-            value = self._hashes[key] = murmur2(key) & 0x7FFFFFFF
+            value = self._hashes[key] = murmur2(key) & _POSITIVE
         return value % partitions

@@ -15,6 +15,7 @@ from sluice_contracts.topics import EVENT_BUS_CLASSES
 from sluice_kit.stage.batching import OFFSET, arranged, by_partition
 from sluice_kit.stage.digest import outputs_digest
 from sluice_kit.stage.errors import ChainOutputError
+from sluice_kit.stage.landing import Landing
 from sluice_kit.stage.model import (
     ArtifactPut,
     Batch,
@@ -45,7 +46,7 @@ class MemberRun:
     """What one member did with one batch.
 
     `trailing` is all it put out and goes into the digest; `written` is what goes to the broker, which in a
-    chain leaves out what was handed to the head in memory.
+    chain leaves out what was handed to the head in memory. `landing` is set once it was written.
     """
 
     stage: Stage
@@ -60,6 +61,7 @@ class MemberRun:
     quarantined: Counter[str] = field(default_factory=Counter)
     facts_by_step: list[int] = field(default_factory=list)
     """How many facts each step stated: a chained head steps once a pass."""
+    landing: Landing | None = None
 
     def digest(self) -> str:
         """The outputs digest of this member's batch."""

@@ -218,6 +218,21 @@ class ReadingHeaders(Protocol):
 
 
 @runtime_checkable
+class FollowingOutputs(Protocol):
+    """A stage whose after-commit hooks want to know where its outputs to some topics landed."""
+
+    @property
+    def followed(self) -> frozenset[str]:
+        """Those topics; what goes there always has a key."""
+        ...
+
+
+def followed_by(stage: Stage) -> frozenset[str]:
+    """The topics of which a stage is told where its outputs landed."""
+    return stage.followed if isinstance(stage, FollowingOutputs) else frozenset()
+
+
+@runtime_checkable
 class Waking(Protocol):
     """A stage for which a moment of `now` matters, whether there is input then or not: a deadline."""
 

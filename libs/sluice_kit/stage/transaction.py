@@ -12,6 +12,7 @@ from sluice_kit.kafka.messages import KafkaMessage
 from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.stage.delivery import DeliveryReports
 from sluice_kit.stage.errors import FencedError, TransactionAbortedError, TransactionUnknownError
+from sluice_kit.stage.landing import Landing
 from sluice_kit.stage.model import Coordinate, Output
 
 log = structlog.get_logger(__name__)
@@ -95,9 +96,21 @@ class TransactionalWriter:
             )
         return found
 
-    def write(self, outputs: Sequence[Output]) -> None:
-        """Queue outputs whose coordinates nobody needs; one that cannot be delivered fails the commit."""
-        self._produce([(topic, value, key, -1, None) for topic, key, value in outputs])
+    def write(self, outputs: Sequence[Output], followed: frozenset[str] = frozenset()) -> Landing:
+        """Queue outputs; one that cannot be delivered fails the commit.
+
+        The result says after the commit where those to `followed` topics stand.
+        """
+        landing = Landing([out for out in outputs if out.topic in followed], self._partitions)
+        targets = landing.targets()
+        by_key = (-1, None)
+        self._produce(
+            [
+                (topic, value, key, *(next(targets) if topic in followed else by_key))
+                for topic, key, value in outputs
+            ]
+        )
+        return landing
 
     def write_to(self, topic: str, partition: int, value: bytes, delivered: Callable[[int], None]) -> None:
         """Queue a record for an explicit partition (a basis record); `delivered` gets its offset."""

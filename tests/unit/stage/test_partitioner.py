@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice_kit.kafka.partitioner import FEWEST_KEYS, Partitioner, murmur2, murmur2_of_many
+from sluice_kit.kafka.partitioner import FEWEST_KEYS, Partitioner, hashes_of, murmur2, murmur2_of_many
 
 
 @given(length=st.integers(0, 70), data=st.data())
@@ -28,5 +28,6 @@ def test_what_was_learnt_changes_no_partition() -> None:
 
 @given(st.lists(st.binary(max_size=8), max_size=40))
 def test_hashes_of_many_keys_name_the_partition_of_each(keys: list[bytes]) -> None:
-    found = Partitioner().hashes(keys)
-    assert [hashed % 4 for hashed in found] == [Partitioner().partition(key, 4) for key in keys]
+    partitions = [Partitioner().partition(key, 4) for key in keys]
+    assert [hashed % 4 for hashed in Partitioner().hashes(keys)] == partitions
+    assert [hashed % 4 for hashed in hashes_of(keys)] == partitions
