@@ -94,16 +94,21 @@ class BulkReader:
         place.offset = start_offset(f"{topic}/{partition}", known, low, end)
         return place
 
-    def read(self, most: int, seconds: float) -> list[Stretch]:
-        """The next committed records, after at most `seconds`. Raises PositionGoneError, KafkaException."""
+    def read(self, most: int, seconds: float, gather: float | None = None) -> list[Stretch]:
+        """The next committed records, after at most `seconds`. Raises PositionGoneError, KafkaException.
+
+        With `gather` that many seconds after the first of them, where this is earlier.
+        """
         found: dict[Source, Stretch] = {}
         deadline = time.monotonic() + seconds
+        if gather is not None:
+            first = self._consumer.consume(1, seconds)
+            self._take(first, found)
+            deadline, most = min(deadline, time.monotonic() + gather), most - len(first)
         while most > 0:
             wanted = min(most, _AT_ONCE)
             messages = self._consumer.consume(wanted, max(0.0, deadline - time.monotonic()))
-            if messages:
-                self._heard = time.monotonic()
-                self._take(messages, found)
+            self._take(messages, found)
             if len(messages) < wanted:
                 break
             most -= wanted
@@ -114,6 +119,8 @@ class BulkReader:
 
     def _take(self, messages: Sequence[Message], found: dict[Source, Stretch]) -> None:
         """Add messages to what was found, and note the ends of partitions among them in their order."""
+        if messages:
+            self._heard = time.monotonic()
         begin = 0
         for place, error in enumerate(map(_ERROR, messages)):
             if error is not None:
