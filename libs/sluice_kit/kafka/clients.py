@@ -46,15 +46,15 @@ def reader_config(wiring: Wiring, principal: str, *, group: str) -> ClientConfig
     }
 
 
-def bulk_reader_config(wiring: Wiring, principal: str, *, group: str) -> ClientConfig:
-    """A reader for whoever works in batches of a tenth of a second: it asks the broker ten times a second.
+def bulk_reader_config(wiring: Wiring, principal: str, *, group: str, patience_ms: int = 200) -> ClientConfig:
+    """A reader for whoever works in batches: the broker answers after `patience_ms`, or with much at once.
 
     With a stage's `fetch.wait.max.ms` a reader of a steady flow asks hundreds of times, for a few records
-    each, and broker and client pay for every question.
+    each, and broker and client pay for every question. `patience_ms` is part of how late records arrive.
     """
     return reader_config(wiring, principal, group=group) | {
-        "fetch.wait.max.ms": 100,
-        "fetch.min.bytes": 1_000_000,
+        "fetch.wait.max.ms": patience_ms,
+        "fetch.min.bytes": 4_000_000,
     }
 
 
