@@ -22,6 +22,7 @@ _STEP_MODULES: Final = (
     "lists",
     "model",
     "policy",
+    "reading",
     "signals",
     "state",
     "templates",
