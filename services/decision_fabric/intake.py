@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from services.decision_fabric.arrivals import Arrived, Paid, Snapshot, fields_of, read_records
+from services.decision_fabric.arrivals import Arrived, Paid, Snapshot
 from services.decision_fabric.lists import change_list
 from services.decision_fabric.model import Activation, EarlySnapshot, HeldPosture, Payment
 from services.decision_fabric.policy import FabricPolicy
+from services.decision_fabric.reading import fields_of, read_records
 from services.decision_fabric.state import DecisionOverlay
 from sluice_contracts import Decoded
 from sluice_kit.stage import Record

@@ -22,6 +22,7 @@ _STEP_MODULES: Final = (
     "lists",
     "model",
     "policy",
+    "reading",
     "signals",
     "state",
     "templates",
@@ -29,6 +30,7 @@ _STEP_MODULES: Final = (
 CODE: Final = (
     *(f"services.decision_fabric.{name}" for name in _STEP_MODULES),
     "sluice_decisions",
+    "sluice_kit.columnar",
     "sluice_kit.stage",
     "sluice_contracts",
 )

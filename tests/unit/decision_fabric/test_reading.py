@@ -7,8 +7,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.decision_fabric.arrivals import Arrived, Paid, Snapshot, fields_of, read_records
+from services.decision_fabric.arrivals import Arrived, Paid, Snapshot
 from services.decision_fabric.model import PAYMENTS, POSTURES, SNAPSHOTS
+from services.decision_fabric.reading import fields_of, read_records
 from sluice_contracts import Decoded, encode
 from sluice_kit.columnar.flat_columns import FEWEST_ROWS
 from sluice_kit.stage import Record
