@@ -153,8 +153,9 @@ def _plain(joined: JoinedValues, columns: dict[str, Column]) -> Mask:
     above = np.frombuffer(joined.octets, np.uint8) >> 7
     if not above.any():
         return plain
-    before = np.concatenate(((0,), above.cumsum(dtype=np.int32)))
-    last = len(before) - 1
+    last = len(above)
+    before = np.zeros(last + 1, np.int32)
+    above.cumsum(out=before[1:], dtype=np.int32)
     for column in columns.values():
         if isinstance(column, TextColumn):
             starts, ends = np.minimum(column.starts, last), np.minimum(column.ends, last)
