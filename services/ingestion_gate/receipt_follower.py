@@ -11,12 +11,13 @@ loop gets the interpreter lock.
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from services.ingestion_gate.governance_ledger import GovernanceLedger
-from services.ingestion_gate.receipt_handover import GOVERNANCE_TOPIC, MARKER, Fit, Handed, Handover
+from services.ingestion_gate.receipt_handover import GOVERNANCE_TOPIC, MARKER, Handed, Handover
 from services.ingestion_gate.receipt_index import TOPICS, PlaceIndex, identities_in, keys_of, place_base
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config
@@ -34,6 +35,7 @@ _RETRY_SECONDS: Final = 1.0
 _SEAL_SECONDS: Final = 30.0
 _REPORT_SECONDS: Final = 1.0
 _BROKER_SECONDS: Final = 10.0
+_MARKER_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 5.0
 _READ_SECONDS: Final = 5.0
 """How long the log is read, at least, after a gap in what is handed over: where one is, more may follow."""
@@ -66,6 +68,7 @@ class ReceiptFollower:
         self._behind: set[Place] = set()
         self._caught_up = False
         self._handover = Handover()
+        self._handed: Handed | None = None
         self._reads = True
         self._read_until = self._looked_at = 0.0
         self._sealed_at = self._reported_at = clock()
@@ -120,7 +123,7 @@ class ReceiptFollower:
         return consumer
 
     def _assign(self, consumer: Consumer) -> None:
-        lows: dict[Place, int] = {}
+        places: list[Place] = []
         metadata = consumer.list_topics(timeout=_BROKER_SECONDS)
         for topic in TOPICS:
             found = metadata.topics.get(topic)
@@ -128,21 +131,36 @@ class ReceiptFollower:
                 raise KafkaException(
                     KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"topic {topic} is missing")
                 )
-            for number in sorted(found.partitions):
-                lows[topic, number], self._ends[topic, number] = _bounds(consumer, (topic, number))
+            places += [(topic, number) for number in sorted(found.partitions)]
         known = self._index.positions if not self._next else self._next
-        self._next = dict(lows)
         indexed = {place: offset for place, offset in known.items() if place[0] != GOVERNANCE_TOPIC}
-        if all(
-            lows.get(place, -1) <= offset <= self._ends.get(place, -1) for place, offset in indexed.items()
-        ):
-            self._next |= indexed
-        else:  # the topics were made anew
+        lows = self._lows_under(consumer, places, indexed)
+        self._next = lows | indexed
+        if not indexed.keys() <= lows.keys() or any(
+            not lows[place] <= offset <= self._ends[place] for place, offset in indexed.items()
+        ):  # the topics were made anew
             _log.warning("the receipt index is not of these topics and is built again")
             self._index.clear()
+            self._next = lows
         self._ledger.clear()
         self._behind, self._caught_up = set(self._next), False
         self._read(consumer)
+
+    def _lows_under(
+        self, consumer: Consumer, places: Sequence[Place], indexed: Mapping[Place, int]
+    ) -> dict[Place, int]:
+        """First offsets, once the ends are looked up.
+
+        The end of what is committed moves a moment after a commit, so what is indexed may be ahead of it.
+        """
+        deadline = time.monotonic() + _MARKER_SECONDS
+        while True:
+            bounds = {place: _bounds(consumer, place) for place in places}
+            self._ends = {place: high for place, (_, high) in bounds.items()}
+            ahead = any(offset > self._ends.get(place, offset) for place, offset in indexed.items())
+            if not ahead or time.monotonic() > deadline:
+                return {place: low for place, (low, _) in bounds.items()}
+            time.sleep(_POLL_SECONDS)
 
     def _read(self, consumer: Consumer) -> None:
         """Read all topics from where the index ends."""
@@ -176,24 +194,25 @@ class ReceiptFollower:
         if self._handover.skipped():
             self._read_to_end(consumer)
             return
-        while (handed := self._handover.first()) is not None:
-            fit = handed.fit(self._next)
-            if fit is not Fit.NEXT and not self._reads:
-                self._read_to_end(consumer)
-                return
-            if fit is Fit.BEHIND_A_GAP:
+        while (handed := self._handed or self._handover.take()) is not None:
+            self._handed = handed
+            if not handed.goes_on_from(self._next):
+                if not self._reads:
+                    self._read_to_end(consumer)
                 return
             self._take_handed(handed)
-            if fit is Fit.NEXT and self._reads:
+            self._handed = None
+            if self._reads:
                 self._reads = False
                 consumer.unassign()
 
     def _read_to_end(self, consumer: Consumer) -> None:
         """Read all that stands in the log now before what is handed over counts again."""
-        _log.info("receipts are read from the log: not all of them were handed over")
         self._ends = _ends_of(consumer, self._next)
-        self._read_until = self._clock() + _READ_SECONDS
-        self._read(consumer)
+        if not self._reads:
+            _log.info("receipts are read from the log: not all of them were handed over")
+            self._read_until = self._clock() + _READ_SECONDS
+            self._read(consumer)
 
     def _look_for_others(self, consumer: Consumer) -> None:
         """Read what was not handed over though it has stood in the log for a while: another shard's.
@@ -203,7 +222,8 @@ class ReceiptFollower:
         self._looked_at = self._clock()
         if self._lacks({place: end - MARKER for place, end in self._ends.items()}):
             self._read_to_end(consumer)
-        else:
+            return
+        with suppress(KafkaException):  # the broker is away: nobody else writes either
             self._ends = _ends_of(consumer, self._next)
 
     def _lacks(self, ends: Mapping[Place, int]) -> bool:
@@ -233,7 +253,7 @@ class ReceiptFollower:
             found = identities_in(at[0], message.key(), value)
             identities += found
             places += [place] * len(found)
-        self._indexed(identities, places)
+        self._indexed(keys_of(identities), places)
 
     def _take_handed(self, handed: Handed) -> None:
         """Index a batch of the gate; what was read of it already is left out."""
@@ -241,12 +261,11 @@ class ReceiptFollower:
             if offset >= self._next[topic, partition]:
                 self._ledger.take(value, place_base(topic, partition) + offset)
         self._indexed(*handed.entries(self._next))
-        for place, offsets in handed.ranges.items():
-            self._next[place] = max(self._next[place], offsets.stop)
-        self._handover.drop(handed)
+        for at, offsets in handed.ranges.items():
+            self._next[at] = max(self._next[at], offsets.stop)
 
-    def _indexed(self, identities: Sequence[bytes], places: Sequence[int]) -> None:
-        self._index.add(keys_of(identities), places)
+    def _indexed(self, keys: bytes, places: Sequence[int]) -> None:
+        self._index.add(keys, places)
         with self._moved:
             self._moved.notify_all()
 

@@ -6,6 +6,7 @@ Source: org.apache.kafka.common.utils.Utils.murmur2 and librdkafka's `murmur2_ra
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 SEED = 0x9747B28C
 MULTIPLIER = 0x5BD1E995
@@ -14,6 +15,8 @@ _POSITIVE = 0x7FFFFFFF
 CACHE_LIMIT = 200_000
 FEWEST_KEYS = 16
 """With fewer keys of a length, hashing them one by one is quicker."""
+
+Hashes = npt.NDArray[np.uint32]
 
 
 def murmur2(data: bytes) -> int:
@@ -33,7 +36,7 @@ def murmur2(data: bytes) -> int:
     return value ^ (value >> 15)
 
 
-def murmur2_of_many(keys: Sequence[bytes]) -> list[int]:
+def murmur2_of_many(keys: Sequence[bytes]) -> Hashes:
     """`murmur2` of keys that are all of one length, at once."""
     length = len(keys[0])
     whole = length & ~3
@@ -52,20 +55,17 @@ def murmur2_of_many(keys: Sequence[bytes]) -> list[int]:
     value ^= value >> np.uint32(13)
     value *= np.uint32(MULTIPLIER)
     value ^= value >> np.uint32(15)
-    hashes: list[int] = value.tolist()
-    return hashes
+    return value
 
 
-def hashes_of(keys: Sequence[bytes]) -> list[int]:
+def hashes_of(keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
     """Of many keys that will hardly come again: what is taken modulo a topic's partitions."""
-    lengths = set(map(len, keys))
-    if len(lengths) == 1:
-        return [value & _POSITIVE for value in murmur2_of_many(keys)]
-    hashes = [0] * len(keys)
-    for length in lengths:
-        chosen = [index for index, key in enumerate(keys) if len(key) == length]
-        for index, value in zip(chosen, murmur2_of_many([keys[index] for index in chosen]), strict=True):
-            hashes[index] = value & _POSITIVE
+    hashes = np.empty(len(keys), np.int64)
+    lengths = np.fromiter(map(len, keys), np.int64, len(keys))
+    for length in np.unique(lengths).tolist():
+        chosen = np.flatnonzero(lengths == length)
+        alike = keys if len(chosen) == len(keys) else [keys[at] for at in chosen.tolist()]
+        hashes[chosen] = murmur2_of_many(alike) & np.uint32(_POSITIVE)
     return hashes
 
 
@@ -85,7 +85,8 @@ class Partitioner:
             by_length.setdefault(len(key), {})[key] = None
         for new in by_length.values():
             same = list(new)
-            hashes = murmur2_of_many(same) if len(same) >= FEWEST_KEYS else map(murmur2, same)
+            many = len(same) >= FEWEST_KEYS
+            hashes = murmur2_of_many(same).tolist() if many else map(murmur2, same)
             known.update(zip(same, [value & _POSITIVE for value in hashes], strict=True))
 
     def hashes(self, keys: Sequence[bytes]) -> list[int]:

@@ -56,15 +56,6 @@ class DeliveryReports:
         make = tuple.__new__  # without the function that a named tuple puts in front
         return [make(Coordinate, (*place, at)) for place, at in zip(self._places, offset_of, strict=True)]
 
-    def ranges(self) -> dict[Place, range] | None:
-        """The offsets of each place, once all is delivered; None when some are not known by two reports."""
-        found: dict[Place, range] = {}
-        for place, offsets in self._offsets.items():
-            if not offsets or offsets[-1] - offsets[0] + 1 != self._counts[place]:
-                return None
-            found[place] = range(offsets[0], offsets[-1] + 1)
-        return found
-
     def _delivered(self, error: KafkaError | None, message: KafkaMessage) -> None:
         if error is not None:
             self.failure = self.failure or error

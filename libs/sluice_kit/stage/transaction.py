@@ -101,15 +101,11 @@ class TransactionalWriter:
 
         The result says after the commit where those to `followed` topics stand.
         """
-        landing = Landing([out for out in outputs if out.topic in followed], self._partitions)
-        targets = landing.targets()
-        by_key = (-1, None)
-        self._produce(
-            [
-                (topic, value, key, *(next(targets) if topic in followed else by_key))
-                for topic, key, value in outputs
-            ]
-        )
+        landing = Landing(outputs, followed, self._partitions)
+        ready: list[Ready] = [(topic, value, key, -1, None) for topic, key, value in outputs]
+        for at in landing.asked():
+            ready[at] = (*ready[at][:-1], landing.delivered)
+        self._produce(ready)
         return landing
 
     def write_to(self, topic: str, partition: int, value: bytes, delivered: Callable[[int], None]) -> None:

@@ -73,22 +73,3 @@ def test_a_gap_is_noticed() -> None:
     places: list[Place] = [("a", 0)] * 4
 
     assert reported(places, standing(places, {2: 1}), set()) == {"a"}
-
-
-@given(places=PLACES, gaps=st.dictionaries(st.integers(0, 29), st.integers(0, 2), max_size=3))
-def test_ranges_are_where_the_records_stand_or_unknown(places: list[Place], gaps: dict[int, int]) -> None:
-    where = standing(places, gaps)
-    reports = DeliveryReports(places, set())
-    assert reports.ranges() is None or not places
-    for callback, at in zip(reports.callbacks(), where, strict=True):
-        if callback is not None:
-            callback(None, Delivered(at))  # type: ignore[arg-type]
-
-    found = reports.ranges()
-
-    if found is None:
-        assert any(gaps.values())
-    else:
-        numbers = {place: iter(offsets) for place, offsets in found.items()}
-        assert [Coordinate(*place, next(numbers[place])) for place in places] == where
-        assert not any(list(rest) for rest in numbers.values())
