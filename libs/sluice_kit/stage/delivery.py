@@ -3,10 +3,13 @@
 A transaction's records follow one another in each partition, so the first and the last offset give all the
 others, as long as nothing of somebody else stands between them. Where something does (a marker of an older
 instance, another shard of the stage), the count does not fit the offsets, and every record is asked.
+
+Where a batch's facts will stand can be foreseen: behind those of the batch before and its commit marker. The
+reports then say whether it was so.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from confluent_kafka import KafkaError
 
@@ -49,6 +52,36 @@ class DeliveryReports:
                 spans[place] = range(offsets[0], offsets[1] + 1)
         if len(spans) < len(self._offsets):
             return {topic for topic, _ in self._offsets.keys() - spans.keys()}
+        return self._spread(spans)
+
+    def ends(self) -> dict[Place, int]:
+        """The offset behind the last fact of each partition, once all is delivered."""
+        return {place: max(offsets) + 1 for place, offsets in self._offsets.items()}
+
+    def foreseen(self, starts: Mapping[Place, int]) -> list[Coordinate]:
+        """Where each fact stands if those of each partition follow one another from `starts` on."""
+        return self._spread(
+            {place: range(starts[place], starts[place] + n) for place, n in self._counts.items()}
+        )
+
+    def ends_from(self, starts: Mapping[Place, int]) -> dict[Place, int]:
+        """The offset behind the last fact of each partition if they follow one another from `starts` on."""
+        return {place: starts[place] + count for place, count in self._counts.items()}
+
+    def unforeseen(self, starts: Mapping[Place, int]) -> set[str]:
+        """The topics whose facts do not stand where `foreseen` said, once all is delivered."""
+        return {
+            place[0]
+            for place, offsets in self._offsets.items()
+            if not offsets
+            or (offsets[0], offsets[-1]) != (starts[place], starts[place] + self._counts[place] - 1)
+        }
+
+    def places(self) -> Iterable[Place]:
+        """The partitions in which facts stand."""
+        return self._counts.keys()
+
+    def _spread(self, spans: Mapping[Place, Sequence[int]]) -> list[Coordinate]:
         offset_of: list[int] = [0] * len(self._places)
         for place, span in spans.items():
             for index, offset in zip(self._standing[place], span, strict=True):

@@ -12,6 +12,7 @@ from sluice_kit.kafka.messages import KafkaMessage
 from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.stage.delivery import DeliveryReports
 from sluice_kit.stage.errors import FencedError, TransactionAbortedError, TransactionUnknownError
+from sluice_kit.stage.foresight import Foresight
 from sluice_kit.stage.landing import Landing
 from sluice_kit.stage.model import Coordinate, Output
 
@@ -44,6 +45,7 @@ class TransactionalWriter:
         self._partitioner = Partitioner()
         self._exact: set[str] = set()
         """Topics in which others write as well, so that every record has to say where it stands."""
+        self._foresight = Foresight()
 
     def open(self, *, deadline_seconds: float, waiting: Callable[[str], None]) -> None:
         """Fence every older instance of this transactional id; keeps trying while the broker is away.
@@ -66,13 +68,18 @@ class TransactionalWriter:
 
     def begin(self) -> None:
         """Start the batch's transaction."""
+        self._foresight.begin()
         try:
             self._producer.begin_transaction()
         except KafkaException as error:
             self._classify(error)
 
     def place(self, facts: Sequence[Output]) -> list[Coordinate]:
-        """Write facts and wait for their offsets; the result is in the order of `facts`."""
+        """Write facts and tell their offsets, in the order of `facts`.
+
+        Where nobody else writes to their partitions, offsets are foreseen and held against the delivery
+        reports before the commit; else this waits for the reports.
+        """
         partitions = self._partitions
         hashes = self._partitioner.hashes([key or b"" for _, key, _ in facts])
         places = [
@@ -87,13 +94,18 @@ class TransactionalWriter:
                 )
             ]
         )
+        foreseen = self._foresight.coordinates(reports)
+        if foreseen is not None:
+            return foreseen
         self._flush(reports)
         found = reports.coordinates()
         if isinstance(found, set):
             self._exact |= found
+            self._foresight.wait_for(found)
             raise TransactionAbortedError(
                 f"{self.transactional_id}: facts of {sorted(found)} do not stand one after another"
             )
+        self._foresight.learn(reports)
         return found
 
     def write(self, outputs: Sequence[Output], followed: frozenset[str] = frozenset()) -> Landing:
@@ -101,6 +113,7 @@ class TransactionalWriter:
 
         The result says after the commit where those to `followed` topics stand.
         """
+        self._foresight.forget({out.topic for out in outputs})
         landing = Landing(outputs, followed, self._partitions)
         ready: list[Ready] = [(topic, value, key, -1, None) for topic, key, value in outputs]
         for at in landing.asked():
@@ -118,14 +131,21 @@ class TransactionalWriter:
         self._produce([(topic, value, None, partition, reported)])
 
     def commit(self) -> None:
-        """Commit, which fails when any record of the transaction could not be delivered.
+        """Commit, which fails when any record could not be delivered, or stands where none was expected.
 
         Raises one of the three named failures.
         """
+        self._flush(*self._foresight.reports)
+        unforeseen = self._foresight.disproved()
+        if unforeseen:
+            raise TransactionAbortedError(
+                f"{self.transactional_id}: facts of {sorted(unforeseen)} stand elsewhere than foreseen"
+            )
         try:
             self._producer.commit_transaction(COMMIT_SECONDS)
         except KafkaException as error:
             self._classify(error)
+        self._foresight.committed()
 
     def abort(self) -> None:
         """Abort what is open. A failure here is named like any other."""
@@ -157,12 +177,12 @@ class TransactionalWriter:
             except KafkaException as error:
                 self._classify(error)
 
-    def _flush(self, reports: DeliveryReports) -> None:
+    def _flush(self, *reports: DeliveryReports) -> None:
         left = self._served(lambda: self._producer.flush(FLUSH_SECONDS))
-        if reports.failure is not None:
-            if reports.failure.code() in FENCED_CODES:
-                raise FencedError(f"{self.transactional_id}: {reports.failure.str()}")
-            raise TransactionAbortedError(f"{self.transactional_id}: {reports.failure}")
+        for failure in [item.failure for item in reports if item.failure is not None]:
+            if failure.code() in FENCED_CODES:
+                raise FencedError(f"{self.transactional_id}: {failure.str()}")
+            raise TransactionAbortedError(f"{self.transactional_id}: {failure}")
         if left:
             raise TransactionAbortedError(
                 f"{self.transactional_id}: {left} records undelivered after {FLUSH_SECONDS} s"
