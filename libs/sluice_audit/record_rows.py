@@ -77,10 +77,12 @@ class RecordRows:
                 list(map(_parsed, records))
             )  # which says of the first wrong one what is wrong
         plain = [column for name, column in zip(GROUPS, columns, strict=True) if name in _PLAINLY_THERE]
-        for row, groups in enumerate(zip(*plain, strict=True)):
-            plainly_sound = groups[0] == _COMPLETE and _NULL not in groups
-            if not plainly_sound and (problem := contradiction(_parsed(records[row]))):
-                raise RecordInvalid(row, "chain", problem)
+        states, *links = plain
+        if states.count(_COMPLETE) < len(states) or any(_NULL in link for link in links):
+            for row, groups in enumerate(zip(*plain, strict=True)):
+                plainly_sound = groups[0] == _COMPLETE and _NULL not in groups
+                if not plainly_sound and (problem := contradiction(_parsed(records[row]))):
+                    raise RecordInvalid(row, "chain", problem)
         return cls.of_texts(texts)
 
     @classmethod

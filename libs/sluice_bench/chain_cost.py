@@ -35,7 +35,14 @@ from sluice_kit.stage.process import StageArguments, member_of
 from sluice_kit.stage.service_signal import control_envelope
 from sluice_kit.telemetry import Health
 
-CHAIN: Final = ("ingestion_gate", "entity_graph", "online_features", "degrade_ladder", "decision_fabric")
+CHAIN: Final = (
+    "ingestion_gate",
+    "entity_graph",
+    "online_features",
+    "degrade_ladder",
+    "decision_fabric",
+    "flow_meter",
+)
 PAYMENTS: Final = "traffic.payment"
 _OPERATOR: Final = "ingress.operator"
 _LADDER: Final = "ingress.degrade_ladder"
@@ -158,11 +165,11 @@ class _Chain:
 
     def _place(self, _index: int, facts: Sequence[Output]) -> list[Coordinate]:
         placed = []
-        self._partitioner.learn([fact.key or b"" for fact in facts])
-        for fact in facts:
-            self.written[fact.topic].append(len(fact.value))
-            partition = self._partitioner.partition(fact.key or b"", TOPICS[fact.topic].partitions)
-            placed.append(Coordinate(fact.topic, partition, self._next(fact.topic, partition)))
+        hashes = self._partitioner.hashes([key or b"" for _, key, _ in facts])
+        for (topic, _, value), hashed in zip(facts, hashes, strict=True):
+            self.written[topic].append(len(value))
+            partition = hashed % TOPICS[topic].partitions
+            placed.append(Coordinate(topic, partition, self._next(topic, partition)))
         return placed
 
     def _next(self, topic: str, partition: int) -> int:

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sluice_bench.arithmetic import latency_summary, percentile, visible_rate
@@ -46,9 +46,10 @@ class LoopGround:
         """One steady flow: latencies, the whole chains that it led to, CPU by process."""
         self.caught_up()
         starts = {topic: self.stack.ends(topic) for topic in WATCHED}
-        pace, used = Pace.steady(per_second, seconds), loop.cpu_seconds()
+        pace = Pace.steady(per_second, seconds)
         count = pace.count
-        latencies, late = self.visibility(pace)
+        used: dict[str, float] = {}
+        latencies, late = self.visibility(pace, lambda: used.update(loop.cpu_seconds()))
         cpu = per_payment(used, loop.cpu_seconds(), count)
         chains = self.stack.submit(chains_since, self.stack.plain, starts, count, _AUDIT_SECONDS).result()
         warm = latencies[round(per_second * min(_WARM_UP_SECONDS, seconds / 3)) :]
@@ -62,8 +63,11 @@ class LoopGround:
             "cpu_us_per_payment": cpu,
         }
 
-    def visibility(self, pace: Pace) -> tuple[list[float], float]:
-        """Seconds to each decision in the order of sending, and by how much the generator was late."""
+    def visibility(self, pace: Pace, started: Callable[[], None] = lambda: None) -> tuple[list[float], float]:
+        """Seconds to each decision in the order of sending, and by how much the generator was late.
+
+        `started` is called when the first event is due.
+        """
         stack, wanted = self.stack, self.slice(pace.count)
         start_at = time.monotonic() + _LEAD_SECONDS
         reading = stack.submit(
@@ -75,7 +79,10 @@ class LoopGround:
             start_at,
             _LEAD_SECONDS + pace.seconds + GIVE_UP_SECONDS,
         )
-        late: float = stack.submit(paced_loop, stack.plain, wanted, pace, start_at).result()
+        sending = stack.submit(paced_loop, stack.plain, wanted, pace, start_at)
+        time.sleep(max(0.0, start_at - time.monotonic()))
+        started()
+        late: float = sending.result()
         return reading.result(), late
 
     def slice(self, payments: int) -> Slice:

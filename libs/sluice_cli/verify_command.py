@@ -9,8 +9,9 @@ from sluice_cli.bus_output import reported
 from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
 from sluice_cli.progress import counting
 from sluice_kit.config import load_wiring
+from sluice_kit.replay.history import BatchDifference
 from sluice_kit.replay.reading import PRINCIPAL
-from sluice_kit.replay.verifying import BatchDifference, VerifyReport
+from sluice_kit.replay.verifying import VerifyReport
 from sluice_kit.replay.verifying import verify as verify_stage
 
 GATE = "ingestion_gate"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,9 +17,9 @@ from sluice_decisions.bundle import Bundle, BundleProblem
 from sluice_decisions.cases import Attribution, Case, Decision, DecisionBatch, RuleFailure, SnapshotView
 from sluice_decisions.model import Matrix, matrix_of, strongest
 from sluice_decisions.outcomes import Mode, Outcome, Reason
-from sluice_decisions.policy import BUILT_IN_OUTCOMES, BUILT_IN_REVISION
+from sluice_decisions.policy import BUILT_IN_OUTCOMES, BUILT_IN_REVISION, Rule
 from sluice_decisions.postures import Capability, Permission, PostureInForce, permission_at
-from sluice_decisions.rules import Lists
+from sluice_decisions.rule_asking import Lists
 from sluice_decisions.settling import Ground, Settled, grounds_of, settle
 
 NO_LISTS: Lists = {}
@@ -56,13 +56,17 @@ def decide(
     return _Batch(footing, bundle, lists, explained).decided(cases)
 
 
-@dataclass(frozen=True, slots=True)
 class _Footing:
     """What all decisions of a batch have in common."""
 
-    bundle: Bundle | None
-    permission: Permission
-    now: int
+    def __init__(self, bundle: Bundle | None, permission: Permission, now: int) -> None:
+        self.permission = permission
+        self.now = now
+        self._named = (
+            (None, None, None, BUILT_IN_REVISION)
+            if bundle is None
+            else (bundle.bundle_id, bundle.revision, bundle.fingerprint, bundle.policy.revision)
+        )
 
     def decision(
         self,
@@ -75,23 +79,35 @@ class _Footing:
         snapshot: SnapshotView | None = None,
     ) -> Decision:
         """One decision; `snapshot` is the one that was used, None when none was."""
-        bundle = self.bundle
+        bundle_id, bundle_revision, bundle_hash, policy_revision = self._named
         return Decision(
-            event_id=case.event_id,
-            outcome=settled.outcome,
-            mode=mode,
-            reason_codes=settled.reasons,
-            score_ppm=score,
-            attributions=attributions,
-            bundle_id=None if bundle is None else bundle.bundle_id,
-            bundle_revision=None if bundle is None else bundle.revision,
-            bundle_hash=None if bundle is None else bundle.fingerprint,
-            policy_revision=BUILT_IN_REVISION if bundle is None else bundle.policy.revision,
-            snapshot_hash=None if snapshot is None else snapshot.snapshot_hash,
-            graph_version=None if snapshot is None else snapshot.graph_version,
-            posture=self.permission.posture,
-            decided_at=self.now,
+            case.event_id,
+            settled.outcome,
+            mode,
+            settled.reasons,
+            score,
+            attributions,
+            bundle_id,
+            bundle_revision,
+            bundle_hash,
+            policy_revision,
+            None if snapshot is None else snapshot.snapshot_hash,
+            None if snapshot is None else snapshot.graph_version,
+            self.permission.posture,
+            self.now,
         )
+
+
+class _Grounds(NamedTuple):
+    """Everything about a case that its verdict follows from; `matched` are ids of rules."""
+
+    matched: tuple[str, ...]
+    failed: bool
+    by_score: Outcome | None
+    fault: Reason | None
+    skipped: bool
+    degraded: bool
+    late: bool
 
 
 class _Batch:
@@ -104,7 +120,9 @@ class _Batch:
         self._footing = footing
         self._bundle = bundle
         self._permission = footing.permission
-        self._lists = lists
+        self._asking = bundle.rules.asking(footing.permission.posture, lists)
+        self._verdicts: dict[tuple[object, ...], Settled] = {}
+        self._absences: dict[tuple[int, ...], AbstractSet[int]] = {}
         self._failures: list[RuleFailure] = []
         self._uses_model = self._permission.allows(Capability.MODEL)
         graph = self._permission.allows(Capability.GRAPH_FEATURES)
@@ -112,7 +130,9 @@ class _Batch:
 
     def decided(self, cases: Sequence[Case]) -> DecisionBatch:
         """A decision for each case."""
-        faults = [_snapshot_fault(case.snapshot, self._bundle) for case in cases]
+        binding = self._bundle.feature_set
+        of_set, width = binding.hash, len(binding.features)
+        faults = [_snapshot_fault(case.snapshot, of_set, width) for case in cases]
         places = [place for place, fault in enumerate(faults) if fault is None] if self._uses_model else []
         rows = self._matrix([cases[place] for place in places])
         scores: list[int | None] = [None] * len(cases)
@@ -120,10 +140,11 @@ class _Batch:
             scores[place] = score
         settled = list(map(self._settled, cases, faults, scores))
         explained = self._explained(cases, settled, places, rows)
+        usual = Mode.MODEL if self._uses_model else Mode.RULES_ONLY
         decisions = [
             self._footing.decision(
                 case,
-                self._mode(fault),
+                usual if fault is None else Mode.FALLBACK,
                 verdict,
                 score=score,
                 attributions=explained.get(place, ()),
@@ -135,11 +156,6 @@ class _Batch:
         ]
         return DecisionBatch(tuple(decisions), tuple(self._failures))
 
-    def _mode(self, fault: Reason | None) -> Mode:
-        if fault is not None:
-            return Mode.FALLBACK
-        return Mode.MODEL if self._uses_model else Mode.RULES_ONLY
-
     def _matrix(self, cases: Sequence[Case]) -> Matrix:
         snapshots = [case.snapshot for case in cases if case.snapshot is not None]
         if not snapshots:
@@ -150,35 +166,53 @@ class _Batch:
         return rows
 
     def _settled(self, case: Case, fault: Reason | None, score: int | None) -> Settled:
-        bundle = self._bundle
-        outcomes = bundle.policy.outcomes
-        absent = None if fault is not None else self._absent(case.snapshot)
-        answers = bundle.rules.answers(case, score, self._permission.posture, absent, self._lists)
-        by_score = None if score is None else bundle.thresholds.outcome(score, case.amount)
-        grounds = grounds_of(answers, by_score, outcomes)
-        self._failures += answers.failures
-        if fault is not None:
-            grounds.append(Ground(outcomes.fallback, fault.value))
-        otherwise = outcomes.default if self._uses_model else outcomes.rules_only
-        return settle(grounds, otherwise, self._circumstances(case, fault, skipped=answers.skipped))
+        snapshot = case.snapshot
+        absent = None if fault is not None else self._absent(snapshot)
+        matched, skipped, failures = self._asking.answers(case, score, absent)
+        self._failures += failures
+        grounds = (
+            tuple([rule.id for rule in matched]) if matched else (),
+            bool(failures),
+            None if score is None else self._bundle.thresholds.outcome(score, case.amount),
+            fault,
+            skipped,
+            fault is None and snapshot is not None and snapshot.degraded,
+            case.deadline is not None and self._footing.now > case.deadline,
+        )
+        verdict = self._verdicts.get(grounds)
+        if verdict is None:
+            verdict = self._verdicts[grounds] = self._verdict(_Grounds(*grounds), matched)
+        return verdict
 
     def _absent(self, snapshot: SnapshotView | None) -> AbstractSet[int]:
         if snapshot is None or not snapshot.missing:
             return self._withheld
-        return self._withheld.union(snapshot.missing)
+        missing = tuple(snapshot.missing)
+        absent = self._absences.get(missing)
+        if absent is None:
+            absent = self._absences[missing] = self._withheld.union(missing)
+        return absent
 
-    def _circumstances(self, case: Case, fault: Reason | None, *, skipped: bool) -> list[str]:
+    def _verdict(self, given: _Grounds, matched: Sequence[Rule]) -> Settled:
+        outcomes = self._bundle.policy.outcomes
+        grounds = grounds_of(matched, given.by_score, outcomes, failed=given.failed)
+        if given.fault is not None:
+            grounds.append(Ground(outcomes.fallback, given.fault.value))
+        otherwise = outcomes.default if self._uses_model else outcomes.rules_only
+        return settle(grounds, otherwise, self._circumstances(given))
+
+    def _circumstances(self, given: _Grounds) -> list[str]:
         """What a reader of the decision must know beside its grounds."""
         codes: list[str] = []
-        if skipped:
+        if given.skipped:
             codes.append(Reason.RULE_SKIPPED.value)
-        if fault is None and not self._uses_model:
+        if given.fault is None and not self._uses_model:
             codes.append(Reason.MODEL_WITHHELD.value)
-        if fault is None and self._withheld:
+        if given.fault is None and self._withheld:
             codes.append(Reason.GRAPH_WITHHELD.value)
-        if fault is None and case.snapshot is not None and case.snapshot.degraded:
+        if given.degraded:
             codes.append(Reason.SNAPSHOT_DEGRADED.value)
-        if case.deadline is not None and self._footing.now > case.deadline:
+        if given.late:
             codes.append(Reason.DEADLINE_PASSED.value)
         return codes
 
@@ -205,11 +239,10 @@ class _Batch:
         return explained
 
 
-def _snapshot_fault(snapshot: SnapshotView | None, bundle: Bundle) -> Reason | None:
-    """Why a snapshot cannot be used with a bundle; None when it can."""
+def _snapshot_fault(snapshot: SnapshotView | None, of_set: str, width: int) -> Reason | None:
+    """Why a snapshot cannot be used with a feature set (hash and number of features); None when it can."""
     if snapshot is None:
         return Reason.SNAPSHOT_MISSING
-    binding = bundle.feature_set
-    if snapshot.feature_set_hash != binding.hash or len(snapshot.values) != len(binding.features):
+    if snapshot.feature_set_hash != of_set or len(snapshot.values) != width:
         return Reason.FEATURES_MISMATCH
     return None

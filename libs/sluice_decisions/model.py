@@ -7,6 +7,7 @@ row came in. Rounding to millionths comes before anything else sees a score.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -68,9 +69,9 @@ def in_millionths(values: Matrix) -> Int64:
 def matrix_of(values: Sequence[Sequence[int]], missing: Sequence[Sequence[int]]) -> Matrix:
     """Integer rows as doubles with NaN at each row's missing positions; integers are exact up to 2**53."""
     rows = np.array(values, np.float64)
-    at = [(row, position) for row, positions in enumerate(missing) for position in positions]
-    if at:
-        rows[tuple(np.array(at, np.intp).T)] = np.nan
+    of_row = np.repeat(np.arange(len(missing)), [len(positions) for positions in missing])
+    if len(of_row):
+        rows[of_row, np.fromiter(chain.from_iterable(missing), np.intp, len(of_row))] = np.nan
     return rows
 
 

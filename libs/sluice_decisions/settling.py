@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sluice_decisions.outcomes import SCORE_REASONS, SEVERITY, Outcome, Reason
-from sluice_decisions.policy import Outcomes
-from sluice_decisions.rules import RuleAnswers
+from sluice_decisions.policy import Outcomes, Rule
 
 
 class Ground(NamedTuple):
@@ -36,12 +35,14 @@ def settle(grounds: Sequence[Ground], otherwise: Outcome, circumstances: Sequenc
     return Settled(ranked[0].outcome, tuple(codes))
 
 
-def grounds_of(answers: RuleAnswers, by_score: Outcome | None, outcomes: Outcomes) -> list[Ground]:
-    """What rules and score speak for; a rule that raised speaks for the policy's `rule_error`."""
-    grounds = [Ground(rule.outcome, rule.reason_code) for rule in answers.matched]
+def grounds_of(
+    matched: Sequence[Rule], by_score: Outcome | None, outcomes: Outcomes, *, failed: bool
+) -> list[Ground]:
+    """What rules and score speak for; `failed`: a rule raised, which speaks for the policy's `rule_error`."""
+    grounds = [Ground(rule.outcome, rule.reason_code) for rule in matched]
     if by_score is not None:
         grounds.append(Ground(by_score, SCORE_REASONS[by_score].value))
-    if answers.failures:
+    if failed:
         grounds.append(Ground(outcomes.rule_error, Reason.RULE_ERROR.value))
     return grounds
 

@@ -49,9 +49,12 @@ class Thresholds:
         self.table = table
         self._amounts = [row.amount_from for row in table.rows]
         self._steps = [_steps(row) for row in table.rows]
+        self._lowest = min((least for steps in self._steps for least, _ in steps), default=None)
 
     def outcome(self, score: int, amount: int) -> Outcome | None:
         """The most severe outcome whose threshold the score (millionths) reaches; None below all."""
+        if self._lowest is None or score < self._lowest:
+            return None
         row = bisect_right(self._amounts, amount) - 1
         for least, outcome in self._steps[max(row, 0)]:
             if score >= least:

@@ -18,7 +18,7 @@ from sluice_decisions.deciding import NO_LISTS, decide
 from sluice_decisions.model import MILLIONTHS
 from sluice_decisions.outcomes import SEVERITY, Mode, Outcome
 from sluice_decisions.postures import PostureInForce
-from sluice_decisions.rules import Lists
+from sluice_decisions.rule_asking import Lists
 
 Resolved = Bundle | BundleProblem | None
 """As `decide` takes it: a bundle, why it could not be loaded, or that none was active."""

@@ -38,8 +38,7 @@ def take_in(graph: ScopeGraph, draft: ScopeDraft) -> Additions:
 
 def restore(graph: ScopeGraph, additions: Additions, policy: GraphPolicy, horizon: int) -> None:
     """Add to a graph what was sealed of it. Distances follow with `restore_distances`, once."""
-    for kind, name in zip(additions.kinds, additions.names, strict=True):
-        graph.add_entity(kind, name)
+    graph.add_entities(additions.kinds, additions.names)
     edges = list(zip(additions.left.tolist(), additions.right.tolist(), additions.joins, strict=True))
     for start in range(0, len(edges), _RESTORED_AT_ONCE):
         draft = GraphDraft(graph, policy)
@@ -58,8 +57,7 @@ def restore_distances(graph: ScopeGraph, policy: GraphPolicy) -> None:
 
 
 def _apply_graph(graph: ScopeGraph, draft: GraphDraft) -> tuple[Int64, Int64]:
-    for kind, name in zip(draft.kinds, draft.names, strict=True):
-        graph.add_entity(kind, name)
+    graph.add_entities(draft.kinds, draft.names)
     for column, changes in (
         (graph.links, draft.links),
         (graph.ring, draft.ring),
@@ -69,8 +67,7 @@ def _apply_graph(graph: ScopeGraph, draft: GraphDraft) -> tuple[Int64, Int64]:
     ):
         for place, value in changes.items():
             column[place] = value
-    for (left, right), joins in draft.edges.items():
-        graph.add_edge(left, right, joins=joins)
+    graph.add_edges(draft.edges)
     ends = np.array(list(draft.edges), np.int64).reshape(-1, 2)
     graph.table.add(edge_keys(ends[:, 0], ends[:, 1]))
     _put(graph.disputes, draft.disputes)

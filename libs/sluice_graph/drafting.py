@@ -89,6 +89,20 @@ class GraphDraft:
             return changed
         return self.graph.distances[entity] if entity < self.base else FAR
 
+    def nearest(self, entities: Sequence[int]) -> int:
+        """The shortest `distance` of some entities; NO_NUMBER has none."""
+        changed, committed, base = self.distances, self.graph.distances, self.base
+        nearest = FAR
+        for entity in entities:
+            if entity in changed:
+                distance = changed[entity]
+            elif 0 <= entity < base:
+                distance = committed[entity]
+            else:
+                continue
+            nearest = min(nearest, distance)
+        return nearest
+
     def degree(self, entity: int, slot: int) -> int:
         """Kept neighbours of the kind that a slot stands for."""
         place = entity * SLOTS + slot

@@ -145,10 +145,7 @@ class ScopeDraft:
         shared = None if device < 0 else draft.degree(device, CUSTOMER_SLOT) - on_device
         nearest = FAR
         if draft.marked:
-            for kind in IDENTITY:
-                entity = entities[kind]
-                if entity >= 0:
-                    nearest = min(nearest, draft.distance(entity))
+            nearest = draft.nearest([entities[kind] for kind in IDENTITY])
         return EventContext(size, shared, None if nearest == FAR else nearest, conflicts, whole)
 
     def _touch(self, payments: Payments, numbers: Sequence[Sequence[int]]) -> None:

@@ -5,7 +5,7 @@ made again from their order alone; that is what a checkpoint relies on.
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -102,26 +102,34 @@ class ScopeGraph:
         """The number of an entity, NO_NUMBER where it is not known."""
         return self.numbers[kind].get(value, NO_NUMBER)
 
-    def add_entity(self, kind: int, value: str) -> None:
-        """The next entity, a component of its own."""
-        number = len(self.names)
-        self.names.append(value)
-        self.kinds.append(kind)
-        self.numbers[kind][value] = number
-        self.links.append(-1)
-        self.ring.append(number)
-        self.oldest.append(number)
-        self.heads.append(-1)
-        self.distances.append(FAR)
-        self.degrees.extend((0,) * SLOTS)
+    def add_entities(self, kinds: Sequence[int], values: Sequence[str]) -> None:
+        """The next entities, each a component of its own."""
+        first, count = len(self.names), len(values)
+        for number, kind, value in zip(range(first, first + count), kinds, values, strict=True):
+            self.numbers[kind][value] = number
+        self.names += values
+        self.kinds += bytes(kinds)
+        own, none = array("i", range(first, first + count)), array("i", (-1,)) * count
+        self.links += none
+        self.ring += own
+        self.oldest += own
+        self.heads += none
+        self.distances += bytes((FAR,)) * count
+        self.degrees += array("H", (0,)) * (SLOTS * count)
 
-    def add_edge(self, left: int, right: int, *, joins: bool) -> None:
-        """Chain an edge to both its ends; the table is told of many at once."""
-        half = len(self.targets)
-        self.targets.extend((right, left))
-        self.nexts.extend((self.heads[left], self.heads[right]))
-        self.heads[left], self.heads[right] = half, half + 1
-        self.joining.append(joins)
+    def add_edges(self, edges: Mapping[tuple[int, int], bool]) -> None:
+        """Chain edges, each with whether it joins, to both their ends; the table is told of them apart."""
+        half, heads = len(self.targets), self.heads
+        targets: list[int] = []
+        nexts: list[int] = []
+        for left, right in edges:
+            targets += (right, left)
+            nexts += (heads[left], heads[right])
+            heads[left], heads[right] = half, half + 1
+            half += 2
+        self.targets.fromlist(targets)
+        self.nexts.fromlist(nexts)
+        self.joining += bytes(edges.values())
 
     def root(self, entity: int) -> int:
         """The root of an entity's component."""

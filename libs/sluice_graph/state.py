@@ -78,7 +78,7 @@ class GraphOverlay:
 
     def runs(self) -> list[tuple[Scope, Mapping[str, Any]]]:
         """All runs with their notes, in a stable order."""
-        found = [note for key, note in self.notes.items() if key.startswith(f"{RUN}|")]
+        found = [note for _, note in self.notes.items(f"{RUN}|")]
         return [((note["scope"][0], note["scope"][1]), note) for note in found]
 
     def forget(self, scope: Scope) -> None:

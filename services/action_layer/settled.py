@@ -7,13 +7,14 @@ intent and outcome share.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from services.action_layer.authorisation import Authority, IntentKind, is_past
 from services.action_layer.core import State, Verdict
-from services.action_layer.documents import Account, outcome_event, outcome_id
+from services.action_layer.documents import Account, first_outcome_ids, outcome_event
 from services.action_layer.intents import (
     EFFECT_FIELDS,
     Fields,
@@ -56,6 +57,9 @@ _CONTENT: Final = (
     "subject_event_id",
 )
 """The content of an intent, sorted by name as `hash_of_content` wants it."""
+_LINE: Final = ("idempotency_key", "tenant", "run_id", *EFFECT_FIELDS, "at")
+_EFFECT: Final = itemgetter(*map(_CONTENT.index, EFFECT_FIELDS))
+"""The fields of the content that a line of the effect log tells."""
 
 
 class Settled(NamedTuple):
@@ -118,7 +122,7 @@ class SettledReader:
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
-        self._rulings: dict[IntentKind, _Ruling | None] = {}
+        self._rulings: dict[tuple[str, str, str, str, str], _Ruling | None] = {}
 
     def read(self, values: Sequence[bytes | None], now: int) -> dict[int, Settled]:
         """By place in the batch; every other intent is to be looked at by itself."""
@@ -134,28 +138,28 @@ class SettledReader:
     def _settled(
         self, columns: FlatColumns, values: Sequence[bytes | None], now: int
     ) -> Iterator[tuple[int, Settled]]:
-        for place, tenant, run_id, seed, trace, key, own, context, about, content in _rows(columns):
-            asked = dict(zip(_CONTENT, content, strict=True))
-            effector, not_after = asked["effector"], asked["not_after"]
-            ruling = self._ruling(
-                IntentKind(tenant, effector, asked["action"], asked["domain"], asked["outcome"])
-            )
+        outcome_ids = map(str.encode, first_outcome_ids(_texts(columns, "payload.idempotency_key")))
+        for row, outcome in zip(_rows(columns), outcome_ids, strict=True):
+            place, tenant, run_id, seed, trace, key, own, context, about, content = row
+            action, *_, domain, effector, _, _, not_after, asked_outcome, _, _, subject = content
+            ruling = self._ruling((tenant, effector, action, domain, asked_outcome))
             if ruling is None or (ruling.executes and is_past(not_after, now)):
                 continue
-            head = b"".join((_BEGIN, outcome_id(key, 1).encode(), _KIND, context))
+            head = b"".join((_BEGIN, outcome, _KIND, context))
             middle = b"".join((_SOME, own, _traceparent(trace), own, about))
             shape = ruling.shapes.get(seed)
             if shape is None:
                 shape = ruling.shapes[seed] = self._shape(ruling, values[place], head, middle, now)
-            line = _line(key, tenant, run_id, asked, now) if ruling.executes else None
+            line = _line(key, tenant, run_id, content, now) if ruling.executes else None
             event = b"".join((head, shape.between, middle, shape.end))
+            asked = dict(zip(_CONTENT, content, strict=True))
             yield (
                 place,
                 Settled(
                     key,
                     hash_of_content(tenant, run_id, asked),
                     tenant,
-                    asked["subject_event_id"],
+                    subject,
                     effector,
                     not_after,
                     ruling.state,
@@ -165,10 +169,12 @@ class SettledReader:
                 ),
             )
 
-    def _ruling(self, kind: IntentKind) -> _Ruling | None:
+    def _ruling(self, asked: tuple[str, str, str, str, str]) -> _Ruling | None:
+        """The ruling about the intents of a kind, given as the fields of `IntentKind`."""
         try:
-            return self._rulings[kind]
+            return self._rulings[asked]
         except KeyError:
+            kind = IntentKind(*asked)
             verdict = self._authority.standing_objection(kind)
             if verdict is None and self._authority.effectors[kind.effector] == LOG:
                 verdict = EXECUTED
@@ -207,12 +213,16 @@ def _rows(columns: FlatColumns) -> Iterator[tuple[Any, ...]]:
     )
 
 
-def _line(key: str, tenant: str, run_id: str, asked: Fields, now: int) -> bytes:
-    line = {"idempotency_key": key, "tenant": tenant, "run_id": run_id}
-    return orjson.dumps(
-        line | {name: asked[name] for name in EFFECT_FIELDS} | {"at": now},
-        option=orjson.OPT_APPEND_NEWLINE,
-    )
+def _line(key: str, tenant: str, run_id: str, content: tuple[Any, ...], now: int) -> bytes:
+    """What `effect_line` gives for these fields."""
+    told = (key, tenant, run_id, *_EFFECT(content), now)
+    return orjson.dumps(dict(zip(_LINE, told, strict=True)), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _texts(columns: FlatColumns, path: str) -> Sequence[str]:
+    """A field of texts that are never null."""
+    texts: Any = columns.texts(path)
+    return texts  # type: ignore[no-any-return]
 
 
 def _traceparent(text: str | None) -> bytes:

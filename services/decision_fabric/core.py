@@ -11,15 +11,16 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from services.decision_fabric.encoding import Provenance, decision_id
-from services.decision_fabric.intake import Intake, Ready, read_records
+from services.decision_fabric.arrivals import Paid
+from services.decision_fabric.batch_encoder import BatchEncoder
+from services.decision_fabric.encoding import Provenance
+from services.decision_fabric.intake import Intake, Ready
 from services.decision_fabric.lists import TenantLists
-from services.decision_fabric.model import ALL, LANE, Activation, HeldPosture, event_key
+from services.decision_fabric.model import ALL, LANE, Activation, HeldPosture
 from services.decision_fabric.policy import FabricPolicy
 from services.decision_fabric.signals import signal
 from services.decision_fabric.state import DecisionOverlay
-from services.decision_fabric.templates import BatchEncoder
-from sluice_decisions import Bundle, BundleProblem, Case, Decision, DecisionBatch, Mode, SnapshotView, decide
+from sluice_decisions import Bundle, BundleProblem, Case, Decision, DecisionBatch, Mode, decide
 from sluice_kit.stage import Batch, StepResult, TrailingOutput
 from sluice_kit.stage.environment import lag_values
 from sluice_kit.stage.input_basis import positions_digest
@@ -48,9 +49,9 @@ def step(
 ) -> StepResult:
     """Take the batch in, decide what is due, and once a second say how it goes."""
     intake = Intake(overlay, policy, batch.now)
-    intake.take(batch.records, read_records(batch.records), batch.poison)
+    intake.take(batch.records, batch.poison)
     result = StepResult(quarantined=intake.refused)
-    ready = sorted(intake.ready.values(), key=_order)
+    ready = sorted(intake.ready.values(), key=_payment)
     basis = positions_digest(overlay.before) if ready else ""
     for tenant, due in groupby(ready, key=_tenant):
         footing = footing_of(overlay.registry, tenant, resolve)
@@ -87,37 +88,32 @@ def _decided(footing: Footing, ready: Sequence[Ready], now: int, lists: TenantLi
     loaded = footing.loaded
     wanted = () if loaded is None else tuple(loaded.policy.event_fields)
     posture = None if footing.posture is None else footing.posture.in_force()
-    sound = decide(
-        footing.bundle, posture, [_case(one, wanted) for one in ready if not one.broken], now, lists
-    )
-    if not any(one.broken for one in ready):
-        return sound
-    broken = iter(
+    broken = [one for one in ready if one.broken]
+    if not broken:
+        return decide(footing.bundle, posture, _cases(ready, wanted), now, lists)
+    unharmed = _cases([one for one in ready if not one.broken], wanted)
+    sound = decide(footing.bundle, posture, unharmed, now, lists)
+    poisoned = iter(
         decision._replace(reason_codes=(*decision.reason_codes, POISON))
-        for decision in decide(None, posture, [_case(one, ()) for one in ready if one.broken], now).decisions
+        for decision in decide(None, posture, _cases(broken, ()), now).decisions
     )
     others = iter(sound.decisions)
-    return DecisionBatch(tuple(next(broken) if one.broken else next(others) for one in ready), sound.failures)
-
-
-def _case(ready: Ready, wanted: Sequence[str]) -> Case:
-    fields = ready.payment.fields
-    payload = fields["payload"]
-    known = {name: value for name in wanted if (value := payload.get(name)) is not None}
-    found = ready.snapshot
-    view = (
-        None
-        if found is None
-        else SnapshotView(
-            found["values"],
-            found["missing"],
-            found["feature_set"]["hash"],
-            found["snapshot_hash"],
-            found["graph_version"],
-            bool(found["degraded"]),
-        )
+    return DecisionBatch(
+        tuple(next(poisoned) if one.broken else next(others) for one in ready), sound.failures
     )
-    return Case(fields["event_id"], payload["amount_minor"], known, view, ready.payment.deadline)
+
+
+def _cases(ready: Sequence[Ready], wanted: tuple[str, ...]) -> list[Case]:
+    return [
+        Case(
+            payment.event_id,
+            payment.amount_minor,
+            payment.source.told(wanted)[payment.place],
+            None if snapshot is None else snapshot.view,
+            deadline,
+        )
+        for payment, deadline, snapshot, _ in ready
+    ]
 
 
 def _put_out(
@@ -128,16 +124,14 @@ def _put_out(
     encoder: BatchEncoder,
 ) -> None:
     """A decision a payment on the lane, each with the intents that it asks for behind it."""
-    trailing, decided = result.trailing, overlay.decided
-    for one, decision in zip(ready, decisions, strict=True):
-        payment = one.payment.fields
-        tenant, run, event_id = payment["tenant"], payment["run_id"], payment["event_id"]
-        own, run_key = decision_id(tenant, run, event_id), run.encode()
-        value = encoder.decision(own, one, decision)
-        decided[event_key(tenant, run, event_id)] = value
-        trailing.append(TrailingOutput(LANE, run_key, value))
-        for intent in encoder.intents(own, payment, decision):
-            trailing.append(TrailingOutput(LANE, run_key, intent))
+    put, decided = result.trailing.append, overlay.decided
+    for one, (decision, intents) in zip(ready, encoder.written(ready, decisions), strict=True):
+        payment = one.payment
+        run_key = payment.run_id.encode()
+        decided[payment.key] = decision
+        put(TrailingOutput(LANE, run_key, decision))
+        for intent in intents:
+            put(TrailingOutput(LANE, run_key, intent))
 
 
 def _tally(intake: Intake, footing: Footing, decided: DecisionBatch) -> None:
@@ -153,10 +147,9 @@ def _tally(intake: Intake, footing: Footing, decided: DecisionBatch) -> None:
         intake.count("without_bundle", len(decided.decisions))
 
 
-def _order(ready: Ready) -> tuple[str, str, int, str]:
-    return ready.payment.order()
+def _payment(ready: Ready) -> Paid:
+    return ready.payment
 
 
 def _tenant(ready: Ready) -> str:
-    tenant: str = ready.payment.fields["tenant"]
-    return tenant
+    return ready.payment.tenant

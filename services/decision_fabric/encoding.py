@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from services.decision_fabric.arrivals import Paid
 from services.decision_fabric.intake import MILLISECOND, Ready
-from services.decision_fabric.model import SERVICE, Fields, HeldPosture
+from services.decision_fabric.model import SERVICE, HeldPosture
 from services.decision_fabric.policy import Action, FabricPolicy
 from sluice_contracts import derived_id
 from sluice_decisions import Decision
@@ -35,21 +36,19 @@ def intent_key(tenant: str, run_id: str, event_id: str, domain: str) -> str:
 def decision_fields(ready: Ready, decision: Decision, provenance: Provenance) -> dict[str, Any]:
     """The `decision` event. The basis of the graph is named where the snapshot that names it was used."""
     payment = ready.payment
-    fields = payment.fields
-    paid = fields["payload"]
     used = ready.snapshot if decision.snapshot_hash is not None else None
     posture = provenance.posture
     return _about(
-        fields,
+        payment,
         "decision",
-        decision_id(fields["tenant"], fields["run_id"], fields["event_id"]),
-        fields["event_id"],
+        decision_id(payment.tenant, payment.run_id, payment.event_id),
+        payment.event_id,
         {
-            "subject_event_id": fields["event_id"],
-            "payment_id": paid["payment_id"],
-            "customer_id": paid["customer_id"],
-            "amount_minor": paid["amount_minor"],
-            "currency": paid["currency"],
+            "subject_event_id": payment.event_id,
+            "payment_id": payment.payment_id,
+            "customer_id": payment.customer_id,
+            "amount_minor": payment.amount_minor,
+            "currency": payment.currency,
             "outcome": decision.outcome.value,
             "mode": decision.mode.value,
             "reason_codes": decision.reason_codes,
@@ -65,11 +64,11 @@ def decision_fields(ready: Ready, decision: Decision, provenance: Provenance) ->
             "feature_set_hash": provenance.feature_set_hash,
             "snapshot_hash": decision.snapshot_hash,
             "graph_version": decision.graph_version,
-            "graph_basis": None if used is None else used["graph_basis"],
+            "graph_basis": None if used is None else used.graph_basis,
             "posture": decision.posture.value,
             "posture_event_id": None if posture is None else posture.event_id,
             "decided_at": decision.decided_at,
-            "deadline": payment.deadline,
+            "deadline": ready.deadline,
             "payment": {
                 "topic": payment.topic,
                 "partition": payment.partition,
@@ -80,24 +79,35 @@ def decision_fields(ready: Ready, decision: Decision, provenance: Provenance) ->
     )
 
 
-def actions_of(payment: Fields, decision: Decision, policy: FabricPolicy) -> list[tuple[Action, str | None]]:
+def actions_for(decision: Decision, policy: FabricPolicy) -> list[Action]:
+    """The actions that outcome and reasons of a decision ask for, in the policy's order."""
+    return [
+        action
+        for action in policy.actions[decision.outcome]
+        if not action.with_reason or not set(action.with_reason).isdisjoint(decision.reason_codes)
+    ]
+
+
+def actions_of(payment: Paid, decision: Decision, policy: FabricPolicy) -> list[tuple[Action, str | None]]:
     """The actions that a decision asks for, in the policy's order, each with what joins its list."""
     asked: list[tuple[Action, str | None]] = []
-    for action in policy.actions[decision.outcome]:
-        if action.with_reason and not set(action.with_reason).intersection(decision.reason_codes):
-            continue
-        entry = None if action.entry is None else payment["payload"][action.entry]
+    for action in actions_for(decision, policy):
+        entry = entry_of(payment, action)
         if action.entry is None or entry is not None:  # else the payment has nothing that could join
             asked.append((action, entry))
     return asked
 
 
+def entry_of(payment: Paid, action: Action) -> str | None:
+    """What of the payment joins the action's list, None when it has no such value or there is no list."""
+    return None if action.entry is None else payment.told((action.entry,)).get(action.entry)
+
+
 def intent_fields(
-    payment: Fields, decision: Decision, action: Action, entry: str | None, policy_revision: str
+    payment: Paid, decision: Decision, action: Action, entry: str | None, policy_revision: str
 ) -> dict[str, Any]:
     """The `action_intent` event of one action."""
-    tenant, run_id, subject = payment["tenant"], payment["run_id"], payment["event_id"]
-    paid = payment["payload"]
+    tenant, run_id, subject = payment.tenant, payment.run_id, payment.event_id
     key = intent_key(tenant, run_id, subject, action.domain)
     decided = decision_id(tenant, run_id, subject)
     waits = action.not_after_ms
@@ -110,13 +120,13 @@ def intent_fields(
             "idempotency_key": key,
             "decision_id": decided,
             "subject_event_id": subject,
-            "customer_id": paid["customer_id"],
+            "customer_id": payment.customer_id,
             "domain": action.domain,
             "effector": action.effector,
             "action": action.action,
-            "payment_id": paid["payment_id"],
-            "amount_minor": paid["amount_minor"],
-            "currency": paid["currency"],
+            "payment_id": payment.payment_id,
+            "amount_minor": payment.amount_minor,
+            "currency": payment.currency,
             "reason_code": decision.reason_codes[0],
             "list": action.list,
             "entry": entry,
@@ -128,23 +138,18 @@ def intent_fields(
 
 
 def _about(
-    payment: Fields, event_type: str, event_id: str, parent: str, payload: dict[str, Any]
+    payment: Paid, event_type: str, event_id: str, parent: str, payload: dict[str, Any]
 ) -> dict[str, Any]:
     """An event about a payment: of its run, at its time, in its trace."""
     return {
         "event_id": event_id,
         "event_type": event_type,
-        "ts_utc": payment["ts_utc"],
+        "ts_utc": payment.ts_utc,
         "schema_version": 1,
-        "manifest_fingerprint": payment["manifest_fingerprint"],
-        "tenant": payment["tenant"],
-        "parameter_hash": payment["parameter_hash"],
-        "scenario_id": payment["scenario_id"],
-        "run_id": payment["run_id"],
-        "seed": payment["seed"],
+        **payment.pins._asdict(),
         "emitted_at_utc": None,
         "producer": SERVICE,
         "parent_event_id": parent,
-        "traceparent": payment["traceparent"],
+        "traceparent": payment.traceparent,
         "payload": payload,
     }

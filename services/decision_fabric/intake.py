@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from services.decision_fabric.arrivals import Arrived, Paid, Snapshot
 from services.decision_fabric.lists import change_list
-from services.decision_fabric.model import Activation, EarlySnapshot, Fields, HeldPosture, Payment, event_key
+from services.decision_fabric.model import Activation, EarlySnapshot, HeldPosture, Payment
 from services.decision_fabric.policy import FabricPolicy
+from services.decision_fabric.reading import fields_of, read_records
 from services.decision_fabric.state import DecisionOverlay
-from sluice_contracts import Decoded, decode
+from sluice_contracts import Decoded
 from sluice_kit.stage import Record
 from sluice_kit.stage.input_basis import positions_behind
 
@@ -19,24 +21,16 @@ MOST_WAITING: Final = 20_000
 MOST_EARLY: Final = 50_000
 """Snapshots that wait for a payment at most; beyond, the oldest are dropped and counted."""
 MILLISECOND: Final = 1_000
-READ: Final = frozenset({"bundle_activated", "posture", "list_changed", "payment", "feature_snapshot"})
+_NO_SNAPSHOT: Final[tuple[int, Snapshot | None]] = (-1, None)
 
 
 class Ready(NamedTuple):
     """A payment that is due, with its snapshot where there is one. `broken`: the step raised on it."""
 
-    payment: Payment
-    snapshot: Fields | None
+    payment: Paid
+    deadline: int
+    snapshot: Snapshot | None
     broken: bool = False
-
-
-def read_records(records: Sequence[Record]) -> list[Decoded | None]:
-    """What each record says, None for what is no event of ours. Needs no state: it may run ahead."""
-    read: list[Decoded | None] = []
-    for record in records:
-        found = decode(record.value)
-        read.append(found if isinstance(found, Decoded) and found.contract.event_type in READ else None)
-    return read
 
 
 class Intake:
@@ -47,26 +41,30 @@ class Intake:
         self._open = overlay.open
         self._now = now
         self._policy = policy
+        self._deadline = now + policy.deadline_ms * MILLISECOND
         self.ready: dict[str, Ready] = {}
         self.refused: Counter[str] = Counter()
 
-    def take(
-        self, records: Sequence[Record], read: Sequence[Decoded | None], poison: Mapping[int, str]
-    ) -> None:
+    def take(self, records: Sequence[Record], poison: Mapping[int, str]) -> None:
         """Take every record in, in the order given; then see which deadlines have passed."""
+        read = read_records(records)
         snapshots = self._snapshots(read, poison)
         self._open.positions |= positions_behind(records)
-        for index, (record, found) in enumerate(zip(records, read, strict=True)):
-            if found is None:
+        decided = self._overlay.decided_among([found.key for found in read if isinstance(found, Paid)])
+        for index, found in enumerate(read):
+            if isinstance(found, Paid):
+                if found.key in decided or found.key in self.ready or found.key in self._open.waiting:
+                    self.count("repeated_payments")
+                else:
+                    self._payment(found, records[index], snapshots, broken=index in poison)
+            elif found is None:
                 self._refuse("UNREADABLE")
-            elif found.contract.event_type == "payment":
-                self._payment(record, found.fields, snapshots, broken=index in poison)
             elif index in poison:
                 self._refuse("POISON")
-            else:
+            elif isinstance(found, Decoded):
                 self._steer(found)
-        for key, fields in snapshots.items():
-            self._open.early[key] = EarlySnapshot(fields, self._now)
+        for key, (index, _) in snapshots.items():
+            self._open.early[key] = EarlySnapshot(fields_of(records[index]), self._now)
         self._forget_early()
         self._due()
 
@@ -92,43 +90,46 @@ class Intake:
             case _:
                 pass
 
-    def _snapshots(self, read: Sequence[Decoded | None], poison: Mapping[int, str]) -> dict[str, Fields]:
-        """This batch's usable snapshots by payment; the first of a payment holds.
+    def _snapshots(
+        self, read: Sequence[Arrived], poison: Mapping[int, str]
+    ) -> dict[str, tuple[int, Snapshot]]:
+        """This batch's usable snapshots and their places by payment; the first of a payment holds.
 
         One whose payment already waits makes that payment ready; one whose payment is decided changes
         nothing and is counted.
         """
         waiting, early = self._open.waiting, self._open.early
-        fresh: dict[str, Fields] = {}
-        for index, found in enumerate(read):
-            if found is None or found.contract.event_type != "feature_snapshot" or index in poison:
+        decided = self._overlay.decided_among([found.key for found in read if isinstance(found, Snapshot)])
+        fresh: dict[str, tuple[int, Snapshot]] = {}
+        for index, snapshot in enumerate(read):
+            if not isinstance(snapshot, Snapshot) or index in poison:
                 continue
-            fields = found.fields
-            key = event_key(fields["tenant"], fields["run_id"], fields["event_id"])
+            key = snapshot.key
             if key in waiting:
-                self.ready[key] = Ready(waiting.pop(key), fields)
-            elif self._overlay.is_decided(key):
+                payment = waiting.pop(key)
+                self.ready[key] = Ready(Paid.waited(payment), payment.deadline, snapshot)
+            elif key in decided:
                 self.count("late_snapshots")
             elif key in fresh or key in early or key in self.ready:
                 self.count("repeated_snapshots")
             else:
-                fresh[key] = fields
+                fresh[key] = index, snapshot
         return fresh
 
-    def _payment(self, record: Record, fields: Fields, snapshots: dict[str, Fields], *, broken: bool) -> None:
-        key = event_key(fields["tenant"], fields["run_id"], fields["event_id"])
-        if key in self.ready or key in self._open.waiting or self._overlay.is_decided(key):
-            self.count("repeated_payments")
-            return
-        deadline = self._now + self._policy.deadline_ms * MILLISECOND
-        payment = Payment(fields, record.topic, record.partition, record.offset, self._now, deadline)
-        snapshot = snapshots.pop(key, None)
-        if snapshot is None and (early := self._open.early.pop(key, None)) is not None:
-            snapshot = early.fields
+    def _payment(
+        self, payment: Paid, record: Record, snapshots: dict[str, tuple[int, Snapshot]], *, broken: bool
+    ) -> None:
+        """One that comes for the first time is ready with its snapshot, or waits for it."""
+        key, early = payment.key, self._open.early
+        _, snapshot = snapshots.pop(key, _NO_SNAPSHOT)
+        if snapshot is None and key in early:
+            snapshot = Snapshot.waited(early.pop(key))
         if broken or snapshot is not None:
-            self.ready[key] = Ready(payment, snapshot, broken)
+            self.ready[key] = Ready(payment, self._deadline, snapshot, broken)
         else:
-            self._open.waiting[key] = payment
+            self._open.waiting[key] = Payment(
+                fields_of(record), record.topic, record.partition, record.offset, self._now, self._deadline
+            )
 
     def _forget_early(self) -> None:
         """Both maps run by age: the oldest stand first."""
@@ -155,6 +156,7 @@ class Intake:
                 break
             due.append(key)
         for key in due:
-            self.ready[key] = Ready(waiting.pop(key), None)
+            payment = waiting.pop(key)
+            self.ready[key] = Ready(Paid.waited(payment), payment.deadline, None)
         if due:
             self.count("deadline_passed", len(due))

@@ -29,7 +29,7 @@ def event_key(tenant: str, run_id: str, event_id: str) -> str:
 
 
 class Payment(NamedTuple):
-    """A payment that is not decided yet: the event's fields, where it stands, since when, until when."""
+    """A payment that waits: the event's fields, where it stands, since when, until when."""
 
     fields: Fields
     topic: str
@@ -37,11 +37,6 @@ class Payment(NamedTuple):
     offset: int
     seen: int
     deadline: int
-
-    def order(self) -> tuple[str, str, int, str]:
-        """In which order payments of a batch are decided, whatever way they came."""
-        fields = self.fields
-        return fields["tenant"], fields["run_id"], fields["ts_utc"], fields["event_id"]
 
 
 class EarlySnapshot(NamedTuple):

@@ -13,6 +13,8 @@ from sluice_decisions import FeatureBinding
 from sluice_kit.stage import Batch, Coordinate, Record, StepResult, control_first
 
 _STEP_MODULES: Final = (
+    "arrivals",
+    "batch_encoder",
     "bundle_source",
     "core",
     "encoding",
@@ -20,6 +22,7 @@ _STEP_MODULES: Final = (
     "lists",
     "model",
     "policy",
+    "reading",
     "signals",
     "state",
     "templates",
@@ -27,6 +30,7 @@ _STEP_MODULES: Final = (
 CODE: Final = (
     *(f"services.decision_fabric.{name}" for name in _STEP_MODULES),
     "sluice_decisions",
+    "sluice_kit.columnar",
     "sluice_kit.stage",
     "sluice_contracts",
 )

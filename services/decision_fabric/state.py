@@ -7,7 +7,7 @@ wait are few (a deadline's worth), so a batch works on copies and a checkpoint h
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -59,6 +59,10 @@ class DecidedWindow:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def among(self, keys: Iterable[str]) -> set[str]:
+        """Those of some keys that are remembered."""
+        return self._keys.intersection(keys)
+
     def add(self, keys: Sequence[str]) -> None:
         """Remember a batch and forget the oldest ones beyond the bound."""
         if not keys:
@@ -86,9 +90,9 @@ class DecisionOverlay:
     window: DecidedWindow
     decided: dict[str, bytes] = field(default_factory=dict)
 
-    def is_decided(self, key: str) -> bool:
-        """Whether a payment was decided in this batch or lately."""
-        return key in self.decided or key in self.window
+    def decided_among(self, keys: Iterable[str]) -> set[str]:
+        """Those of some payments that were decided lately, before this batch."""
+        return self.window.among(keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,39 +1,33 @@
-"""Encoding decisions and intents fast: those of one run that say the same differ in few places.
+"""Templates of decisions and intents: those of one run that say the same differ in few places.
 
 A template is made by encoding one event with marks in those places and cutting the bytes at the marks, so the
-codec stays the one authority on the format; a test holds the two against each other. What differs otherwise
-(attributions, text that is not plain ASCII) goes through the codec.
+codec stays the one authority on the format; a test holds the two against each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from services.decision_fabric.encoding import (
-    Provenance,
-    actions_of,
-    decision_fields,
-    intent_fields,
-    intent_key,
-)
-from services.decision_fabric.intake import MILLISECOND, Ready
-from services.decision_fabric.model import Fields, HeldPosture, Payment
-from services.decision_fabric.policy import Action, FabricPolicy
+from services.decision_fabric.arrivals import Paid, Pins, Snapshot
+from services.decision_fabric.encoding import Provenance, decision_fields, intent_fields
+from services.decision_fabric.intake import Ready
+from services.decision_fabric.model import Fields, HeldPosture
+from services.decision_fabric.policy import Action
 from sluice_contracts import contract_for
 from sluice_contracts.wire import NUMBER, moment
-from sluice_decisions import Decision, Mode, Outcome
+from sluice_decisions import Attribution, Decision, Mode, Outcome, SnapshotView
 from sluice_decisions.postures import Posture
 
-_DECISION: Final = contract_for("decision")
-_INTENT: Final = contract_for("action_intent")
+DECISION: Final = contract_for("decision")
+INTENT: Final = contract_for("action_intent")
 _TEMPLATES: Final = 512
-_ID: Final = NUMBER[64]
-_NULL: Final = "\x00"
-_SOME: Final = "\x02"
-
-Pins = tuple[str, str, str, str, str, int | None]
+NULL: Final = "\x00"
+SOME: Final = "\x02"
+"""How a nullable field begins: without a value, with one."""
+NO_ITEMS: Final = "\x00"
+"""A list without items, and how any other ends."""
 
 
 class DecisionShape(NamedTuple):
@@ -63,139 +57,27 @@ class IntentShape(NamedTuple):
     policy_revision: str
 
 
-def pins_of(fields: Fields) -> Pins:
-    """What ties an event to its run."""
-    return (
-        fields["manifest_fingerprint"],
-        fields["tenant"],
-        fields["parameter_hash"],
-        fields["scenario_id"],
-        fields["run_id"],
-        fields["seed"],
-    )
-
-
-class BatchEncoder:
-    """Encodes what one tenant's batch decided; `ready` and `decision` belong together.
-
-    Templates are looked up once a run and verdict of the batch.
-    """
-
-    def __init__(self, provenance: Provenance, policy: FabricPolicy) -> None:
-        self._provenance = provenance
-        self._policy = policy
-        self._decisions: dict[Any, Sequence[str]] = {}
-        self._intents: dict[Any, Sequence[str]] = {}
-        self._moments: dict[int, str] = {}
-        self._basis = _plain(provenance.input_basis)
-
-    def decision(self, own: str, ready: Ready, decision: Decision) -> bytes:
-        """The framed `decision` event; `own` is its id."""
-        payment = ready.payment
-        fields, paid = payment.fields, payment.fields["payload"]
-        event_id, payment_id, customer_id = fields["event_id"], paid["payment_id"], paid["customer_id"]
-        if decision.attributions or not (event_id + payment_id + customer_id).isascii():
-            return _DECISION.encode(decision_fields(ready, decision, self._provenance))
-        pins, currency = pins_of(fields), paid["currency"]
-        key = (
-            pins,
-            currency,
-            payment.topic,
-            decision.outcome,
-            decision.mode,
-            decision.reason_codes,
-            decision.policy_revision,
-            decision.bundle_id,
-            decision.bundle_revision,
-            decision.bundle_hash,
-            decision.posture,
-        )
-        template = self._decisions.get(key)
-        if template is None:
-            shape = self._decision_shape(pins, currency, payment.topic, decision)
-            template = self._decisions[key] = _decision_template(shape)
-        kind, context, verdict, stand, ladder, place, start, end = template
-        used = ready.snapshot if decision.snapshot_hash is not None else None
-        about = f"{NUMBER[len(event_id)]}{event_id}"
-        return (
-            f"{start}{own}{kind}{moment(fields['ts_utc'])}{context}"
-            f"{_SOME}{about}{_text(fields['traceparent'])}{about}{NUMBER[len(payment_id)]}{payment_id}"
-            f"{NUMBER[len(customer_id)]}{customer_id}{NUMBER[paid['amount_minor']]}{verdict}"
-            f"{_number(decision.score_ppm)}{stand}"
-            f"{_text(decision.snapshot_hash)}{_number(decision.graph_version)}"
-            f"{_text(None if used is None else used['graph_basis'])}{ladder}"
-            f"{self._moment(decision.decided_at)}{_SOME}{self._moment(payment.deadline)}{place}"
-            f"{NUMBER[payment.partition]}{NUMBER[payment.offset]}{self._basis}{end}"
-        ).encode("latin-1")
-
-    def intents(self, own: str, payment: Fields, decision: Decision) -> list[bytes]:
-        """The framed `action_intent` events that the decision `own` asks for."""
-        return [
-            self._intent(own, payment, decision, action, entry)
-            for action, entry in actions_of(payment, decision, self._policy)
-        ]
-
-    def _intent(
-        self, own: str, payment: Fields, decision: Decision, action: Action, entry: str | None
-    ) -> bytes:
-        paid, revision = payment["payload"], self._policy.revision
-        event_id, payment_id, customer_id = payment["event_id"], paid["payment_id"], paid["customer_id"]
-        if not f"{event_id}{payment_id}{customer_id}{entry}".isascii():
-            return _INTENT.encode(intent_fields(payment, decision, action, entry, revision))
-        pins, currency, reason = pins_of(payment), paid["currency"], decision.reason_codes[0]
-        key = (pins, currency, action.domain, decision.outcome, reason)
-        template = self._intents.get(key)
-        if template is None:
-            shape = IntentShape(pins, currency, action, decision.outcome, reason, revision)
-            template = self._intents[key] = _intent_template(shape)
-        kind, context, what, money, outcome, start, end = template
-        intent = intent_key(payment["tenant"], payment["run_id"], event_id, action.domain)
-        waits = action.not_after_ms
-        until = _NULL
-        if waits is not None:
-            until = f"{_SOME}{self._moment(decision.decided_at + waits * MILLISECOND)}"
-        return (
-            f"{start}{intent}{kind}{moment(payment['ts_utc'])}{context}"
-            f"{_SOME}{_ID}{own}{_text(payment['traceparent'])}{_ID}{intent}{_ID}{own}"
-            f"{NUMBER[len(event_id)]}{event_id}{NUMBER[len(customer_id)]}{customer_id}{what}"
-            f"{NUMBER[len(payment_id)]}{payment_id}{NUMBER[paid['amount_minor']]}{money}"
-            f"{_text(entry)}{outcome}{until}{end}"
-        ).encode("latin-1")
-
-    def _moment(self, time: int) -> str:
-        """A time that many events of the batch share."""
-        known = self._moments.get(time)
-        if known is None:
-            known = self._moments[time] = moment(time)
-        return known
-
-    def _decision_shape(self, pins: Pins, currency: str, topic: str, decision: Decision) -> DecisionShape:
-        posture = self._provenance.posture
-        return DecisionShape(
-            pins,
-            currency,
-            topic,
-            decision.outcome,
-            decision.mode,
-            decision.reason_codes,
-            decision.policy_revision,
-            (decision.bundle_id, decision.bundle_revision, decision.bundle_hash),
-            self._provenance.feature_set_hash,
-            decision.posture,
-            None if posture is None else posture.event_id,
-        )
-
-
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
+    """A text on the wire."""
     return f"{NUMBER[len(text)]}{text}"
 
 
-def _text(text: str | None) -> str:
-    return _NULL if text is None else f"{_SOME}{NUMBER[len(text)]}{text}"
+def nullable_text(text: str | None) -> str:
+    """A nullable text on the wire."""
+    return NULL if text is None else f"{SOME}{NUMBER[len(text)]}{text}"
 
 
-def _number(number: int | None) -> str:
-    return _NULL if number is None else f"{_SOME}{NUMBER[number]}"
+def nullable_number(number: int | None) -> str:
+    """A nullable number on the wire."""
+    return NULL if number is None else f"{SOME}{NUMBER[number]}"
+
+
+def listed_attributions(attributions: Sequence[Attribution]) -> str:
+    """A decision's attributions on the wire; names of features are ASCII."""
+    if not attributions:
+        return NO_ITEMS
+    items = [f"{plain_text(name)}{NUMBER[value]}{NUMBER[share]}" for name, value, share in attributions]
+    return f"{NUMBER[len(items)]}{''.join(items)}{NO_ITEMS}"
 
 
 # -- making templates --------------------------------------------------------------------------------
@@ -218,19 +100,18 @@ def _cut(encoded: bytes, *marks: str) -> tuple[str, ...]:
 
 
 @lru_cache(_TEMPLATES)
-def _decision_template(shape: DecisionShape) -> Sequence[str]:
+def decision_template(shape: DecisionShape) -> Sequence[str]:
+    """What stands between id, time, subject to amount, score and attributions, snapshot, times, place.
+
+    Last come what stands before the first and what stands behind the last.
+    """
     own, about, trace, payment_id, customer_id, snapshot, graph, basis, _ = _TEXT
     ts, amount, score, version, offset = _LONG
     decided, deadline = ts + 0x100, ts + 0x200
     posture = shape.posture_event_id
-    payment = Payment(
-        _marked_payment(shape.pins, shape.currency, (about, trace, payment_id, customer_id), ts, amount),
-        shape.topic,
-        _INT,
-        offset,
-        0,
-        deadline,
-    )
+    texts = (about, trace, payment_id, customer_id)
+    place = (shape.topic, _INT, offset)
+    payment = Paid.of(_marked_payment(shape.pins, shape.currency, texts, ts, amount), *place)
     bundle_id, bundle_revision, bundle_hash = shape.bundle
     decision = Decision(
         about,
@@ -250,27 +131,32 @@ def _decision_template(shape: DecisionShape) -> Sequence[str]:
     )
     held = None if posture is None else HeldPosture(posture, "", [], 0)
     provenance = Provenance(held, shape.feature_set_hash, basis)
-    fields = decision_fields(Ready(payment, {"graph_basis": graph}), decision, provenance)
+    used = Snapshot("", SnapshotView((), (), "", snapshot), graph)
+    fields = decision_fields(Ready(payment, deadline, used), decision, provenance)
     return _cut(
-        _DECISION.encode({**fields, "event_id": own}),
+        DECISION.encode({**fields, "event_id": own}),
         own,
         moment(ts),
-        f"{_SOME}{_plain(about)}{_text(trace)}{_plain(about)}{_plain(payment_id)}{_plain(customer_id)}"
+        f"{SOME}{plain_text(about)}{nullable_text(trace)}{plain_text(about)}{plain_text(payment_id)}{plain_text(customer_id)}"
         f"{NUMBER[amount]}",
-        _number(score),
-        f"{_text(snapshot)}{_number(version)}{_text(graph)}",
-        f"{moment(decided)}{_SOME}{moment(deadline)}",
-        f"{NUMBER[_INT]}{NUMBER[offset]}{_plain(basis)}",
+        f"{nullable_number(score)}{NO_ITEMS}",
+        f"{nullable_text(snapshot)}{nullable_number(version)}{nullable_text(graph)}",
+        f"{moment(decided)}{SOME}{moment(deadline)}",
+        f"{NUMBER[_INT]}{NUMBER[offset]}{plain_text(basis)}",
     )
 
 
 @lru_cache(_TEMPLATES)
-def _intent_template(shape: IntentShape) -> Sequence[str]:
+def intent_template(shape: IntentShape) -> Sequence[str]:
+    """What stands between id, time, decision to customer, payment and amount, list entry, and latest time.
+
+    Last come what stands before the first and what stands behind the last.
+    """
     own, about, trace, payment_id, customer_id, parent, entry, _, _ = _TEXT
     ts, amount, until, _, _ = _LONG
     action = shape.action
     texts = (about, trace, payment_id, customer_id)
-    payment = _marked_payment(shape.pins, shape.currency, texts, ts, amount)
+    payment = Paid.of(_marked_payment(shape.pins, shape.currency, texts, ts, amount), "", 0, 0)
     decision = Decision(
         about,
         shape.outcome,
@@ -291,30 +177,24 @@ def _intent_template(shape: IntentShape) -> Sequence[str]:
     payload = {**fields["payload"], "idempotency_key": own, "decision_id": parent, "not_after": until}
     marked = {**fields, "event_id": own, "parent_event_id": parent, "payload": payload}
     return _cut(
-        _INTENT.encode(marked),
+        INTENT.encode(marked),
         own,
         moment(ts),
-        f"{_SOME}{_plain(parent)}{_text(trace)}{_plain(own)}{_plain(parent)}{_plain(about)}"
-        f"{_plain(customer_id)}",
-        f"{_plain(payment_id)}{NUMBER[amount]}",
-        _text(entry),
-        f"{_SOME}{moment(until)}",
+        f"{SOME}{plain_text(parent)}{nullable_text(trace)}{plain_text(own)}{plain_text(parent)}{plain_text(about)}"
+        f"{plain_text(customer_id)}",
+        f"{plain_text(payment_id)}{NUMBER[amount]}",
+        nullable_text(entry),
+        f"{SOME}{moment(until)}",
     )
 
 
 def _marked_payment(pins: Pins, currency: str, texts: Sequence[str], ts_utc: int, amount: int) -> Fields:
     """A payment with marks; `texts` are event id, traceparent, payment id and customer."""
     event_id, traceparent, payment_id, customer_id = texts
-    manifest_fingerprint, tenant, parameter_hash, scenario_id, run_id, seed = pins
     return {
+        **pins._asdict(),
         "event_id": event_id,
         "ts_utc": ts_utc,
-        "manifest_fingerprint": manifest_fingerprint,
-        "tenant": tenant,
-        "parameter_hash": parameter_hash,
-        "scenario_id": scenario_id,
-        "run_id": run_id,
-        "seed": seed,
         "traceparent": traceparent,
         "payload": {
             "payment_id": payment_id,

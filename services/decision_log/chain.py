@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +29,12 @@ class Places(NamedTuple):
     partitions: list[int]
     offsets: list[int]
     written: list[int]
+
+    def at(self, rows: Sequence[int]) -> Places:
+        """Those at some ascending rows."""
+        if len(rows) == len(self.sources):
+            return self
+        return Places(*([column[row] for row in rows] for column in self))
 
 
 class Stood(NamedTuple):
@@ -109,19 +115,27 @@ class Chain:
 
     def take_stood(self, kind: Kind, stood: Stood) -> None:
         """Add a reference."""
-        if kind is Kind.RECEIPT:
-            self.receipt = _first(self.receipt, stood)
-        elif kind is Kind.DECISION:
-            self.decision = _first(self.decision, stood)
-        elif kind is Kind.INTENT:
-            self.intents = _added(self.intents, stood)
-        else:
-            self.outcomes = _added(self.outcomes, stood)
+        take_references(kind, [self], [stood])
+
+
+def take_references(kind: Kind, chains: Iterable[Chain], references: Iterable[Stood]) -> None:
+    """Add to each chain its reference, all of one kind."""
+    pairs = zip(chains, references, strict=True)
+    if kind is Kind.RECEIPT:
+        for chain, stood in pairs:
+            chain.receipt = stood if chain.receipt is None else _first(chain.receipt, stood)
+    elif kind is Kind.DECISION:
+        for chain, stood in pairs:
+            chain.decision = stood if chain.decision is None else _first(chain.decision, stood)
+    elif kind is Kind.INTENT:
+        for chain, stood in pairs:
+            chain.intents = _added(chain.intents, stood) if chain.intents else {stood.id: stood}
+    else:
+        for chain, stood in pairs:
+            chain.outcomes = _added(chain.outcomes, stood) if chain.outcomes else {stood.id: stood}
 
 
 def _added(known: dict[str, Stood], stood: Stood) -> dict[str, Stood]:
-    if not known:
-        return {stood.id: stood}
     known[stood.id] = _first(known.get(stood.id), stood)
     return known
 

@@ -5,6 +5,7 @@ What cannot be read so (few records, other layouts, texts that are not plain) is
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
@@ -21,6 +22,10 @@ _HEX: Final = b"0123456789abcdef"
 _PLAIN: Final = (string.ascii_letters + string.digits + "_.:-").encode()
 """What names in records are made of."""
 _ADMIT, _PAYMENT = "ADMIT", "payment"
+_OF_ANOTHER_TYPE: Final = re.compile(rb"\x02(?:\x10decision|\x1aaction_intent|\x1caction_outcome)\x02")
+"""`subject_event_type` of most receipts; no text before it may hold control characters."""
+_ENVELOPE_BYTES: Final = 256
+"""A receipt's envelope has more. It is not searched: what is overlooked so is read like any other."""
 _HASH: Final = b"\x80\x01"
 _HASH_FROM, _HASH_TEXT_FROM = -66, -64
 _SUBJECT: Final = "payload.subject_event_id"
@@ -65,6 +70,16 @@ def read_together(kind: Kind, values: Sequence[bytes | None]) -> tuple[LinkColum
 
     Receipts that concern no payment are in neither.
     """
+    if kind is not Kind.RECEIPT:
+        return _read_all(kind, values)
+    places = _maybe_about_payments(values)
+    links, rest = _read_all(kind, [values[place] for place in places])
+    if links is not None:
+        links = links._replace(rows=[places[row] for row in links.rows])
+    return links, [places[row] for row in rest]
+
+
+def _read_all(kind: Kind, values: Sequence[bytes | None]) -> tuple[LinkColumns | None, Sequence[int]]:
     columns, rest = read_beginnings(CONTRACTS[kind], values, _WANTED[kind].through)
     if columns is None:
         return None, rest
@@ -72,6 +87,16 @@ def read_together(kind: Kind, values: Sequence[bytes | None]) -> tuple[LinkColum
         return _links(kind, columns, values), rest
     except (OtherLayoutError, _NotPlainError):
         return None, range(len(values))
+
+
+def _maybe_about_payments(values: Sequence[bytes | None]) -> list[int]:
+    """Places of all receipts but those that say that they are about something else: one in four."""
+    prefix, search = CONTRACTS[Kind.RECEIPT].prefix, _OF_ANOTHER_TYPE.search
+    return [
+        place
+        for place, value in enumerate(values)
+        if value is None or search(value, _ENVELOPE_BYTES) is None or not value.startswith(prefix)
+    ]
 
 
 class _NotPlainError(Exception):

@@ -43,8 +43,9 @@ class Indexed:
         return self.leaf - self.segment.first_leaf
 
 
+@lru_cache(maxsize=65_536)
 def chain_key(key: Key) -> bytes:
-    """The index key of a payment in its run."""
+    """The index key of a payment in its run: asked for when its chain begins, and when it is recorded."""
     tenant, run_id, event_id = key
     return event_part(event_id) + _run_part(tenant, run_id)
 

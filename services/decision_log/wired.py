@@ -6,7 +6,7 @@ import os
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from services.decision_log.settings import PRINCIPAL, nodes_folder, origin_of
 from sluice_audit import SigningKey
@@ -14,6 +14,9 @@ from sluice_kit.artifacts import ArtifactStore, open_artifacts
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import ClientConfig, bulk_reader_config
 from sluice_kit.workflow import DatabaseAddress
+
+_PATIENCE_MS: Final = 250
+"""A turn of the log: what it reads is sealed every other second only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,6 @@ class LogParts:
             key=SigningKey.from_secret(wiring.secret_source),
             origin=origin_of(wiring),
             address=DatabaseAddress.from_wiring(wiring),
-            reader_config=bulk_reader_config(wiring, PRINCIPAL, group=PRINCIPAL),
+            reader_config=bulk_reader_config(wiring, PRINCIPAL, group=PRINCIPAL, patience_ms=_PATIENCE_MS),
             owner=f"{socket.gethostname()}:{os.getpid()}",
         )

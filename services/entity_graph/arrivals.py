@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Final
 
-from sluice_contracts import Decoded, decode
+from sluice_contracts import Decoded, contract_for, decode
 from sluice_graph import PAYMENT_PATHS, Label, Payments
-from sluice_kit.columnar import EventColumns, read_columns
+from sluice_kit.columnar import FlatColumns, read_flat
 from sluice_kit.stage import Batch
 
 PAYMENTS: Final = "traffic.payment"
@@ -47,9 +47,9 @@ class _Table:
     def __post_init__(self) -> None:
         self.keys = [[] for _ in self.paths]
 
-    def take(self, columns: EventColumns, partitions: Sequence[int], *, labels: bool) -> None:
+    def take(self, columns: FlatColumns, partitions: Sequence[int], *, labels: bool) -> None:
         """Events that were read by columns."""
-        self.scopes += [(context.tenant, context.run_id) for context in columns.contexts]
+        self.scopes += _scopes(columns)
         self.partitions += [partitions[row] for row in columns.rows]
         self.event_ids += columns.texts("event_id")
         self.ts_utc += columns.numbers("ts_utc")
@@ -123,12 +123,9 @@ def _read(
     refused[POISON] += sum(batch.records[row].topic == topic for row in batch.poison)
     values = [record.value for record in records]
     partitions = [record.partition for record in records]
-    read, alone = read_columns(values)
-    for columns in read:
-        if columns.contract.event_type == event_type:
-            table.take(columns, partitions, labels=labels)
-        else:
-            refused[NO_EVENT] += len(columns.rows)
+    columns, alone = read_flat(contract_for(event_type, 1), values)
+    if columns is not None:
+        table.take(columns, partitions, labels=labels)
     for row in alone:
         found = decode(values[row] or b"")
         if isinstance(found, Decoded) and found.contract.event_type == event_type:
@@ -136,6 +133,12 @@ def _read(
         else:
             refused[NO_EVENT] += 1
     return table
+
+
+def _scopes(columns: FlatColumns) -> list[Any]:
+    if columns.alike("tenant", "run_id"):
+        return [(columns.value("tenant", 0), columns.value("run_id", 0))] * len(columns)
+    return list(zip(columns.texts("tenant"), columns.texts("run_id"), strict=True))
 
 
 def _pick(column: Sequence[Any], rows: Sequence[int]) -> list[Any]:

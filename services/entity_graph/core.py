@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from services.entity_graph.arrivals import LABELS, PAYMENTS, RunArrivals, Scope, arrivals
 from services.entity_graph.basis import advance_positions, basis_before
+from services.entity_graph.context_writer import ContextWriter
 from services.entity_graph.signals import LANE, SERVICE, Seen, signal
-from sluice_contracts import TOPICS, contract_for
+from sluice_contracts import TOPICS
 from sluice_graph import GraphOverlay
 from sluice_graph.state import RUN, scope_key
 from sluice_kit.stage import Batch, Output, StepResult
@@ -26,7 +27,6 @@ HOUR: Final = 3_600_000_000
 CLOSED: Final = "closed"
 """Notes of runs that were closed and are not forgotten yet: the run, and `now` when that was read."""
 SECOND: Final = 1_000_000
-_CONTRACT: Final = contract_for("graph_context", 1)
 
 
 def step(overlay: GraphOverlay, batch: Batch, shard: int) -> StepResult:
@@ -60,29 +60,14 @@ def _take_run(
     watermark = _watermark(overlay, now, scope)
     tenant, run_id = scope
     late = conflicted = 0
-    encode = _CONTRACT.encode
+    write = ContextWriter(tenant, run_id, basis).write
     facts: list[Output] = []
     for event_id, ts_utc, partition, context in zip(
         run.event_ids, run.payments.ts_utc, run.partitions, contexts, strict=True
     ):
         late += ts_utc < watermark.low
-        clean = context.clean
-        conflicted += not clean
-        value = encode(
-            {
-                "tenant": tenant,
-                "run_id": run_id,
-                "event_id": event_id,
-                "ts_utc": ts_utc,
-                "component_size": context.component_size,
-                "shared_device_degree": context.shared_device_degree,
-                "fraud_distance": context.fraud_distance,
-                "graph_version": watermark.note(partition, ts_utc),
-                "graph_basis": basis,
-                "integrity": "CLEAN" if clean else "DEGRADED",
-                "conflicts": context.conflicts,
-            }
-        )
+        conflicted += not context.clean
+        value = write(event_id, ts_utc, context, watermark.note(partition, ts_utc))
         facts.append(Output(CONTEXT, event_id.encode(), value))
     watermark.close()
     seen.add(events=len(contexts), labels=len(run.labels), late=late, conflicted=conflicted)
@@ -110,9 +95,7 @@ def _forget_closed(overlay: GraphOverlay, now: int) -> None:
 
     What the gate had admitted before it closed a run may still come, so the time counts from the last of it.
     """
-    for key, closed in list(overlay.notes.items()):
-        if not key.startswith(f"{CLOSED}|"):
-            continue
+    for key, closed in list(overlay.notes.items(f"{CLOSED}|")):
         scope = (closed["scope"][0], closed["scope"][1])
         run = overlay.notes.get(f"{RUN}|{scope_key(scope)}")
         last = closed["at"] if run is None else max(closed["at"], run["seen_at"])

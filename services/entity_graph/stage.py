@@ -14,7 +14,10 @@ class EntityGraphStage:
     name = SERVICE
     inputs: Sequence[str] = (RUNS, LABELS, PAYMENTS)
     code: Sequence[str] = (
-        *(f"services.entity_graph.{name}" for name in ("arrivals", "basis", "core", "signals", "stage")),
+        *(
+            f"services.entity_graph.{name}"
+            for name in ("arrivals", "basis", "context_writer", "core", "signals", "stage")
+        ),
         "sluice_graph",
         "sluice_kit.columnar",
         "sluice_kit.stage",

@@ -2,15 +2,9 @@
 
 from collections.abc import Sequence
 
-from services.flow_meter.core import SERVICE, TRAFFIC, event_time, step
+from services.flow_meter.core import SERVICE, TRAFFIC, step
 from sluice_kit.artifacts import ArtifactStore
-from sluice_kit.stage import (
-    Batch,
-    Coordinate,
-    Record,
-    StepResult,
-    event_time_order,
-)
+from sluice_kit.stage import Batch, Coordinate, Record, StepResult, control_first
 from sluice_kit.stage.keyed_state import KeyedOverlay, KeyedState
 from sluice_kit.stage.process import Member, StageArguments
 from sluice_kit.telemetry import Health
@@ -21,15 +15,20 @@ class FlowMeterStage:
 
     name = SERVICE
     inputs: Sequence[str] = (TRAFFIC,)
-    code: Sequence[str] = ("services.flow_meter", "sluice_kit.stage", "sluice_contracts")
+    code: Sequence[str] = (
+        "services.flow_meter",
+        "sluice_kit.columnar",
+        "sluice_kit.stage",
+        "sluice_contracts",
+    )
     revision: Sequence[str] = ()
 
     def __init__(self) -> None:
         self.state = KeyedState(SERVICE)
 
     def order(self, records: Sequence[Record]) -> list[Record]:
-        """Partitions merged by `ts_utc`, run by run."""
-        return event_time_order(records, frozenset(), event_time)
+        """By partition and offset; the step merges partitions by `ts_utc`, run by run."""
+        return control_first(records, self.inputs)
 
     def step(self, overlay: KeyedOverlay, batch: Batch) -> StepResult:
         """The pure step."""

@@ -53,16 +53,18 @@ def _examine(desk: Desk, screen: Screen, batch: Batch, start: int) -> list[Row |
     Rows are screened by the express desk, together.
     """
     poison = batch.poison
-    examined: list[Row | Candidate | Refusal] = []
-    for index, record in enumerate(batch.records[start:], start):
-        if index in poison:
-            examined.append(_poisoned(record, poison[index]))
-        elif isinstance(record.prepared, Row):
-            examined.append(record.prepared)
-        else:
-            examined.append(screen.examine(record, _origin(record)))
+    examined: list[Row | Candidate | Refusal] = [
+        record.prepared
+        if isinstance(record.prepared, Row) and index not in poison
+        else _examined(screen, record, poison.get(index))
+        for index, record in enumerate(batch.records[start:], start)
+    ]
     desk.know([found.key for found in examined if not isinstance(found, Refusal)])
     return examined
+
+
+def _examined(screen: Screen, record: Record, poison: str | None) -> Candidate | Refusal:
+    return screen.examine(record, _origin(record)) if poison is None else _poisoned(record, poison)
 
 
 def _take(desk: Desk, screen: Screen, candidate: Candidate) -> Screen | None:

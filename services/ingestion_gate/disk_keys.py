@@ -88,16 +88,15 @@ class DiskKeys:
     ) -> None:
         """Take the admissions of a committed batch in."""
         keys = list(admitted)
-        admissions = list(admitted.values())
-        where = [coordinates[admission.fact] for admission in admissions]
+        facts, payload_hashes, times, run_numbers = zip(*admitted.values(), strict=True)
+        topics, partitions, offsets = zip(*map(coordinates.__getitem__, facts), strict=True)
+        numbers = {topic: self._topic_number(topic) for topic in dict.fromkeys(topics)}
         rows = np.zeros(len(keys), dtype=LAYOUT.dtype)
         rows["key"] = np.frombuffer(b"".join(keys), dtype="V16")
-        rows["payload_hash"] = np.frombuffer(b"".join([a.payload_hash for a in admissions]), dtype="V32")
-        rows["ts_utc"] = [a.ts_utc for a in admissions]
-        rows["run_no"] = [a.run_no for a in admissions]
-        rows["offset"] = [w.offset for w in where]
-        rows["partition"] = [w.partition for w in where]
-        rows["topic"] = [self._topic_number(w.topic) for w in where]
+        rows["payload_hash"] = np.frombuffer(b"".join(payload_hashes), dtype="V32")
+        rows["ts_utc"], rows["run_no"] = times, run_numbers
+        rows["offset"], rows["partition"] = offsets, partitions
+        rows["topic"] = list(map(numbers.__getitem__, topics))
         try:
             self._index.apply(rows, batch_no, keys)
         except SegmentWriteFailed as error:

@@ -22,6 +22,7 @@ from services.ingestion_gate.verifier import EvidenceReader, EvidenceVerifier
 from sluice_kit.artifacts import ArtifactStore, open_oracle
 from sluice_kit.config import Wiring
 from sluice_kit.http.access import Access
+from sluice_kit.stage.process import AfterCommit
 from sluice_kit.telemetry import Health
 
 PRINCIPAL = "ingestion_gate"
@@ -33,7 +34,7 @@ class GateFace:
 
     routers: Sequence[APIRouter]
     background: Sequence[Callable[[threading.Event], None]]
-    after_commit: Sequence[Callable[[object], None]]
+    after_commit: Sequence[AfterCommit]
 
 
 def open_face(
@@ -71,5 +72,5 @@ def open_face(
             access.guarded(posture_router(orders)),
         ),
         background=(follower.run, verifier.run, close_after),
-        after_commit=(verifier.nudge,),
+        after_commit=(verifier.nudge, follower.committed),
     )

@@ -51,6 +51,19 @@ def _from_hex(text: bytes) -> bytes | None:
         return None
 
 
+def identities_in(topic: str, key: bytes | None, value: bytes) -> list[bytes]:
+    """The ids under which a record is found: its own, and the subject's, which a receipt's key is."""
+    ids = (own_id_in(value), key if topic == TOPICS[0] else None)
+    return [identity for identity in ids if identity is not None]
+
+
+def own_ids_in(values: Sequence[bytes]) -> list[bytes]:
+    """The ids of the gate's own events. Raises ValueError for a value that is none of its making."""
+    if any(value[5:7] != b"\x80\x01" for value in values):
+        raise ValueError("an event of the gate does not begin with its id")
+    return [value[7:71] for value in values]
+
+
 def own_id_in(value: bytes) -> bytes | None:
     """The id of the gate's own event in ``value``: a digest, and the first field of the bytes."""
     return value[7:71] if value[5:7] == b"\x80\x01" else None  # a text of 64 characters

@@ -78,23 +78,29 @@ class ReceiptTemplate:
         else:
             causes = [f'"{subject_id}"]'.encode() for subject_id in subject_ids]
             offsets = repeat("", len(causes))
-        for cause, offset, traceparent, subject_id, payload_hash, partition_key in zip(
-            causes,
-            offsets,
-            traceparents,
-            subject_ids,
-            payload_hashes,
-            partition_keys,
-            strict=True,
+        subject_length, subjects = _sized(subject_ids)
+        key_length, keys = _sized(partition_keys)
+        d, f = d + subject_length, f + key_length
+        traces = [
+            "\x00" if traceparent is None else f"\x02{NUMBER[len(traceparent)]}{traceparent}"
+            for traceparent in traceparents
+        ]
+        for cause, offset, trace, subject, payload_hash, key in zip(
+            causes, offsets, traces, subjects, payload_hashes, keys, strict=True
         ):
             identity = begun()
             identity.update(cause)
             receipt_id = identity.hexdigest()
-            trace = "\x00" if traceparent is None else f"\x02{NUMBER[len(traceparent)]}{traceparent}"
             receipts.append(
-                f"{a}{receipt_id}{b}{trace}{c}{receipt_id}{d}{NUMBER[len(subject_id)]}{subject_id}{e}"
-                f"{payload_hash}{f}{NUMBER[len(partition_key)]}{partition_key}{g}{offset}{h}".encode(
+                f"{a}{receipt_id}{b}{trace}{c}{receipt_id}{d}{subject}{e}{payload_hash}{f}{key}{g}{offset}{h}".encode(
                     "latin-1"
                 )
             )
         return receipts
+
+
+def _sized(texts: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Texts as they are encoded; where all have one length, that comes first and by itself."""
+    if len(set(map(len, texts))) == 1:
+        return NUMBER[len(texts[0])], texts
+    return "", [f"{NUMBER[len(text)]}{text}" for text in texts]

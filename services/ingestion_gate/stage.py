@@ -8,6 +8,7 @@ from services.ingestion_gate.disk_keys import DiskKeys
 from services.ingestion_gate.face import open_face
 from services.ingestion_gate.overlay import GateOverlay
 from services.ingestion_gate.rebuild import rebuild
+from services.ingestion_gate.receipt_handover import FOLLOWED
 from services.ingestion_gate.rows import Row, prepare_all
 from services.ingestion_gate.screening import EDGE_LANE, Prepared
 from services.ingestion_gate.state import GateState
@@ -59,6 +60,7 @@ class GateStage:
     code: Sequence[str] = CODE
     revision: Sequence[str] = ()  # its policy is an input
     with_headers = frozenset({EDGE_LANE})
+    followed = FOLLOWED
 
     def __init__(self, state: GateState) -> None:
         self.state = state

@@ -45,10 +45,8 @@ def _steps(contract: Contract, through: str) -> tuple[ColumnStep, ...]:
     cut = _cut(contract.schema, through.split("."))
     steps = tuple(step for step in plan_row(cut, b"", {}, lists=True) if isinstance(step, ColumnStep))
     for step in steps:
-        if step.kind not in {"string", "int", "long", "texts", "list"} or step.null_branch not in {
-            b"",
-            b"\x00",
-        }:
+        known = step.kind in {"string", "int", "long", "texts", "numbers", "list"}
+        if not known or step.null_branch not in {b"", b"\x00"}:
             raise UnsupportedFieldError(f"{contract}: {step.path} is neither text, number nor list")
     return steps
 

@@ -5,8 +5,8 @@ from itertools import compress
 
 import numpy as np
 
-from sluice_kit.columnar.joined_values import Mask
-from sluice_kit.columnar.lockstep import Column, ListColumn, NumberColumn, TextColumn
+from sluice_kit.columnar.joined_values import Mask, Positions
+from sluice_kit.columnar.lockstep import Column, ListColumn, NumberColumn, RowsColumn, TextColumn
 
 
 class ColumnValues:
@@ -65,6 +65,13 @@ class ColumnValues:
         bounds = zip(column.starts.take(wanted).tolist(), column.ends.take(wanted).tolist(), strict=True)
         return [text[start:end] for start, end in bounds]
 
+    def matrix(self, path: str) -> Positions:
+        """The lists of numbers of a field (rows, length); raises KeyError for a path that is none."""
+        column = self._columns[path]
+        if not isinstance(column, RowsColumn):
+            raise KeyError(path)
+        return column.values
+
     def list_bytes(self, path: str) -> list[str]:
         """The encoded lists of a field, a character for each byte; raises KeyError for no list."""
         column, text = self._columns[path], self._text
@@ -73,6 +80,14 @@ class ColumnValues:
         return [
             text[start:end] for start, end in zip(column.starts.tolist(), column.ends.tolist(), strict=True)
         ]
+
+    def filled(self, path: str) -> list[bool]:
+        """Which lists of a field have items; raises KeyError for no list."""
+        column = self._columns[path]
+        if not isinstance(column, ListColumn):
+            raise KeyError(path)
+        filled: list[bool] = (column.ends - column.starts > 1).tolist()
+        return filled
 
     def list_json(self, path: str) -> list[str]:
         """The lists of a field as JSON, from one who has read them; raises KeyError where nobody has."""
@@ -101,7 +116,7 @@ class ColumnValues:
     def value(self, path: str, row: int) -> str | int | None:
         """One value; raises KeyError for an unknown path."""
         column = self._columns[path]
-        if isinstance(column, ListColumn):
+        if isinstance(column, ListColumn | RowsColumn):
             raise KeyError(path)
         if column.nulls is not None and column.nulls[row]:
             return None

@@ -14,7 +14,7 @@ import numpy as np
 from sluice_contracts import Contract
 from sluice_kit.columnar.column_values import ColumnValues
 from sluice_kit.columnar.errors import UnsupportedFieldError
-from sluice_kit.columnar.joined_values import FRAME, JoinedValues, Mask
+from sluice_kit.columnar.joined_values import FRAME, JoinedValues, Mask, Positions
 from sluice_kit.columnar.lockstep import Column, LockstepReader, TextColumn
 from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
 
@@ -48,6 +48,18 @@ class FlatColumns:
         """The numbers of a field, None for a null; raises KeyError for a path that is no number."""
         return self._values.numbers(path)
 
+    def matrix(self, path: str) -> Positions:
+        """Lists of numbers of one length (rows, length); raises KeyError for a path that is none such."""
+        return self._values.matrix(path)
+
+    def lists(self, path: str) -> list[str]:
+        """Other lists as they are encoded, a character for each byte; raises KeyError for no list."""
+        return self._values.list_bytes(path)
+
+    def filled(self, path: str) -> list[bool]:
+        """Which lists of a field have items; raises KeyError for no list."""
+        return self._values.filled(path)
+
     def value(self, path: str, place: int) -> str | int | None:
         """One value of a field; `place` counts along `rows`. Raises KeyError for an unknown path."""
         return self._values.value(path, place)
@@ -77,15 +89,31 @@ class FlatColumns:
         return all(map(self._octets.startswith, repeat(self._octets[starts[0] : end]), starts))
 
 
-def read_flat(contract: Contract, values: Sequence[bytes | None]) -> tuple[FlatColumns | None, list[int]]:
+Read = tuple[FlatColumns | None, list[int]]
+_NOTHING_READ: Final[tuple[Sequence[bytes | None], Read]] = ([], (None, []))
+_last_read: dict[int, tuple[Sequence[bytes | None], Read]] = {}
+"""By contract what was read last of it: values, and what came of them."""
+
+
+def read_flat(contract: Contract, values: Sequence[bytes | None]) -> Read:
     """Read values of `contract` by columns; the second result are the positions of those that were not read.
 
     Those are to be decoded one by one: they are of another contract, broken, not plain ASCII where a text
-    stands, or too few for columns to pay.
+    stands, or too few for columns to pay. Neither result may be changed: members of a chain, which read the
+    same records one after the other, are given the same.
 
     Raises:
         UnsupportedFieldError: the contract has a field that is neither text nor number.
     """
+    last_values, last_read = _last_read.get(contract.schema_id, _NOTHING_READ)
+    if last_values == values:
+        return last_read
+    read = _read(contract, values)
+    _last_read[contract.schema_id] = list(values), read
+    return read
+
+
+def _read(contract: Contract, values: Sequence[bytes | None]) -> Read:
     joined = joined_of(contract, values)
     if joined is None:
         return None, list(range(len(values)))
@@ -125,8 +153,9 @@ def _plain(joined: JoinedValues, columns: dict[str, Column]) -> Mask:
     above = np.frombuffer(joined.octets, np.uint8) >> 7
     if not above.any():
         return plain
-    before = np.concatenate(((0,), above.cumsum(dtype=np.int32)))
-    last = len(before) - 1
+    last = len(above)
+    before = np.zeros(last + 1, np.int32)
+    above.cumsum(out=before[1:], dtype=np.int32)
     for column in columns.values():
         if isinstance(column, TextColumn):
             starts, ends = np.minimum(column.starts, last), np.minimum(column.ends, last)

@@ -22,6 +22,8 @@ _STOPS: Final = np.uint64(0x8080808080808080)
 _GROUPS: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
 MOST_ITEMS: Final = 8
 """A longer list of texts counts as a fault; so does one in several blocks, or in one that says its size."""
+MOST_OCTETS: Final = 63
+"""A longer list of one-byte numbers counts as a fault."""
 _PAIRS: Final = tuple(
     (np.uint64(shift), np.uint64(low), np.uint64(low << 8 * shift))
     for shift, low in ((1, 0x007F007F007F007F), (2, 0x00003FFF00003FFF), (4, 0x000000000FFFFFFF))
@@ -66,7 +68,18 @@ class ListColumn:
         return ListColumn(self.starts.take(rows), self.ends.take(rows))
 
 
-Column = TextColumn | NumberColumn | ListColumn
+@dataclass(frozen=True, slots=True)
+class RowsColumn:
+    """Lists of numbers that have the same length in all rows: signed 64-bit (n, length)."""
+
+    values: Positions
+
+    def take(self, rows: Positions) -> "RowsColumn":
+        """The same of some rows."""
+        return RowsColumn(self.values[rows])
+
+
+Column = TextColumn | NumberColumn | ListColumn | RowsColumn
 
 
 class LockstepReader:
@@ -138,6 +151,37 @@ class LockstepReader:
         for item in range(min(MOST_ITEMS, int(counts.max()) >> 1)):
             _, ends, faults = self._bounds()
             self._advance(ends, faults, counts <= 2 * item)
+        filled = counts > 0
+        self._faults |= self._values.octets_at(self.at) * filled
+        self.at = self.at + filled
+        return ListColumn(starts, self.at)
+
+    def number_rows(self) -> RowsColumn:
+        """Read a list of numbers: one block, as long as that of the first row without a fault."""
+        counts = self._values.octets_at(self.at)
+        first = int(counts[np.argmin(self._faults)])
+        self._faults |= (counts != first) | (counts & (_ODD | _CONTINUED))
+        self.at = self.at + 1
+        width = first >> 1 if first < _CONTINUED else 0
+        values = np.empty((len(counts), width), np.int64)
+        for item in range(width):
+            values[:, item], ends, faults = self._numbers()
+            self._advance(ends, faults, None)
+        if width:
+            self._faults |= self._values.octets_at(self.at)
+            self.at = self.at + 1
+        return RowsColumn(values)
+
+    def octet_list(self) -> ListColumn:
+        """Read a list of numbers that take one byte each: one block of MOST_OCTETS at most."""
+        starts = self.at
+        counts = self._values.octets_at(starts)
+        self._faults |= (counts & _ODD) | (counts > 2 * MOST_OCTETS)
+        self.at = starts + 1
+        for item in range(min(MOST_OCTETS, int(counts.max()) >> 1)):
+            there = counts > 2 * item
+            self._faults |= (self._values.octets_at(self.at) & _CONTINUED) * there
+            self.at = self.at + there
         filled = counts > 0
         self._faults |= self._values.octets_at(self.at) * filled
         self.at = self.at + filled

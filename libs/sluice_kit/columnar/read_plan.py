@@ -116,7 +116,7 @@ def _field(step: ColumnStep, rules: FieldRules) -> FieldPlan | None:
         if constant is not None and not (check.accepts(constant) and len(constant) <= _LONGEST_CONSTANT):
             return None
         return TextField(step.path, step.nullable, check, constant)
-    if step.kind in {"texts", "list"}:
+    if step.kind in {"texts", "numbers", "list"}:
         return ListField(step.path, step.kind == "texts")
     if step.kind not in _RANGES:
         return None

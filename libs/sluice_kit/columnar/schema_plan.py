@@ -3,13 +3,13 @@
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import fastavro
 
 from sluice_kit.columnar.errors import UnsupportedFieldError
 
-ColumnKind = Literal["string", "bytes", "int", "long", "boolean", "enum", "texts", "list"]
+ColumnKind = Literal["string", "bytes", "int", "long", "boolean", "enum", "texts", "numbers", "list"]
 _SCALARS: Final[dict[str, ColumnKind]] = {
     "string": "string",
     "bytes": "bytes",
@@ -17,6 +17,7 @@ _SCALARS: Final[dict[str, ColumnKind]] = {
     "long": "long",
     "boolean": "boolean",
 }
+_LISTS: Final[dict[str, ColumnKind]] = {"string": "texts", "int": "numbers", "long": "numbers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def plan_row(
 
     A field whose dotted path is in `constants` is encoded here, once; every other field becomes a column.
     Neighbouring constants are folded into one step. With `lists`, a list that is never null is a column too,
-    of the kind `texts` or, where its items are no strings, `list`: for readers, which can pass over it.
+    of the kind `texts`, `numbers` or, where its items are neither, `list`: for readers, which can pass over
+    it.
 
     Raises:
         UnsupportedFieldError: a field is neither constant nor of a type that a column can hold, or
@@ -128,8 +130,9 @@ class _Walker:
         if name == "enum":
             return ColumnStep(path, "enum", tuple(resolved["symbols"]), null_branch, value_branch)
         if name == "array" and self._lists and not value_branch:
-            items = "texts" if resolved["items"] == "string" else "list"
-            return ColumnStep(path, cast("ColumnKind", items), (), b"", b"")
+            items = resolved["items"]
+            listed = _LISTS.get(items, "list") if isinstance(items, str) else "list"
+            return ColumnStep(path, listed, (), b"", b"")
         kind = _SCALARS.get(name)
         if kind is None:
             raise UnsupportedFieldError(f"{path}: Avro type {name!r} can only be a constant of the batch")

@@ -46,15 +46,27 @@ def reader_config(wiring: Wiring, principal: str, *, group: str) -> ClientConfig
     }
 
 
-def bulk_reader_config(wiring: Wiring, principal: str, *, group: str) -> ClientConfig:
-    """A reader for whoever works in batches of a tenth of a second: it asks the broker ten times a second.
+def stage_reader_config(wiring: Wiring, principal: str, *, group: str) -> ClientConfig:
+    """The reader of a stage's inputs: records of a few milliseconds come together.
 
-    With a stage's `fetch.wait.max.ms` a reader of a steady flow asks hundreds of times, for a few records
-    each, and broker and client pay for every question.
+    Every question names all partitions of all lanes, and a broker on the same cores looks at each of them.
+    With one question for every few records, under a steady flow, that takes a third of a core.
     """
     return reader_config(wiring, principal, group=group) | {
-        "fetch.wait.max.ms": 100,
-        "fetch.min.bytes": 1_000_000,
+        "fetch.wait.max.ms": 10,
+        "fetch.min.bytes": 100_000,
+    }
+
+
+def bulk_reader_config(wiring: Wiring, principal: str, *, group: str, patience_ms: int = 200) -> ClientConfig:
+    """A reader for whoever works in batches: the broker answers after `patience_ms`, or with much at once.
+
+    With a stage's `fetch.wait.max.ms` a reader of a steady flow asks hundreds of times, for a few records
+    each, and broker and client pay for every question. `patience_ms` is part of how late records arrive.
+    """
+    return reader_config(wiring, principal, group=group) | {
+        "fetch.wait.max.ms": patience_ms,
+        "fetch.min.bytes": 4_000_000,
     }
 
 
@@ -79,7 +91,7 @@ def transactional_producer_config(
         "enable.idempotence": True,
         "acks": "all",
         "retry.backoff.ms": 5,
-        "linger.ms": 0,
+        "linger.ms": 1,
         "partitioner": "murmur2_random",
         "message.max.bytes": 2_000_000,
         "queue.buffering.max.messages": 1_000_000,

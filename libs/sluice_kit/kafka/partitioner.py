@@ -6,13 +6,17 @@ Source: org.apache.kafka.common.utils.Utils.murmur2 and librdkafka's `murmur2_ra
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 SEED = 0x9747B28C
 MULTIPLIER = 0x5BD1E995
 MASK = 0xFFFFFFFF
+_POSITIVE = 0x7FFFFFFF
 CACHE_LIMIT = 200_000
 FEWEST_KEYS = 16
 """With fewer keys of a length, hashing them one by one is quicker."""
+
+Hashes = npt.NDArray[np.uint32]
 
 
 def murmur2(data: bytes) -> int:
@@ -32,7 +36,7 @@ def murmur2(data: bytes) -> int:
     return value ^ (value >> 15)
 
 
-def murmur2_of_many(keys: Sequence[bytes]) -> list[int]:
+def murmur2_of_many(keys: Sequence[bytes]) -> Hashes:
     """`murmur2` of keys that are all of one length, at once."""
     length = len(keys[0])
     whole = length & ~3
@@ -51,7 +55,17 @@ def murmur2_of_many(keys: Sequence[bytes]) -> list[int]:
     value ^= value >> np.uint32(13)
     value *= np.uint32(MULTIPLIER)
     value ^= value >> np.uint32(15)
-    hashes: list[int] = value.tolist()
+    return value
+
+
+def hashes_of(keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
+    """Of many keys that will hardly come again: what is taken modulo a topic's partitions."""
+    hashes = np.empty(len(keys), np.int64)
+    lengths = np.fromiter(map(len, keys), np.int64, len(keys))
+    for length in np.unique(lengths).tolist():
+        chosen = np.flatnonzero(lengths == length)
+        alike = keys if len(chosen) == len(keys) else [keys[at] for at in chosen.tolist()]
+        hashes[chosen] = murmur2_of_many(alike) & np.uint32(_POSITIVE)
     return hashes
 
 
@@ -67,20 +81,18 @@ class Partitioner:
         if len(known) + len(keys) > CACHE_LIMIT:
             known.clear()
         by_length: dict[int, dict[bytes, None]] = {}
-        for key in keys:
-            if key not in known:
-                by_length.setdefault(len(key), {})[key] = None
+        for key in [key for key in keys if key not in known]:
+            by_length.setdefault(len(key), {})[key] = None
         for new in by_length.values():
-            if len(new) >= FEWEST_KEYS:
-                same = list(new)
-                hashes = [value & 0x7FFFFFFF for value in murmur2_of_many(same)]
-                known.update(zip(same, hashes, strict=True))
+            same = list(new)
+            many = len(same) >= FEWEST_KEYS
+            hashes = murmur2_of_many(same).tolist() if many else map(murmur2, same)
+            known.update(zip(same, [value & _POSITIVE for value in hashes], strict=True))
 
     def hashes(self, keys: Sequence[bytes]) -> list[int]:
         """Of many keys at once: what is taken modulo a topic's partitions."""
         self.learn(keys)
-        known = self._hashes
-        return [known[key] if key in known else murmur2(key) & 0x7FFFFFFF for key in keys]
+        return list(map(self._hashes.__getitem__, keys))
 
     def partition(self, key: bytes, partitions: int) -> int:
         """The partition of `key` in a topic of `partitions` partitions."""
@@ -88,5 +100,5 @@ class Partitioner:
         if value is None:
             if len(self._hashes) >= CACHE_LIMIT:
                 self._hashes.clear()
-            value = self._hashes[key] = murmur2(key) & 0x7FFFFFFF
+            value = self._hashes[key] = murmur2(key) & _POSITIVE
         return value % partitions

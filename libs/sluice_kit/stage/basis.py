@@ -1,5 +1,6 @@
 """The basis log: one record a batch, the offset store of a stage and the only record of its `now`."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -10,7 +11,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 import sluice_contracts as contracts
 from sluice_kit.artifacts import Locator
 from sluice_kit.stage.errors import StageError
-from sluice_kit.stage.model import Coordinate, InputRange
+from sluice_kit.stage.model import Coordinate, InputRange, Place
 from sluice_kit.stage.source import read_to_end
 
 BASIS_EVENT_TYPE = "basis_record"
@@ -111,9 +112,9 @@ def coordinate_runs(coordinates: Sequence[Coordinate]) -> list[tuple[str, int, i
     The partition of a fact follows from its key, and facts of one partition keep their order, so these
     runs and the facts are enough to recover every coordinate.
     """
-    placed: dict[tuple[str, int], list[int]] = {}
-    for topic, partition, offset in coordinates:
-        placed.setdefault((topic, partition), []).append(offset)
+    placed: dict[Place, list[int]] = defaultdict(list)
+    for coordinate in coordinates:
+        placed[coordinate[:2]].append(coordinate[2])
     return [
         (topic, partition, start, count)
         for (topic, partition), offsets in sorted(placed.items())

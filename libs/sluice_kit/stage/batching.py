@@ -2,10 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from operator import itemgetter
 
-from sluice_kit.stage.model import Prepare, Preparing, Record, Stage
+from sluice_kit.stage.model import Place, Prepare, Record, Stage
 
+WHERE = itemgetter(Record._fields.index("topic"), Record._fields.index("partition"))
 OFFSET = itemgetter(Record._fields.index("offset"))
 
 EventTime = Callable[[Record], tuple[str, int]]
@@ -23,11 +25,11 @@ def control_first(records: Sequence[Record], control_topics: Sequence[str]) -> l
     return ordered
 
 
-def by_partition(records: Sequence[Record]) -> dict[tuple[str, int], list[Record]]:
+def by_partition(records: Sequence[Record]) -> dict[Place, list[Record]]:
     """Records by topic and partition, each partition's in the order given."""
-    partitions: dict[tuple[str, int], list[Record]] = defaultdict(list)
-    for record in records:
-        partitions[record[:2]].append(record)
+    partitions: dict[Place, list[Record]] = defaultdict(list)
+    for where, stretch in groupby(records, key=WHERE):
+        partitions[where] += stretch
     return partitions
 
 
@@ -47,9 +49,16 @@ def event_time_order(
 
 def arranged(stage: Stage, records: Sequence[Record]) -> list[Record]:
     """The records as `stage` is fed with them: prepared where it prepares, then in its order."""
-    if isinstance(stage, Preparing):
-        records = with_prepared(stage.prepare, records)
-    return stage.order(records)
+    prepare = prepare_of(stage)
+    return stage.order(records if prepare is None else with_prepared(prepare, records))
+
+
+def prepare_of(stage: Stage) -> Prepare | None:
+    """The work of a stage ahead of its step, where it has any."""
+    prepare: Prepare | None = getattr(
+        stage, "prepare", None
+    )  # isinstance looks through the protocol each time
+    return prepare
 
 
 def with_prepared(prepare: Prepare, records: Sequence[Record]) -> list[Record]:
@@ -63,7 +72,5 @@ def with_prepared(prepare: Prepare, records: Sequence[Record]) -> list[Record]:
         if len(records) == 1:
             return list(records)
         return [done for record in records for done in with_prepared(prepare, [record])]
-    return [
-        Record(topic, partition, offset, key, value, headers, made)
-        for (topic, partition, offset, key, value, headers, _), made in zip(records, prepared, strict=True)
-    ]
+    make = tuple.__new__  # without the function that a named tuple puts in front: there are millions
+    return [make(Record, (*record[:-1], made)) for record, made in zip(records, prepared, strict=True)]

@@ -5,21 +5,24 @@ members that consume those topics, in memory; what a member would write to a lan
 through the head's step again, in the same transaction. A single stage is a chain of one.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from sluice_contracts.topics import EVENT_BUS_CLASSES
-from sluice_kit.stage.batching import arranged
+from sluice_kit.stage.batching import OFFSET, arranged, by_partition
 from sluice_kit.stage.digest import outputs_digest
 from sluice_kit.stage.errors import ChainOutputError
+from sluice_kit.stage.landing import Landing
 from sluice_kit.stage.model import (
     ArtifactPut,
     Batch,
     Coordinate,
     InputRange,
     Output,
+    Place,
     Record,
     Stage,
     StepResult,
@@ -27,9 +30,10 @@ from sluice_kit.stage.model import (
 )
 
 MAX_PASSES = 8
+TOPIC = itemgetter(Output._fields.index("topic"))
 BUS_PREFIXES = tuple(f"{cls}." for cls in EVENT_BUS_CLASSES)
 
-Place = Callable[[int, Sequence[Output]], list[Coordinate]]
+PlaceFacts = Callable[[int, Sequence[Output]], list[Coordinate]]
 """`place(member_index, facts)` writes facts and returns where they stand, in order."""
 
 
@@ -42,7 +46,7 @@ class MemberRun:
     """What one member did with one batch.
 
     `trailing` is all it put out and goes into the digest; `written` is what goes to the broker, which in a
-    chain leaves out what was handed to the head in memory.
+    chain leaves out what was handed to the head in memory. `landing` is set once it was written.
     """
 
     stage: Stage
@@ -57,6 +61,7 @@ class MemberRun:
     quarantined: Counter[str] = field(default_factory=Counter)
     facts_by_step: list[int] = field(default_factory=list)
     """How many facts each step stated: a chained head steps once a pass."""
+    landing: Landing | None = None
 
     def digest(self) -> str:
         """The outputs digest of this member's batch."""
@@ -65,18 +70,23 @@ class MemberRun:
     def resolved(self) -> list[Output]:
         """Trailing outputs with their coordinates written in."""
         coordinates = self.coordinates
-        where = [out.known if out.fact is None else coordinates[out.fact] for out in self.written]
+        where = [known if fact is None else coordinates[fact] for _, _, _, fact, known in self.written]
         tails = iter(self.stage.tails([at for at in where if at is not None]))
+        make = tuple.__new__
         return [
-            Output(out.topic, out.key, out.value if at is None else out.value + next(tails))
-            for out, at in zip(self.written, where, strict=True)
+            make(Output, (topic, key, value if at is None else value + next(tails)))
+            for (topic, key, value, _, _), at in zip(self.written, where, strict=True)
         ]
 
-    def take(self, result: StepResult, coordinates: Sequence[Coordinate]) -> None:
-        """Add what one step put out; a chained head, and what it feeds, step more than once a batch."""
+    def take(self, result: StepResult, coordinates: Sequence[Coordinate], lanes: frozenset[str]) -> None:
+        """Add what one step put out; a chained head, and what it feeds, step more than once a batch.
+
+        What is for one of `lanes` is not written.
+        """
         self.facts += result.facts
         self.coordinates += coordinates
         self.trailing += result.trailing
+        self.written += [out for out in result.trailing if out[0] not in lanes] if lanes else result.trailing
         self.artifacts += result.artifacts
         self.quarantined += result.quarantined
 
@@ -85,7 +95,7 @@ def run_chain(
     members: Sequence[Stage],
     batch: Batch,
     inputs: Sequence[InputRange],
-    place: Place,
+    place: PlaceFacts,
 ) -> list[MemberRun]:
     """Step `batch` through the chain. The first member is the head and owns `inputs`.
 
@@ -96,18 +106,16 @@ def run_chain(
     runs = [MemberRun(stage, stage.state.overlay()) for stage in members]
     head = runs[0]
     head.inputs = list(inputs)
-    consumed = [frozenset(run.stage.inputs) for run in runs]
     for chain_pass in range(MAX_PASSES):
-        stated, handed = _step(runs, 0, batch, place)
+        stated = StatedFacts(run.stage.inputs for run in runs[1:])
+        handed = _step(runs, 0, batch, place, stated)
         for index, run in enumerate(runs[1:], start=1):
-            topics = consumed[index]
-            fed = [record for record in stated if record.topic in topics]
-            run.inputs = merge_ranges(run.inputs, ranges_of(fed))
+            fed = stated.of(run.stage.inputs)
             if fed or chain_pass == 0:
-                fed_batch = Batch(batch.now, arranged(run.stage, fed), batch.environment)
-                facts, for_head = _step(runs, index, fed_batch, place)
-                stated += facts
-                handed += for_head
+                records = [record for part in fed.values() for record in part]
+                run.inputs = merge_ranges(run.inputs, ranges_within(fed))
+                fed_batch = Batch(batch.now, arranged(run.stage, records), batch.environment)
+                handed += _step(runs, index, fed_batch, place, stated)
         if not handed:
             return runs
         batch = Batch(batch.now, arranged(head.stage, handed), batch.environment)
@@ -116,11 +124,37 @@ def run_chain(
     )
 
 
+class StatedFacts:
+    """The facts of one pass as records, by topic and partition, for the members that consume them."""
+
+    def __init__(self, consumed: Iterable[Sequence[str]]) -> None:
+        self._consumed = frozenset(topic for topics in consumed for topic in topics)
+        self._placed: dict[Place, list[Record]] = defaultdict(list)
+
+    def add(self, facts: Sequence[Output], coordinates: Sequence[Coordinate]) -> None:
+        """Facts that were placed."""
+        consumed, placed = self._consumed, self._placed
+        make = tuple.__new__  # without the function that a named tuple puts in front: there are millions
+        for (topic, partition, offset), (_, key, value) in zip(coordinates, facts, strict=True):
+            if topic in consumed:
+                record = make(Record, (topic, partition, offset, key, value, (), None))
+                placed[topic, partition].append(record)
+
+    def of(self, topics: Sequence[str]) -> dict[Place, list[Record]]:
+        """What stands in each partition of some topics, in the order in which it was placed."""
+        return {where: records for where, records in self._placed.items() if where[0] in topics}
+
+
 def _step(
-    runs: Sequence[MemberRun], index: int, batch: Batch, place: Place
-) -> tuple[list[Record], list[Record]]:
-    """Step one member and place its facts. Returns what later members are fed with, and what the head is."""
+    runs: Sequence[MemberRun],
+    index: int,
+    batch: Batch,
+    place: PlaceFacts,
+    stated: StatedFacts,
+) -> list[Record]:
+    """Step one member, place its facts and add them to `stated`. Returns what the head is fed with."""
     run = runs[index]
+    lanes = frozenset(runs[0].stage.inputs if index else ())
     try:
         result = run.stage.step(run.overlay, batch)
     except Exception as error:
@@ -129,29 +163,27 @@ def _step(
     if len(runs) > 1:
         _check_outputs([other.stage for other in runs], index, result)
     coordinates = place(index, result.facts) if result.facts else []
+    stated.add(result.facts, coordinates)
     run.events += len(batch.records)
-    run.facts += result.facts
     run.facts_by_step.append(len(result.facts))
-    run.coordinates += coordinates
-    run.trailing += result.trailing
-    run.artifacts += result.artifacts
-    run.quarantined += result.quarantined
-    lanes = frozenset(runs[0].stage.inputs if index else ())
-    run.written += [out for out in result.trailing if out.topic not in lanes]
-    if len(runs) == 1:
-        return [], []
-    stated = zip(result.facts, coordinates, strict=True)
-    return (
-        [Record(*where, fact.key, fact.value) for fact, where in stated],
-        [Record(out.topic, -1, -1, out.key, out.value) for out in result.trailing if out.topic in lanes],
-    )
+    run.take(result, coordinates, lanes)
+    if not lanes:
+        return []
+    make = tuple.__new__
+    return [
+        make(Record, (topic, -1, -1, key, value, (), None))
+        for topic, key, value, _, _ in result.trailing
+        if topic in lanes
+    ]
 
 
 def _check_outputs(members: Sequence[Stage], index: int, result: StepResult) -> None:
     """Hold one step's outputs against the rules of a chain. Raises ChainOutputError naming rule and topic."""
     name = members[index].name
-    facts = {fact.topic for fact in result.facts}
-    trailing = {out.topic for out in result.trailing}
+    facts = set(map(TOPIC, result.facts))
+    trailing = set(map(TOPIC, result.trailing))
+    if not facts and not trailing:
+        return
     for topic in sorted(facts | trailing) if index else ():
         if topic.startswith(BUS_PREFIXES):
             raise ChainOutputError(
@@ -160,7 +192,7 @@ def _check_outputs(members: Sequence[Stage], index: int, result: StepResult) -> 
             )
     for position, other in enumerate(members):
         missed = (trailing if position else set()) | (facts if position <= index else set())
-        for topic in sorted(missed & set(other.inputs)):
+        for topic in sorted(missed.intersection(other.inputs)):
             raise ChainOutputError(
                 f"{name} puts out {topic}, but {other.name}, which reads it, would not be fed with it: "
                 "in a chain only facts are fed, and only to members behind the one that states them"
@@ -169,14 +201,14 @@ def _check_outputs(members: Sequence[Stage], index: int, result: StepResult) -> 
 
 def ranges_of(records: Sequence[Record]) -> list[InputRange]:
     """The offset range of each partition in `records`, in a stable order."""
-    spans: dict[tuple[str, int], tuple[int, int]] = {}
-    for record in records:
-        where = (record.topic, record.partition)
-        low, high = spans.get(where, (record.offset, record.offset))
-        spans[where] = (min(low, record.offset), max(high, record.offset))
+    return ranges_within(by_partition(records))
+
+
+def ranges_within(partitions: Mapping[Place, Sequence[Record]]) -> list[InputRange]:
+    """The offset range that the records of each partition span, in a stable order."""
     return [
-        InputRange(topic, partition, low, high + 1)
-        for (topic, partition), (low, high) in sorted(spans.items())
+        InputRange(*where, min(map(OFFSET, records)), max(map(OFFSET, records)) + 1)
+        for where, records in sorted(partitions.items())
     ]
 
 

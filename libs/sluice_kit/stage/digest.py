@@ -18,12 +18,12 @@ def outputs_digest(
     """
     digest = hashlib.sha256()
     for outputs in (facts, trailing):
-        values = [out.value for out in outputs]
-        keys = [out.key for out in outputs]
-        digest.update("\n".join([out.topic for out in outputs]).encode())
+        topics, keys, values, *_ = zip(*outputs, strict=True) if outputs else ((), (), ())
+        digest.update("\n".join(topics).encode())
         digest.update(array("I", map(len, values)).tobytes())
-        digest.update(array("I", [NO_KEY if key is None else len(key) for key in keys]).tobytes())
-        digest.update(b"".join([key for key in keys if key is not None]))
+        lengths = [NO_KEY if key is None else len(key) for key in keys] if None in keys else map(len, keys)
+        digest.update(array("I", lengths).tobytes())
+        digest.update(b"".join(filter(None, keys)))
         digest.update(b"".join(values))
     digest.update(b"".join(tails([out.known for out in trailing if out.known is not None])))
     return digest.hexdigest()

@@ -9,17 +9,18 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from sluice_kit.stage.model import Record
+from sluice_kit.stage.batching import OFFSET, WHERE
+from sluice_kit.stage.model import Place, Record
 
-Place = tuple[str, int]
-"""Topic and partition."""
+__all__ = ["ListedPosition", "Place", "listed_positions", "positions_behind", "positions_digest"]
+
 ListedPosition = tuple[str, int, int]
 """Topic, partition and next offset."""
 
 
 def positions_behind(records: Sequence[Record]) -> dict[Place, int]:
     """The next offset of each partition behind `records`, which ascend in each partition."""
-    last = {record[:2]: record[2] for record in records}
+    last = dict(zip(map(WHERE, records), map(OFFSET, records), strict=True))
     return {place: offset + 1 for place, offset in last.items()}
 
 

@@ -39,9 +39,10 @@ class KeyedOverlay:
         """Drop a key."""
         self.changes[key] = None
 
-    def items(self) -> Iterator[tuple[str, Value]]:
-        """Every key with its value, in key order: an order that a set or dict does not promise."""
-        for key in sorted(self.committed.keys() | self.changes.keys()):
+    def items(self, prefix: str = "") -> Iterator[tuple[str, Value]]:
+        """Every key that begins with `prefix`, with its value, in key order."""
+        found = {key for keys in (self.committed, self.changes) for key in keys if key.startswith(prefix)}
+        for key in sorted(found):
             value = self.get(key)
             if value is not None:
                 yield key, value

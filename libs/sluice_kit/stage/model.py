@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+Place = tuple[str, int]
+"""Topic and partition."""
+
 
 class Coordinate(NamedTuple):
     """Where a record stands in the log."""
@@ -212,6 +215,21 @@ class ReadingHeaders(Protocol):
     def with_headers(self) -> frozenset[str]:
         """Those topics."""
         ...
+
+
+@runtime_checkable
+class FollowingOutputs(Protocol):
+    """A stage whose after-commit hooks want to know where its outputs to some topics landed."""
+
+    @property
+    def followed(self) -> frozenset[str]:
+        """Those topics; what goes there always has a key."""
+        ...
+
+
+def followed_by(stage: Stage) -> frozenset[str]:
+    """The topics of which a stage is told where its outputs landed."""
+    return stage.followed if isinstance(stage, FollowingOutputs) else frozenset()
 
 
 @runtime_checkable

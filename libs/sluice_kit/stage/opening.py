@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaException
 
 from sluice_kit.artifacts import ArtifactStore
 from sluice_kit.config import Wiring
-from sluice_kit.kafka import reader_config, transactional_producer_config
+from sluice_kit.kafka import stage_reader_config, transactional_producer_config
 from sluice_kit.stage.announcing import DRAINED, announcement
 from sluice_kit.stage.basis import BasisLog
 from sluice_kit.stage.checkpoint import Checkpointer
@@ -57,7 +57,7 @@ class ShardPlace:
     def consumer(self, purpose: str, *, tells_ends: bool = False) -> Consumer:
         """A consumer that assigns explicit offsets; `tells_ends` as `read_to_end` needs it."""
         group = f"{self.principal}-{purpose}-{self.shard}"
-        config = reader_config(self.wiring, self.principal, group=group)
+        config = stage_reader_config(self.wiring, self.principal, group=group)
         return Consumer(config | {"enable.partition.eof": tells_ends})
 
     def audit(self, report: RestoreReport, now: int) -> list[Output]:

@@ -28,7 +28,7 @@ from sluice_kit.stage.errors import (
     TransactionAbortedError,
     TransactionUnknownError,
 )
-from sluice_kit.stage.model import Batch, Coordinate, InputRange, Output, Record
+from sluice_kit.stage.model import Batch, Coordinate, InputRange, Output, Record, followed_by
 from sluice_kit.stage.observer import BatchTimes, StageObserver
 from sluice_kit.stage.opening import OpenShard, ShardPlace, open_shard, open_writer
 from sluice_kit.stage.poison import PoisonWatch, described, logged_poison, trial_of
@@ -208,7 +208,7 @@ class StageRunner:
         for run in runs:
             for put in run.artifacts:
                 self._store.put_content(put.prefix, put.content, put.suffix)
-            writer.write(run.resolved())
+            run.landing = writer.write(run.resolved(), followed_by(run.stage))
         for run, member in zip(runs, shard.members, strict=True):
             record = self._basis_record(run, member, batch)
             topic = f"basis.{member.stage.name}"

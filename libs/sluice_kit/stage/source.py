@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from sluice_kit.kafka.messages import KafkaMessage, arrived
 from sluice_kit.stage.batching import OFFSET, by_partition, with_prepared
 from sluice_kit.stage.errors import ReplayInputGoneError, StageError
+from sluice_kit.stage.input_basis import positions_behind
 from sluice_kit.stage.model import InputRange, Prepare, Record
 
 log = structlog.get_logger(__name__)
@@ -77,13 +78,8 @@ class InputReader:
 
     def ranges(self, records: Sequence[Record]) -> list[InputRange]:
         """Offset ranges from the current positions to behind `records`."""
-        ends: Positions = {}
-        for record in records:
-            ends[record.topic, record.partition] = record.offset + 1
-        return [
-            InputRange(topic, partition, self.positions[topic, partition], end)
-            for (topic, partition), end in sorted(ends.items())
-        ]
+        ends = positions_behind(records)
+        return [InputRange(*where, self.positions[where], ends[where]) for where in sorted(ends)]
 
     def advance(self, ranges: Sequence[InputRange]) -> None:
         """The batch is committed: the positions go behind it."""

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from sluice_kit.stage.batching import prepare_of
 from sluice_kit.stage.code_rev import code_revision
-from sluice_kit.stage.model import BusReading, Prepare, Preparing, ReadingHeaders, Rebuilding, Stage
+from sluice_kit.stage.model import BusReading, Prepare, ReadingHeaders, Rebuilding, Stage
 from sluice_kit.stage.poison import PoisonLimits
 
 
@@ -41,7 +42,7 @@ class ChainSpec:
     @property
     def prepare(self) -> Prepare | None:
         """The head's work ahead of the step, where it has any."""
-        return self.head.prepare if isinstance(self.head, Preparing) else None
+        return prepare_of(self.head)
 
     @property
     def rebuild(self) -> Callable[[BusReading], None] | None:

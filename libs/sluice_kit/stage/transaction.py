@@ -12,6 +12,8 @@ from sluice_kit.kafka.messages import KafkaMessage
 from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.stage.delivery import DeliveryReports
 from sluice_kit.stage.errors import FencedError, TransactionAbortedError, TransactionUnknownError
+from sluice_kit.stage.foresight import Foresight
+from sluice_kit.stage.landing import Landing
 from sluice_kit.stage.model import Coordinate, Output
 
 log = structlog.get_logger(__name__)
@@ -43,6 +45,7 @@ class TransactionalWriter:
         self._partitioner = Partitioner()
         self._exact: set[str] = set()
         """Topics in which others write as well, so that every record has to say where it stands."""
+        self._foresight = Foresight()
 
     def open(self, *, deadline_seconds: float, waiting: Callable[[str], None]) -> None:
         """Fence every older instance of this transactional id; keeps trying while the broker is away.
@@ -65,37 +68,58 @@ class TransactionalWriter:
 
     def begin(self) -> None:
         """Start the batch's transaction."""
+        self._foresight.begin()
         try:
             self._producer.begin_transaction()
         except KafkaException as error:
             self._classify(error)
 
     def place(self, facts: Sequence[Output]) -> list[Coordinate]:
-        """Write facts and wait for their offsets; the result is in the order of `facts`."""
-        self._partitioner.learn([fact.key or b"" for fact in facts])
-        partition_of, partitions = self._partitioner.partition, self._partitions
-        places = [(fact.topic, partition_of(fact.key or b"", partitions[fact.topic])) for fact in facts]
+        """Write facts and tell their offsets, in the order of `facts`.
+
+        Where nobody else writes to their partitions, offsets are foreseen and held against the delivery
+        reports before the commit; else this waits for the reports.
+        """
+        partitions = self._partitions
+        hashes = self._partitioner.hashes([key or b"" for _, key, _ in facts])
+        places = [
+            (topic, hashed % partitions[topic]) for (topic, _, _), hashed in zip(facts, hashes, strict=True)
+        ]
         reports = DeliveryReports(places, self._exact)
         self._produce(
             [
-                (topic, value, key or b"", place[1], callback)
-                for (topic, key, value), place, callback in zip(
+                (topic, value, key or b"", partition, callback)
+                for (topic, key, value), (_, partition), callback in zip(
                     facts, places, reports.callbacks(), strict=True
                 )
             ]
         )
+        foreseen = self._foresight.coordinates(reports)
+        if foreseen is not None:
+            return foreseen
         self._flush(reports)
         found = reports.coordinates()
         if isinstance(found, set):
             self._exact |= found
+            self._foresight.wait_for(found)
             raise TransactionAbortedError(
                 f"{self.transactional_id}: facts of {sorted(found)} do not stand one after another"
             )
+        self._foresight.learn(reports)
         return found
 
-    def write(self, outputs: Sequence[Output]) -> None:
-        """Queue outputs whose coordinates nobody needs; one that cannot be delivered fails the commit."""
-        self._produce([(topic, value, key, -1, None) for topic, key, value in outputs])
+    def write(self, outputs: Sequence[Output], followed: frozenset[str] = frozenset()) -> Landing:
+        """Queue outputs; one that cannot be delivered fails the commit.
+
+        The result says after the commit where those to `followed` topics stand.
+        """
+        self._foresight.forget({out.topic for out in outputs})
+        landing = Landing(outputs, followed, self._partitions)
+        ready: list[Ready] = [(topic, value, key, -1, None) for topic, key, value in outputs]
+        for at in landing.asked():
+            ready[at] = (*ready[at][:-1], landing.delivered)
+        self._produce(ready)
+        return landing
 
     def write_to(self, topic: str, partition: int, value: bytes, delivered: Callable[[int], None]) -> None:
         """Queue a record for an explicit partition (a basis record); `delivered` gets its offset."""
@@ -107,14 +131,21 @@ class TransactionalWriter:
         self._produce([(topic, value, None, partition, reported)])
 
     def commit(self) -> None:
-        """Commit, which fails when any record of the transaction could not be delivered.
+        """Commit, which fails when any record could not be delivered, or stands where none was expected.
 
         Raises one of the three named failures.
         """
+        self._flush(*self._foresight.reports)
+        unforeseen = self._foresight.disproved()
+        if unforeseen:
+            raise TransactionAbortedError(
+                f"{self.transactional_id}: facts of {sorted(unforeseen)} stand elsewhere than foreseen"
+            )
         try:
             self._producer.commit_transaction(COMMIT_SECONDS)
         except KafkaException as error:
             self._classify(error)
+        self._foresight.committed()
 
     def abort(self) -> None:
         """Abort what is open. A failure here is named like any other."""
@@ -146,12 +177,12 @@ class TransactionalWriter:
             except KafkaException as error:
                 self._classify(error)
 
-    def _flush(self, reports: DeliveryReports) -> None:
+    def _flush(self, *reports: DeliveryReports) -> None:
         left = self._served(lambda: self._producer.flush(FLUSH_SECONDS))
-        if reports.failure is not None:
-            if reports.failure.code() in FENCED_CODES:
-                raise FencedError(f"{self.transactional_id}: {reports.failure.str()}")
-            raise TransactionAbortedError(f"{self.transactional_id}: {reports.failure}")
+        for failure in [item.failure for item in reports if item.failure is not None]:
+            if failure.code() in FENCED_CODES:
+                raise FencedError(f"{self.transactional_id}: {failure.str()}")
+            raise TransactionAbortedError(f"{self.transactional_id}: {failure}")
         if left:
             raise TransactionAbortedError(
                 f"{self.transactional_id}: {left} records undelivered after {FLUSH_SECONDS} s"

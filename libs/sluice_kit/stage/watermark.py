@@ -46,7 +46,7 @@ def advance_watermark(
 def watermark_scopes(overlay: KeyedOverlay) -> list[str]:
     """Scopes that have a watermark, in a stable order."""
     prefix = f"{KEY}|"
-    return [key.removeprefix(prefix) for key, _ in overlay.items() if key.startswith(prefix)]
+    return [key.removeprefix(prefix) for key, _ in overlay.items(prefix)]
 
 
 class RunningWatermark:

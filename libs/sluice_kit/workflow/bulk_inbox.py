@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 _log = get_logger("bulk_inbox")
 _WAIT_SECONDS: Final = 0.2
-"""How long a batch gathers: more of it costs less, and its outcomes come later."""
+_GATHER_SECONDS: Final = 0.05
+"""How long a batch gathers once something came. What the broker answers comes together: `patience_ms` of the
+configuration says how much that is."""
 _LOOK_EVERY_SECONDS: Final = 5.0
 _POSITION_CHECK: Final = "inbox_position"
 _BEAT: Final = "consumer"
@@ -146,7 +148,7 @@ class BulkSubscriber:
 
     def _next(self, reader: BulkReader) -> Batch:
         batch = Batch(self._topic, [], [], [])
-        for stretch in reader.read(self._max_records, _WAIT_SECONDS):
+        for stretch in reader.read(self._max_records, _WAIT_SECONDS, _GATHER_SECONDS):
             _, partition = reader.sources[stretch.source]
             batch.partitions.extend([partition] * len(stretch.offsets))
             batch.offsets.extend(stretch.offsets)

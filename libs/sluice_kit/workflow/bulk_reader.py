@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol, cast
+from itertools import groupby
+from typing import Any, Final, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from sluice_kit.kafka.clients import ClientConfig
-from sluice_kit.kafka.messages import KafkaMessage
 from sluice_kit.telemetry import get_logger
 from sluice_kit.workflow.positioned_consumer import POSITION_GONE, PositionGoneError, start_offset
 
@@ -24,12 +24,15 @@ _TRUST_SECONDS: Final = 5.0
 
 Source = tuple[str, int]
 """(topic, partition)."""
-_NOWHERE: Final[Source] = ("", -1)
-
-
-class _Message(KafkaMessage, Protocol):
-    def timestamp(self) -> tuple[int, int]:
-        """Kind of timestamp, milliseconds since 1970 UTC."""
+_AT_ONCE: Final = 1_000
+"""Messages that are alive at one time: ten thousand of them no longer fit in the processor's cache."""
+_ERROR: Final[Any] = Message.error
+_TOPIC: Final[Any] = Message.topic
+_PARTITION: Final[Any] = Message.partition
+_OFFSET: Final[Any] = Message.offset
+_VALUE: Final[Any] = Message.value
+_TIMESTAMP: Final[Any] = Message.timestamp
+"""Mapped over messages: half of the time that a loop takes which asks each for everything."""
 
 
 class Stretch(NamedTuple):
@@ -91,35 +94,59 @@ class BulkReader:
         place.offset = start_offset(f"{topic}/{partition}", known, low, end)
         return place
 
-    def read(self, most: int, seconds: float) -> list[Stretch]:
-        """The next committed records, after at most `seconds`. Raises PositionGoneError, KafkaException."""
-        messages = cast("list[_Message]", self._consumer.consume(most, seconds))
-        now = time.time_ns() // 1_000_000
+    def read(self, most: int, seconds: float, gather: float | None = None) -> list[Stretch]:
+        """The next committed records, after at most `seconds`. Raises PositionGoneError, KafkaException.
+
+        With `gather` that many seconds after the first of them, where this is earlier.
+        """
         found: dict[Source, Stretch] = {}
-        if messages:
-            self._heard = time.monotonic()
-        where = _NOWHERE  # records of one partition come one behind the other
-        stretch = Stretch(-1, [], [], [])
-        for message in messages:
-            if message.error() is not None:
-                self._note(message)
-                where = _NOWHERE  # what comes behind an end is behind it
-                continue
-            source = message.topic(), message.partition()
-            if source != where:
-                where = source
-                stretch = found.get(source) or found.setdefault(
-                    source, Stretch(self._numbers[source], [], [], [])
-                )
-                self._at_end[stretch.source] = False
-            stretch.offsets.append(message.offset())
-            stretch.values.append(message.value())
-            written = message.timestamp()[1]
-            stretch.written.append(written if 0 <= written < now else now)  # a producer's clock may be wrong
+        deadline = time.monotonic() + seconds
+        if gather is not None:
+            first = self._consumer.consume(1, seconds)
+            self._take(first, found)
+            deadline, most = min(deadline, time.monotonic() + gather), most - len(first)
+        while most > 0:
+            wanted = min(most, _AT_ONCE)
+            messages = self._consumer.consume(wanted, max(0.0, deadline - time.monotonic()))
+            self._take(messages, found)
+            if len(messages) < wanted:
+                break
+            most -= wanted
         for number, offsets, _, times in found.values():
             self.positions[number] = offsets[-1] + 1
             self._written[number] = times[-1]
         return list(found.values())
+
+    def _take(self, messages: Sequence[Message], found: dict[Source, Stretch]) -> None:
+        """Add messages to what was found, and note the ends of partitions among them in their order."""
+        if messages:
+            self._heard = time.monotonic()
+        begin = 0
+        for place, error in enumerate(map(_ERROR, messages)):
+            if error is not None:
+                if begin < place:
+                    self._add(messages[begin:place], found)
+                self._note(messages[place], error)
+                begin = place + 1
+        if begin < len(messages):
+            self._add(messages[begin:], found)
+
+    def _add(self, messages: Sequence[Message], found: dict[Source, Stretch]) -> None:
+        now = time.time_ns() // 1_000_000
+        offsets, values = list(map(_OFFSET, messages)), list(map(_VALUE, messages))
+        # A producer's clock may be wrong.
+        written = [at if 0 <= at < now else now for _, at in map(_TIMESTAMP, messages)]
+        begin = 0
+        for source, run in groupby(zip(map(_TOPIC, messages), map(_PARTITION, messages), strict=True)):
+            end = begin + len(list(run))
+            stretch = found.get(source) or found.setdefault(
+                source, Stretch(self._numbers[source], [], [], [])
+            )
+            self._at_end[stretch.source] = False
+            stretch.offsets.extend(offsets[begin:end])
+            stretch.values.extend(values[begin:end])
+            stretch.written.extend(written[begin:end])
+            begin = end
 
     def read_until(self) -> int:
         """Up to when every partition was read, ms since 1970 UTC: what was written before has been seen.
@@ -147,12 +174,10 @@ class BulkReader:
         """Release the connection."""
         self._consumer.close()
 
-    def _note(self, message: _Message) -> None:
+    def _note(self, message: Message, error: KafkaError) -> None:
         """The end of a partition; everything else is raised."""
-        error = message.error()
-        assert error is not None
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name
-            self._at_end[self._numbers[message.topic(), message.partition()]] = True
+            self._at_end[self._numbers[_TOPIC(message), _PARTITION(message)]] = True
         elif error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
             raise PositionGoneError(f"{POSITION_GONE} while reading: {error.str()}")
         elif error.fatal() or not error.retriable():

@@ -28,22 +28,15 @@ class FastLaneWriter:
             "delivery.report.only.error": True,  # what is not refused by the end of a flush has arrived
         }
         self._producer: Producer | None = None
+        self._refused: list[KafkaError] = []
 
     async def write(self, events: Sequence[OutboxEvent]) -> None:
         """Send all and wait for all acknowledgements."""
-        refused: list[KafkaError] = []
-
-        def delivered(error: KafkaError | None, _message: object) -> None:
-            if error is not None:
-                refused.append(error)
-
-        if self._producer is None:
-            self._producer = Producer(self._config)
-        producer = self._producer
+        producer, refused = self._connected()
         try:
             produce = producer.produce
             for lane, key, value, _ in events:
-                produce(lane, value, key, on_delivery=delivered)
+                produce(lane, value, key)
             seconds = self._ack_seconds + _SPARE_SECONDS
             left = await answered(asyncio.to_thread(producer.flush, seconds), seconds + _SPARE_SECONDS)
         except (BufferError, KafkaException, TimeoutError) as error:
@@ -56,6 +49,19 @@ class FastLaneWriter:
     async def close(self) -> None:
         """Release the connection; what it has not delivered stays in the outbox."""
         self._give_up()
+
+    def _connected(self) -> tuple[Producer, list[KafkaError]]:
+        """A producer and what it was refused; a callback with each event would cost as much as the event."""
+        if self._producer is None:
+            refused: list[KafkaError] = []
+
+            def delivered(error: KafkaError | None, _message: object) -> None:
+                if error is not None:
+                    refused.append(error)
+
+            self._producer = Producer(self._config | {"on_delivery": delivered})
+            self._refused = refused
+        return self._producer, self._refused
 
     def _give_up(self) -> None:
         if self._producer is not None:

@@ -1,10 +1,14 @@
 """Events of the action layer are valid, and their ids follow from what caused them."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from services.action_layer.core import State, Verdict
 from services.action_layer.documents import (
     Account,
     Event,
     conflict_event,
+    first_outcome_ids,
     list_event,
     outcome_event,
     outcome_id,
@@ -25,6 +29,12 @@ def fields_of(event: Event) -> dict[str, object]:
     assert check(content.fields) == ()
     assert content.fields["event_id"] == event.event_id
     return dict(content.fields)
+
+
+@given(st.lists(st.text(max_size=80), max_size=5))
+def test_ids_of_many_outcomes_are_those_of_each(keys: list[str]) -> None:
+    for some in (keys, [*keys, "ab" * 32], ["ab" * 32, "k-1"]):
+        assert first_outcome_ids(some) == [outcome_id(key, 1) for key in some]
 
 
 def test_a_second_outcome_supersedes_the_first() -> None:

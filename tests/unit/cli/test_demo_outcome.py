@@ -12,7 +12,8 @@ from sluice_cli.demo_world import SealedWorld
 from sluice_decisions.training import Evaluation, Trained
 from sluice_kit.artifacts import Digest, Locator
 from sluice_kit.replay import ReplayReport
-from sluice_kit.replay.verifying import BatchDifference, VerifyReport
+from sluice_kit.replay.history import BatchDifference
+from sluice_kit.replay.verifying import VerifyReport
 from sluice_kit.stage.basis import BasisRecord
 
 PAYMENTS = 100

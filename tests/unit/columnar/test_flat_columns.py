@@ -94,6 +94,21 @@ def test_whether_rows_are_alike_is_seen_in_their_bytes() -> None:
     assert not alike("run-12", *["run-1"] * FEWEST_ROWS)
 
 
+def test_what_was_read_last_is_given_again_and_nothing_else_for_it() -> None:
+    contract = CONTRACTS["payment", 1]
+    values: list[bytes | None] = [message(payment(number)) for number in range(FEWEST_ROWS)]
+    columns, _ = read_flat(contract, values)
+    assert columns is not None
+    assert read_flat(contract, list(values))[0] is columns
+
+    values[3] = message(payment(99))
+
+    changed, _ = read_flat(contract, values)
+    assert changed is not None
+    assert changed.texts("event_id") != columns.texts("event_id")
+    assert read_and_compare(contract, values) == []
+
+
 def test_a_contract_with_lists_cannot_be_read_so() -> None:
     contract = CONTRACTS["feature_snapshot", 1]
     with pytest.raises(UnsupportedFieldError, match="values"):

@@ -90,7 +90,8 @@ def test_every_bit_flip_is_what_an_independent_reader_makes_of_it(path: Path) ->
                 answer.contract.check(answer.fields)
             else:
                 assert answer.code in {DecodeCode.TRUNCATED, DecodeCode.TRAILING_BYTES, DecodeCode.MALFORMED}
-                assert theirs is None, (index, bit, answer)
+                # fastavro counts a negative branch from the end, as Python does an index
+                assert theirs is None or "no branch" in str(answer), (index, bit, answer)
 
 
 def independently_read(contract: Contract, value: bytes) -> Any:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.flow_meter.core import HOUR, IDLE_AFTER, LANE, TALLY, TRAFFIC
+from services.flow_meter.core import HOUR, IDLE_AFTER, LANE, TRAFFIC
 from services.flow_meter.stage import FlowMeterStage
+from services.flow_meter.tallies import TALLY
 from sluice_kit.stage import ChainSpec
 from sluice_kit.testing import TopologyDriver
 from tests.unit.ingestion_gate.events import NOW, framed, payment
@@ -113,6 +114,35 @@ def test_reports_and_tallies_are_the_same_however_records_fall_into_batches(
     edges = sorted({0, len(numbered), *(cut for cut in cuts if cut < len(numbered))})
     pieces = [numbered[low:high] for low, high in pairwise(edges)]
     assert run([numbered]) == run(pieces)
+
+
+@given(
+    st.lists(st.sampled_from(["EUR", "USD", "odd", "junk"]), min_size=16, max_size=40),
+    st.permutations([*range(40)]),
+)
+def test_payments_are_counted_alike_read_by_columns_or_alone(
+    kinds: Sequence[str], mixed: Sequence[int]
+) -> None:
+    """`odd`: an id that is not ASCII, so it is read alone among columns."""
+
+    def run(order: Sequence[int], *, together: bool) -> Any:
+        meter = driver()
+        for number in order:
+            kind = kinds[number]
+            event = payment(
+                f"é{number}" if kind == "odd" else f"e{number}", ts_utc=START + 30 * number * SECOND
+            )
+            event["run_id"] = f"run-{number % 2}"
+            event["payload"]["currency"] = "USD" if kind == "USD" else "EUR"
+            value = b"junk" if kind == "junk" else framed(event)
+            meter.pipe(TRAFFIC, value, partition=number % 4)
+            if not together:
+                meter.step()
+        meter.step()
+        return meter.spec.head.state.values  # type: ignore[attr-defined]
+
+    shuffled = [number for number in mixed if number < len(kinds)]
+    assert run(shuffled, together=True) == run(range(len(kinds)), together=False)
 
 
 @pytest.mark.parametrize("value", [None, b"", b"junk"])

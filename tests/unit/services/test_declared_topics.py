@@ -16,6 +16,7 @@ from services.entity_graph import core as entity_graph
 from services.entity_graph.stage import EntityGraphStage
 from services.flow_meter import core as flow_meter
 from services.flow_meter.stage import FlowMeterStage
+from services.flow_meter.tallies import TALLY
 from services.ingest_edge import app as edge
 from services.ingestion_gate import operator_lane, receipt_index, verifier
 from services.ingestion_gate.stage import GateStage
@@ -48,7 +49,7 @@ CONSUMES = {
 }
 EMITS = {
     "ingestion_gate": {*ADMITTED, verifier.LANE, "basis.ingestion_gate"},
-    "flow_meter": {flow_meter.LANE, flow_meter.TALLY, "basis.flow_meter"},
+    "flow_meter": {flow_meter.LANE, TALLY, "basis.flow_meter"},
     "entity_graph": {entity_graph.LANE, entity_graph.CONTEXT, "basis.entity_graph"},
     "degrade_ladder": {degrade_ladder.LANE, "basis.degrade_ladder"},
     "online_features": {FEATURES_LANE, online_features.SNAPSHOTS, "basis.online_features"},

@@ -151,7 +151,7 @@ class MemoryWriter:
             coordinates.append(Coordinate(*place, offset))
         return coordinates
 
-    def write(self, outputs: Sequence[Output]) -> None:
+    def write(self, outputs: Sequence[Output], followed: frozenset[str] = frozenset()) -> None:
         self.open += [
             (out, self.partitioner.partition(out.key or b"", PARTITIONS[out.topic])) for out in outputs
         ]

@@ -5,8 +5,8 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice_kit.stage.delivery import DeliveryReports, Place
-from sluice_kit.stage.model import Coordinate
+from sluice_kit.stage.delivery import DeliveryReports
+from sluice_kit.stage.model import Coordinate, Place
 
 
 class Delivered(NamedTuple):

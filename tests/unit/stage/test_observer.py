@@ -7,8 +7,9 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.flow_meter.core import LANE, TALLY, TRAFFIC
+from services.flow_meter.core import LANE, TRAFFIC
 from services.flow_meter.stage import FlowMeterStage
+from services.flow_meter.tallies import TALLY
 from services.ingestion_gate.memory_keys import MemoryKeys
 from services.ingestion_gate.stage import GateStage
 from services.ingestion_gate.state import GateState

@@ -6,8 +6,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.flow_meter.core import LANE, TALLY, TRAFFIC
+from services.flow_meter.core import LANE, TRAFFIC
 from services.flow_meter.stage import FlowMeterStage
+from services.flow_meter.tallies import TALLY
 from services.ingestion_gate.memory_keys import MemoryKeys
 from services.ingestion_gate.stage import GateStage
 from services.ingestion_gate.state import GateState

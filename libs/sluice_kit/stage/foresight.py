@@ -1,0 +1,78 @@
+"""Where the facts of a batch will stand, known before they are delivered.
+
+A partition that one transactional writer has to itself holds its batches one behind the other, each closed by
+one commit marker. So the next fact stands behind the last one and its marker. Waiting for delivery reports
+within a step costs a round trip for every member of a chain; foreseen offsets cost nothing, and are held
+against the reports of the whole batch before its commit. One that does not come true aborts the batch.
+"""
+
+from collections.abc import Set as AbstractSet
+
+from sluice_kit.stage.delivery import DeliveryReports
+from sluice_kit.stage.model import Coordinate, Place
+
+MARKER = 1
+
+
+class Foresight:
+    """The next offset of each partition to which a writer has placed facts, and what hangs on it."""
+
+    def __init__(self) -> None:
+        self._next: dict[Place, int] = {}
+        self._touched: set[Place] = set()
+        self._open: list[tuple[DeliveryReports, dict[Place, int]]] = []
+        self._never: set[str] = set()
+        """Topics in which others write as well."""
+
+    @property
+    def reports(self) -> list[DeliveryReports]:
+        """The reports that have yet to prove what was foreseen in this transaction."""
+        return [reports for reports, _ in self._open]
+
+    def begin(self) -> None:
+        """A transaction begins. After one that was not committed nothing is known."""
+        if self._touched or self._open:
+            self._next.clear()
+        self._touched.clear()
+        self._open.clear()
+
+    def coordinates(self, reports: DeliveryReports) -> list[Coordinate] | None:
+        """Where facts that were just written will stand; None when that has to be waited for."""
+        known = self._next
+        if not all(place in known for place in reports.places()):
+            return None
+        starts = {place: known[place] for place in reports.places()}
+        self._open.append((reports, starts))
+        found = reports.foreseen(starts)
+        for place, end in reports.ends_from(starts).items():
+            known[place] = end
+        self._touched |= starts.keys()
+        return found
+
+    def learn(self, reports: DeliveryReports) -> None:
+        """Facts were waited for: the next ones follow them."""
+        ends = {place: end for place, end in reports.ends().items() if place[0] not in self._never}
+        self._next |= ends
+        self._touched |= ends.keys()
+
+    def forget(self, topics: AbstractSet[str]) -> None:
+        """Something that is not placed goes to these topics: where the next fact stands is open."""
+        for place in [place for place in self._next if place[0] in topics]:
+            del self._next[place]
+
+    def disproved(self) -> set[str]:
+        """Topics whose facts stand elsewhere than foreseen; from now on they are waited for."""
+        found = {topic for reports, starts in self._open for topic in reports.unforeseen(starts)}
+        self.wait_for(found)
+        return found
+
+    def wait_for(self, topics: AbstractSet[str]) -> None:
+        """Others write to these topics: where facts stand has to be waited for."""
+        self._never |= topics
+
+    def committed(self) -> None:
+        """The transaction ended in a marker in each partition that it wrote to."""
+        for place in self._touched & self._next.keys():
+            self._next[place] += MARKER
+        self._touched.clear()
+        self._open.clear()
