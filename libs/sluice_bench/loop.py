@@ -42,7 +42,8 @@ TARGETS: Final[Mapping[str, float]] = {
     "replay_ratio": 3.0,
     "restart_seconds": 30.0,
 }
-_WARMING_PAYMENTS: Final = 30_000
+_WARMING_PAYMENTS: Final = 100_000
+"""A broker that has just started compiles its code with half a core for its first minute."""
 _BEFORE_BURST_SECONDS: Final = 5.0
 _AFTER_BURST_SECONDS: Final = 30.0
 _NO_CHECKPOINTS: Final = ("--checkpoint-seconds", "1000000", "--checkpoint-events", "1000000000")

@@ -34,9 +34,10 @@ RAISING = {  # one by one, and in columns when many come at once
         "        value = record.value" + _LINES.format(indent=" " * 8),
     ),
     "ingestion_gate/express.py": (
-        "            _, _, _, _, ts_utc, _, key, payload_hash = row\n",
-        "            _, _, _, _, ts_utc, _, key, payload_hash = row\n"
-        "            value = record.value" + _LINES.format(indent=" " * 12),
+        "        lot = self._lot(records, rows)\n",
+        "        lot = self._lot(records, rows)\n"
+        '        value = b"".join([record.value or b"" for record in records])'
+        + _LINES.format(indent=" " * 8),
     ),
 }
 

@@ -37,13 +37,13 @@ class ImportingRegistry(BaseHTTPRequestHandler):
         state["asked"].append((self.command, "/".join(path), self.headers.get("Authorization")))
         match self.command, path:
             case "GET", ["subjects"]:
-                self.answer(200, sorted(state["subjects"]))
+                self.answer(200, sorted({name for name, _ in state["subjects"]}))
             case "GET", ["schemas", "ids", number]:
                 known = {found["id"]: found["schema"] for found in state["subjects"].values()}
                 found = known.get(int(number))
                 self.answer(200 if found else 404, {"schema": found} if found else {"error_code": 40403})
-            case "GET", ["subjects", name, "versions", _]:
-                found = state["subjects"].get(name)
+            case "GET", ["subjects", name, "versions", version]:
+                found = state["subjects"].get((name, int(version)))
                 self.answer(200 if found else 404, found or {"error_code": 40401})
             case "PUT", ["mode", name]:
                 state["modes"][name] = body["mode"]
@@ -53,7 +53,7 @@ class ImportingRegistry(BaseHTTPRequestHandler):
                     self.answer(422, {"message": "not in import mode"})
                     return
                 number = state["gives"] or body["id"]
-                state["subjects"][name] = {"id": number, "version": body["version"], "schema": body["schema"]}
+                state["subjects"][name, body["version"]] = body | {"id": number}
                 self.answer(200, {"id": number})
             case "PUT", ["config", name]:
                 state["levels"][name] = body["compatibility"]
@@ -84,8 +84,8 @@ def address(server: Any) -> str:
 def test_ids_are_imported_and_the_mode_is_put_back(server: Any) -> None:
     assert {one.state for one in publish(Registry(address(server), "me:secret"))} == {"registered"}
     state = server.state
-    assert {name: found["id"] for name, found in state["subjects"].items()} == {
-        contract.name: contract.schema_id for contract in CONTRACTS.values()
+    assert {subject: found["id"] for subject, found in state["subjects"].items()} == {
+        (contract.name, contract.version): contract.schema_id for contract in CONTRACTS.values()
     }
     assert set(state["modes"].values()) == {"READWRITE"}
     assert set(state["levels"].values()) == {"BACKWARD_TRANSITIVE"}
