@@ -19,6 +19,7 @@ from services.decision_fabric.policy_files import binding_of, read_feature_set
 from services.ingestion_gate.policy import GatePolicy
 from sluice_bench.arithmetic import spread
 from sluice_bench.decision_bench import activation, normal_posture, seal_drawn_bundle
+from sluice_bench.loop_fleet import STAGES
 from sluice_bench.loop_traffic import Slice, gate_policy, loop_values
 from sluice_bench.payments import LANE
 from sluice_contracts import TOPICS, derived_id, encode
@@ -35,14 +36,6 @@ from sluice_kit.stage.process import StageArguments, member_of
 from sluice_kit.stage.service_signal import control_envelope
 from sluice_kit.telemetry import Health
 
-CHAIN: Final = (
-    "ingestion_gate",
-    "entity_graph",
-    "online_features",
-    "degrade_ladder",
-    "decision_fabric",
-    "flow_meter",
-)
 PAYMENTS: Final = "traffic.payment"
 _OPERATOR: Final = "ingress.operator"
 _LADDER: Final = "ingress.degrade_ladder"
@@ -120,7 +113,7 @@ class _Chain:
         )
         store = open_store(str(folder / "artifacts"))
         given = StageArguments(wiring, 0, 0, StageSettings(), serves=False)
-        stages = [member_of(name)(given, store, Health(name)).stage for name in CHAIN]
+        stages = [member_of(name)(given, store, Health(name)).stage for name in STAGES]
         return cls(ChainSpec(stages), store, time.time_ns() // 1_000)
 
     def steer(self) -> None:
@@ -157,7 +150,7 @@ class _Chain:
             run.digest()
             run.stage.state.apply(run.overlay, run.coordinates, self.batch_no)
         spent["between them (feed, resolve, digest, apply)"] = (
-            time.thread_time() - begin - sum(spent.get(name, 0.0) for name in CHAIN)
+            time.thread_time() - begin - sum(spent.get(name, 0.0) for name in STAGES)
         )
         for name, seconds in spent.items():
             self.spent[name].append(seconds)

@@ -17,12 +17,13 @@ from typing import Final, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from services.ingestion_gate.governance_ledger import GovernanceLedger
-from services.ingestion_gate.receipt_handover import GOVERNANCE_TOPIC, MARKER, Handed, Handover
+from services.ingestion_gate.receipt_handover import GOVERNANCE_TOPIC, Handed, Handover
 from services.ingestion_gate.receipt_index import TOPICS, PlaceIndex, identities_in, keys_of, place_base
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config
 from sluice_kit.kafka.messages import KafkaMessage
 from sluice_kit.stage.chain import MemberRun
+from sluice_kit.stage.foresight import MARKER
 from sluice_kit.telemetry import Health, get_logger
 
 _log = get_logger("receipt_follower")

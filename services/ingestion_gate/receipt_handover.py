@@ -15,11 +15,11 @@ import numpy as np
 from services.ingestion_gate.receipt_index import TOPICS, keys_of, own_ids_in, place_base
 from sluice_kit.stage import Coordinate
 from sluice_kit.stage.chain import MemberRun
+from sluice_kit.stage.foresight import MARKER
 from sluice_kit.stage.landing import Landed, Landing
 
 FOLLOWED: Final = frozenset({"audit.receipt", "audit.quarantine"})
 GOVERNANCE_TOPIC: Final = "audit.governance"
-MARKER: Final = 1
 _MOST_WAITING: Final = 8
 
 Place = tuple[str, int]

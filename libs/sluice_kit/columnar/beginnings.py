@@ -5,10 +5,8 @@ from functools import cache
 from typing import Any
 
 from sluice_contracts import Contract
-from sluice_kit.columnar.column_values import ColumnValues
 from sluice_kit.columnar.errors import UnsupportedFieldError
-from sluice_kit.columnar.flat_columns import FlatColumns, joined_of, told_apart
-from sluice_kit.columnar.joined_values import FRAME
+from sluice_kit.columnar.flat_columns import FlatColumns, read_steps
 from sluice_kit.columnar.lockstep import Column, LockstepReader
 from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
 
@@ -25,19 +23,11 @@ def read_beginnings(
     Raises:
         UnsupportedFieldError: up to `through` there is a field that is neither text, number nor list.
     """
-    joined = joined_of(contract, values)
-    if joined is None:
-        return None, list(range(len(values)))
-    reader = LockstepReader(joined, joined.starts + FRAME, joined.ends)
-    columns: dict[str, Column] = {}
-    for step in _steps(contract, through):
-        if step.kind == "string":
-            columns[step.path] = reader.text(nullable=step.nullable)
-        elif step.kind in {"int", "long"}:
-            columns[step.path] = reader.number(nullable=step.nullable)
-        else:
-            columns[step.path] = reader.empty_list()
-    return told_apart(joined, ColumnValues(joined.text, columns, len(values)), reader.sound())
+    return read_steps(contract, values, _steps(contract, through), _empty, to_the_end=False)
+
+
+def _empty(reader: LockstepReader, _step: ColumnStep) -> Column:
+    return reader.empty_list()
 
 
 @cache

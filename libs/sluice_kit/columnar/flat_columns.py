@@ -4,7 +4,7 @@ Facts on the bus and projections hold what their contracts say, so a stage behin
 nor payload hashes. Contracts need no envelope here, only fields that are texts and numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import repeat
 from typing import Final
@@ -90,6 +90,8 @@ class FlatColumns:
 
 
 Read = tuple[FlatColumns | None, list[int]]
+ReadList = Callable[[LockstepReader, ColumnStep], Column]
+"""Reads the next field of all rows, which is a list, as a column."""
 _NOTHING_READ: Final[tuple[Sequence[bytes | None], Read]] = ([], (None, []))
 _last_read: dict[int, tuple[Sequence[bytes | None], Read]] = {}
 """By contract what was read last of it: values, and what came of them."""
@@ -114,21 +116,53 @@ def read_flat(contract: Contract, values: Sequence[bytes | None]) -> Read:
 
 
 def _read(contract: Contract, values: Sequence[bytes | None]) -> Read:
-    joined = joined_of(contract, values)
+    joined = _joined_of(contract, values)
     if joined is None:
         return None, list(range(len(values)))
+    reader, columns = _stepped(joined, _steps(contract), _no_list)
+    return _told_apart(joined, columns, reader.whole() & _plain(joined, columns))
+
+
+def read_steps(
+    contract: Contract,
+    values: Sequence[bytes | None],
+    steps: Sequence[ColumnStep],
+    listed: ReadList,
+    *,
+    to_the_end: bool,
+) -> Read:
+    """Read `steps` of values of `contract` by columns; the second result are the positions of those not read.
+
+    `listed` reads a step that is neither text nor number. `to_the_end`: a value with anything behind the
+    last step is not read.
+    """
+    joined = _joined_of(contract, values)
+    if joined is None:
+        return None, list(range(len(values)))
+    reader, columns = _stepped(joined, steps, listed)
+    return _told_apart(joined, columns, reader.whole() if to_the_end else reader.sound())
+
+
+def _stepped(
+    joined: JoinedValues, steps: Sequence[ColumnStep], listed: ReadList
+) -> tuple[LockstepReader, dict[str, Column]]:
     reader = LockstepReader(joined, joined.starts + FRAME, joined.ends)
     columns: dict[str, Column] = {}
-    for step in _steps(contract):
+    for step in steps:
         if step.kind == "string":
             columns[step.path] = reader.text(nullable=step.nullable)
-        else:
+        elif step.kind in {"int", "long"}:
             columns[step.path] = reader.number(nullable=step.nullable)
-    whole = reader.whole() & _plain(joined, columns)
-    return told_apart(joined, ColumnValues(joined.text, columns, len(values)), whole)
+        else:
+            columns[step.path] = listed(reader, step)
+    return reader, columns
 
 
-def joined_of(contract: Contract, values: Sequence[bytes | None]) -> JoinedValues | None:
+def _no_list(_reader: LockstepReader, step: ColumnStep) -> Column:
+    raise UnsupportedFieldError(step.path)
+
+
+def _joined_of(contract: Contract, values: Sequence[bytes | None]) -> JoinedValues | None:
     """The values as one, when all are of `contract` and enough for columns to pay."""
     if len(values) < FEWEST_ROWS:
         return None
@@ -137,8 +171,9 @@ def joined_of(contract: Contract, values: Sequence[bytes | None]) -> JoinedValue
     return joined if all(of_contract) else None
 
 
-def told_apart(joined: JoinedValues, read: ColumnValues, sound: Mask) -> tuple[FlatColumns | None, list[int]]:
+def _told_apart(joined: JoinedValues, columns: dict[str, Column], sound: Mask) -> Read:
     """The sound rows as columns, None when there is none, and the positions of the others."""
+    read = ColumnValues(joined.text, columns, len(sound))
     others = np.flatnonzero(~sound).tolist()
     if not others:
         return FlatColumns(list(range(len(sound))), read, joined.octets), others

@@ -8,10 +8,8 @@ from functools import cache
 from typing import Final
 
 from sluice_contracts import Contract
-from sluice_kit.columnar.column_values import ColumnValues
 from sluice_kit.columnar.errors import UnsupportedFieldError
-from sluice_kit.columnar.flat_columns import FlatColumns, joined_of, told_apart
-from sluice_kit.columnar.joined_values import FRAME
+from sluice_kit.columnar.flat_columns import FlatColumns, read_steps
 from sluice_kit.columnar.lockstep import Column, LockstepReader
 from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
 
@@ -31,23 +29,13 @@ def read_listed(
     Raises:
         UnsupportedFieldError: the contract has a field that is neither text, number nor list of those.
     """
-    joined = joined_of(contract, values)
-    if joined is None:
-        return None, list(range(len(values)))
-    reader = LockstepReader(joined, joined.starts + FRAME, joined.ends)
-    columns: dict[str, Column] = {}
-    for step in _steps(contract):
-        if step.kind == "string":
-            columns[step.path] = reader.text(nullable=step.nullable)
-        elif step.kind in {"int", "long"}:
-            columns[step.path] = reader.number(nullable=step.nullable)
-        elif step.kind == "texts":
-            columns[step.path] = reader.text_list()
-        elif step.path in even:
-            columns[step.path] = reader.number_rows()
-        else:
-            columns[step.path] = reader.octet_list()
-    return told_apart(joined, ColumnValues(joined.text, columns, len(values)), reader.whole())
+
+    def listed(reader: LockstepReader, step: ColumnStep) -> Column:
+        if step.kind == "texts":
+            return reader.text_list()
+        return reader.number_rows() if step.path in even else reader.octet_list()
+
+    return read_steps(contract, values, _steps(contract), listed, to_the_end=True)
 
 
 @cache

@@ -75,7 +75,12 @@ def verify(
     """
     asked = Asked(wiring, service, shard, principal, from_checkpoint, run)
     started = time.monotonic()
-    found = _in_two_processes(asked, progress) or _in_one_process(asked, progress)
+    with _opened(asked) as opened:
+        apart = worth_it(opened.members)
+        found = (_in_two_processes if apart else _in_one_process)(asked, opened, progress)
+    if found is None:
+        with _opened(asked) as opened:
+            found = _in_one_process(asked, opened, progress)
     return VerifyReport(
         found.members,
         run,
@@ -111,13 +116,12 @@ def _opened(asked: Asked) -> Iterator[_Opened]:
         yield _Opened(history, spec, members, first)
 
 
-def _in_two_processes(asked: Asked, progress: Progress) -> _Verified | None:
-    """None where it is not worth it, cannot be done, or something differs: one process then says what."""
-    with _opened(asked) as (history, spec, members, first), quiet_collector() as tidy:
-        if not worth_it(members):
-            return None
-        batches = events = 0
-        try:
+def _in_two_processes(asked: Asked, opened: _Opened, progress: Progress) -> _Verified | None:
+    """None where it cannot be done, or something differs: one process then says what."""
+    history, spec, members, first = opened
+    batches = events = 0
+    try:
+        with quiet_collector() as tidy:
             for done, stepped in enumerate(stepped_apart(history, spec, members, asked)):
                 tidy(stepped.events)
                 progress(done + 1)
@@ -126,16 +130,17 @@ def _in_two_processes(asked: Asked, progress: Progress) -> _Verified | None:
                 if stepped.differs:
                     return None
                 batches, events = batches + 1, events + stepped.events
-        except NotApartError as error:
-            log.info("replay.in_one_process", reason=str(error))
-            return None
-        return _Verified(first, [stage.name for stage in spec.members], batches, events, None)
+    except NotApartError as error:
+        log.info("replay.in_one_process", reason=str(error))
+        return None
+    return _Verified(first, [stage.name for stage in spec.members], batches, events, None)
 
 
-def _in_one_process(asked: Asked, progress: Progress) -> _Verified:
-    with _opened(asked) as (history, spec, members, first), quiet_collector() as tidy:
-        batches = events = 0
-        difference: BatchDifference | None = None
+def _in_one_process(asked: Asked, opened: _Opened, progress: Progress) -> _Verified:
+    history, spec, members, first = opened
+    batches = events = 0
+    difference: BatchDifference | None = None
+    with quiet_collector() as tidy:
         for done, replayed in enumerate(history.step(spec, members)):
             tidy(replayed.records[0].events)
             progress(done + 1)
@@ -145,4 +150,4 @@ def _in_one_process(asked: Asked, progress: Progress) -> _Verified:
             difference = history.difference(spec, replayed)
             if difference is not None:
                 break
-        return _Verified(first, [stage.name for stage in spec.members], batches, events, difference)
+    return _Verified(first, [stage.name for stage in spec.members], batches, events, difference)

@@ -59,8 +59,8 @@ class MemberRun:
     artifacts: list[ArtifactPut] = field(default_factory=list)
     events: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
-    facts_by_step: list[int] = field(default_factory=list)
-    """How many facts each step stated: a chained head steps once a pass."""
+    facts_by_pass: list[int] = field(default_factory=list)
+    """How many facts each pass stated, of a chain's head; of all others nothing."""
     landing: Landing | None = None
 
     def digest(self) -> str:
@@ -134,6 +134,8 @@ class StatedFacts:
     def add(self, facts: Sequence[Output], coordinates: Sequence[Coordinate]) -> None:
         """Facts that were placed."""
         consumed, placed = self._consumed, self._placed
+        if not consumed:
+            return
         make = tuple.__new__  # without the function that a named tuple puts in front: there are millions
         for (topic, partition, offset), (_, key, value) in zip(coordinates, facts, strict=True):
             if topic in consumed:
@@ -165,7 +167,8 @@ def _step(
     coordinates = place(index, result.facts) if result.facts else []
     stated.add(result.facts, coordinates)
     run.events += len(batch.records)
-    run.facts_by_step.append(len(result.facts))
+    if index == 0 and len(runs) > 1:
+        run.facts_by_pass.append(len(result.facts))
     run.take(result, coordinates, lanes)
     if not lanes:
         return []

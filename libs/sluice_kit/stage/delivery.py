@@ -61,7 +61,7 @@ class DeliveryReports:
     def foreseen(self, starts: Mapping[Place, int]) -> list[Coordinate]:
         """Where each fact stands if those of each partition follow one another from `starts` on."""
         return self._spread(
-            {place: range(starts[place], starts[place] + n) for place, n in self._counts.items()}
+            {place: range(starts[place], end) for place, end in self.ends_from(starts).items()}
         )
 
     def ends_from(self, starts: Mapping[Place, int]) -> dict[Place, int]:
@@ -70,11 +70,11 @@ class DeliveryReports:
 
     def unforeseen(self, starts: Mapping[Place, int]) -> set[str]:
         """The topics whose facts do not stand where `foreseen` said, once all is delivered."""
+        ends = self.ends_from(starts)
         return {
             place[0]
             for place, offsets in self._offsets.items()
-            if not offsets
-            or (offsets[0], offsets[-1]) != (starts[place], starts[place] + self._counts[place] - 1)
+            if not offsets or (offsets[0], offsets[-1] + 1) != (starts[place], ends[place])
         }
 
     def places(self) -> Iterable[Place]:

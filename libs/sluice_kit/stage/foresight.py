@@ -12,6 +12,7 @@ from sluice_kit.stage.delivery import DeliveryReports
 from sluice_kit.stage.model import Coordinate, Place
 
 MARKER = 1
+"""Offsets that the end of a transaction takes in each of its partitions."""
 
 
 class Foresight:
@@ -44,8 +45,7 @@ class Foresight:
         starts = {place: known[place] for place in reports.places()}
         self._open.append((reports, starts))
         found = reports.foreseen(starts)
-        for place, end in reports.ends_from(starts).items():
-            known[place] = end
+        known |= reports.ends_from(starts)
         self._touched |= starts.keys()
         return found
 

@@ -220,9 +220,7 @@ class StageRunner:
 
     def _basis_record(self, run: MemberRun, member: MemberHistory, batch: Batch) -> BasisRecord:
         head = member is self._shard.members[0]
-        outputs, runs_by_pass = runs_of_passes(
-            run.coordinates, run.facts_by_step if head and self.spec.name else ()
-        )
+        outputs, runs_by_pass = runs_of_passes(run.coordinates, run.facts_by_pass)
         return BasisRecord(
             service=member.stage.name,
             shard=self._place.shard,

@@ -124,10 +124,7 @@ class TopologyDriver:
         return where
 
     def _record(self, run: MemberRun, batch: Batch) -> BasisRecord:
-        head = run.stage is self.spec.head
-        outputs, runs_by_pass = runs_of_passes(
-            run.coordinates, run.facts_by_step if head and self.spec.name else ()
-        )
+        outputs, runs_by_pass = runs_of_passes(run.coordinates, run.facts_by_pass)
         return BasisRecord(
             service=run.stage.name,
             shard=0,
@@ -140,7 +137,7 @@ class TopologyDriver:
             outputs=outputs,
             runs_by_pass=runs_by_pass,
             environment=batch.environment,
-            poison=logged_poison(batch) if head else (),
+            poison=logged_poison(batch) if run.stage is self.spec.head else (),
             events=run.events,
             chain=self.spec.name,
         )
