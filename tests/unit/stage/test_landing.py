@@ -1,31 +1,15 @@
 """Outputs stand where a landing says, or it says that it does not know."""
 
-from typing import NamedTuple
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.stage.landing import Landing
 from sluice_kit.stage.model import Coordinate, Output
+from tests.unit.stage.test_delivery import Delivered
 
 PARTITIONS = {"audit.a": 3, "audit.b": 1, "lane": 2}
 FOLLOWED = frozenset({"audit.a", "audit.b"})
-
-
-class Delivered(NamedTuple):
-    """What a delivery report looks like."""
-
-    where: Coordinate
-
-    def topic(self) -> str:
-        return self.where.topic
-
-    def partition(self) -> int:
-        return self.where.partition
-
-    def offset(self) -> int:
-        return self.where.offset
 
 
 @given(
