@@ -45,13 +45,13 @@ class LoopGround:
     def paced(self, loop: LoopProcesses, per_second: int, seconds: float) -> dict[str, Any]:
         """One steady flow: latencies, the whole chains that it led to, CPU by process."""
         self.caught_up()
-        starts = {topic: self.stack.ends(topic) for topic in WATCHED}
+        starts = self.starts()
         pace = Pace.steady(per_second, seconds)
         count = pace.count
         used: dict[str, float] = {}
         latencies, late = self.visibility(pace, lambda: used.update(loop.cpu_seconds()))
         cpu = per_payment(used, loop.cpu_seconds(), count)
-        chains = self.stack.submit(chains_since, self.stack.plain, starts, count, _AUDIT_SECONDS).result()
+        chains = self.chains(starts, count)
         warm = latencies[round(per_second * min(_WARM_UP_SECONDS, seconds / 3)) :]
         self.stack.tell(f"{per_second:,}/s: p99 {percentile(warm, 0.99) * 1e3:.0f} ms; {chains}")
         return {
@@ -84,6 +84,17 @@ class LoopGround:
         started()
         late: float = sending.result()
         return reading.result(), late
+
+    def starts(self) -> dict[str, Starts]:
+        """Committed ends of what payments lead to, now."""
+        return {topic: self.stack.ends(topic) for topic in WATCHED}
+
+    def chains(self, starts: dict[str, Starts], payments: int) -> dict[str, Any]:
+        """What so many payments led to since `starts`, once the audit log covers them all (or does not)."""
+        found: dict[str, Any] = self.stack.submit(
+            chains_since, self.stack.plain, starts, payments, _AUDIT_SECONDS
+        ).result()
+        return found
 
     def slice(self, payments: int) -> Slice:
         """The next payments of the bench's traffic."""

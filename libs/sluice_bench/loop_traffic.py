@@ -109,8 +109,7 @@ def paced_loop(wiring: dict[str, Any], wanted: Slice, pace: Pace, start_at: floa
 
     Returns by how many seconds the generator itself was late at most.
     """
-    events = list(loop_values(wanted))
-    return send_paced(Generator(wiring), events, pace, start_at)
+    return send_paced(wiring, list(loop_values(wanted)), pace, start_at)
 
 
 @lru_cache(maxsize=1)

@@ -33,11 +33,12 @@ def chains_since(
     `starts` are the committed ends of WATCHED before the part.
     """
     made = Wiring(**wiring)
-    deadline = time.monotonic() + deadline_seconds
+    begin = time.monotonic()
     while True:
         segments = [fields["payload"] for fields in _events(made, starts[AUDIT], "decision_segment")]
         records = sum(one["records"] - one["corrections"] for one in segments)
-        if records >= payments or time.monotonic() > deadline:
+        waited = time.monotonic() - begin
+        if records >= payments or waited > deadline_seconds:
             break
         time.sleep(_LOOK_SECONDS)
     decisions = _events(made, starts[DECISIONS], "decision")
@@ -52,6 +53,7 @@ def chains_since(
         "outcomes": len(outcomes),
         "by_action": _counted([one["payload"]["outcome"] for one in outcomes]),
         "audit_records": records,
+        "audit_waited_for_seconds": round(waited, 1),
         "audit_incomplete": sum(one["incomplete"] for one in segments),
         "audit_corrections": sum(one["corrections"] for one in segments),
     }
@@ -75,11 +77,12 @@ def await_decision(wiring: dict[str, Any], starts: Starts, event_id: str, deadli
 
 
 def complete(found: dict[str, Any], payments: int) -> bool:
-    """Whether every payment was decided once, every intent has an outcome and the audit log covers all."""
+    """Whether each payment was decided once, each intent has an outcome, each audit record is whole."""
     return bool(
         found["decisions"] == found["decided_payments"] == payments
         and found["intents"] == found["outcomes"]
         and found["audit_records"] - found["audit_corrections"] == payments
+        and found["audit_incomplete"] <= found["audit_corrections"]
     )
 
 

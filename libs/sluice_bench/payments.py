@@ -14,6 +14,7 @@ from sluice_bench.pacing import Pace
 from sluice_contracts import derived_id, encode
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import idempotent_producer_config
+from sluice_substrate.priority import precedence
 
 LANE: Final = "ingress.world_stream_producer"
 PRINCIPAL: Final = "world_stream_producer"
@@ -50,13 +51,18 @@ def paced(wiring: dict[str, Any], mark: str, pace: Pace, start_at: float) -> flo
 
     Returns by how many seconds the generator itself was late at most.
     """
-    return send_paced(Generator(wiring), list(enumerate(payment_values(mark, pace.count))), pace, start_at)
+    return send_paced(wiring, list(enumerate(payment_values(mark, pace.count))), pace, start_at)
 
 
+@precedence()
 def send_paced(
-    generator: "Generator", events: Sequence[tuple[int, bytes]], pace: Pace, start_at: float
+    wiring: dict[str, Any], events: Sequence[tuple[int, bytes]], pace: Pace, start_at: float
 ) -> float:
-    """Send values, each with the number that says when it is due; how many seconds one was late at most."""
+    """Send values, each with the number that says when it is due; how many seconds one was late at most.
+
+    The generator stands for machines of its own, so it does not queue for a core behind what it measures.
+    """
+    generator = Generator(wiring)
     sent, latest = 0, 0.0
     while sent < len(events):
         now = time.monotonic() - start_at

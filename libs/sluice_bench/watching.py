@@ -12,6 +12,7 @@ from sluice_bench.pacing import Pace
 from sluice_contracts import Decoded, decode
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import client_config, reader_config
+from sluice_substrate.priority import precedence
 
 SAMPLE_SECONDS: Final = 0.02
 _QUIET_SECONDS: Final = 1.0
@@ -105,6 +106,7 @@ def _subject(value: bytes) -> str:
     return subject
 
 
+@precedence()
 def _read(wiring: Wiring, starts: Starts, records: int, seconds: float) -> list[tuple[float, bytes]]:
     """`records` values from `starts` on, each with the monotonic second in which it was delivered."""
     consumer = Consumer(

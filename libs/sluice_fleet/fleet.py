@@ -156,7 +156,11 @@ class Fleet:
         wiring_argument = str(self._wiring_file)
         command = [sys.executable, "-m", f"services.{name}", "--wiring", wiring_argument, "--http-port", "0"]
         record = spawn(
-            [*command, *member.command()], mark=wiring_argument, log=log, environment=clean_environment()
+            [*command, *member.command()],
+            mark=wiring_argument,
+            log=log,
+            environment=clean_environment(),
+            background=member.background,
         )
         self._remember(name, record)
         return begin

@@ -18,13 +18,17 @@ class TopologyError(ValueError):
 
 
 class Member(BaseModel):
-    """One process: a service, the stages chained behind it, and extra arguments."""
+    """One process: a service, the stages chained behind it, and extra arguments.
+
+    One in the `background` gives way to the others where cores are few: nobody waits for what it does.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     service: str
     chained: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
+    background: bool = False
 
     def command(self) -> list[str]:
         """Arguments after `python -m services.<service>` and the wiring."""

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from sluice_substrate.errors import PortLost, StartFailed
+from sluice_substrate.priority import give_way
 
 _PORT_TAKEN = ("Address already in use", "BindException", "could not bind", "seems to be in use by another")
 _NO_SPACE = ("No space left on device",)
@@ -41,9 +42,18 @@ class ProcessRecord:
 
 
 def spawn(
-    command: Sequence[str], *, mark: str, log: Path, environment: Mapping[str, str], **options: object
+    command: Sequence[str],
+    *,
+    mark: str,
+    log: Path,
+    environment: Mapping[str, str],
+    background: bool = False,
+    **options: object,
 ) -> ProcessRecord:
-    """Start `command` in a session of its own (Ctrl-C of the terminal does not reach it), output to `log`."""
+    """Start `command` in a session of its own (Ctrl-C of the terminal does not reach it), output to `log`.
+
+    One in the `background` gives way to the others where cores are few.
+    """
     assert mark in command, "the mark is how the process is recognised later"
     with log.open("ab") as output:
         child = subprocess.Popen(  # type: ignore[call-overload]  # options are user/group/extra_groups/cwd
@@ -55,6 +65,8 @@ def spawn(
             env=dict(environment),
             **options,
         )
+    if background:
+        give_way(child.pid)
     # The record lives on after this object: without this, its destructor would warn of a running child.
     child.returncode = 0
     return ProcessRecord(child.pid, psutil.Process(child.pid).create_time(), mark)
@@ -123,7 +135,7 @@ def start(
     log: Path,
     environment: Mapping[str, str],
     end: Sequence[tuple[signal.Signals, float]] = ((signal.SIGKILL, 5),),
-    **options: object,
+    **options: Any,
 ) -> ProcessRecord:
     """`spawn`, then wait until it is ready; one that does not get there is ended by `end`.
 

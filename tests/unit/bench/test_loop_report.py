@@ -20,6 +20,7 @@ WHOLE = {
     "intents": 11,
     "outcomes": 11,
     "audit_records": 12,
+    "audit_incomplete": 2,
     "audit_corrections": 2,
 }
 
@@ -30,7 +31,14 @@ def test_whole_chains_are_complete() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"decisions": 11}, {"decided_payments": 9}, {"outcomes": 10}, {"audit_records": 11}, {"intents": 10}],
+    [
+        {"decisions": 11},
+        {"decided_payments": 9},
+        {"outcomes": 10},
+        {"audit_records": 11},
+        {"intents": 10},
+        {"audit_incomplete": 3},
+    ],
     ids=str,
 )
 def test_whatever_is_missing_or_double_is_seen(change: dict[str, int]) -> None:

@@ -1,0 +1,49 @@
+"""Who gives way where cores are few."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sluice_substrate.priority import precedence
+from sluice_substrate.processes import clean_environment, spawn, stop
+
+MARK = "sluice-test-priority"
+
+
+@contextmanager
+def waiting(log: Path, *, background: bool) -> Iterator[int]:
+    """The pid of a process that waits."""
+    command = [sys.executable, "-c", "import signal; signal.pause()", MARK]
+    record = spawn(command, mark=MARK, log=log, environment=clean_environment(), background=background)
+    try:
+        yield record.pid
+    finally:
+        stop(record, [(signal.SIGKILL, 5.0)])
+
+
+def session_niceness(pid: int) -> int | None:
+    """What Linux holds against other sessions, None where it does not share cores among sessions."""
+    path = Path(f"/proc/{pid}/autogroup")
+    return int(path.read_text().split()[-1]) if path.exists() else None
+
+
+def test_a_background_process_gives_way_to_an_ordinary_one(tmp_path: Path) -> None:
+    with (
+        waiting(tmp_path / "a", background=True) as yielding,
+        waiting(tmp_path / "b", background=False) as other,
+    ):
+        assert os.getpriority(os.PRIO_PROCESS, yielding) > os.getpriority(os.PRIO_PROCESS, other)
+        session = session_niceness(yielding)
+        if session is not None:
+            assert session > (session_niceness(other) or 0)
+
+
+def test_precedence_ends_with_its_block() -> None:
+    own = os.getpid()
+    before = os.getpriority(os.PRIO_PROCESS, own), session_niceness(own)
+    with precedence():
+        assert os.getpriority(os.PRIO_PROCESS, own) <= before[0]
+    assert (os.getpriority(os.PRIO_PROCESS, own), session_niceness(own)) == before
