@@ -1,9 +1,9 @@
-"""A chain verified in two processes: its head here, the members behind it in another.
+"""A chain verified in several processes: its head here, the members behind it in groups of neighbours.
 
-The head's facts stand on the bus at the places that the log names, so the members need no head: they are fed
-from the bus, as they would be in processes of their own. What they hand to the head, which no topic keeps,
-comes over from their process. Each side holds its own digests against the log. That proves the whole: the
-members' outputs follow from the facts that stand there, the head's facts from its inputs and these outputs.
+Facts stand on the bus at the places that the log names, so a group needs nobody before it: it is fed from the
+bus, as it would be in a process of its own. What members hand to the head, which no topic keeps, comes over
+from their processes. Each process holds its own digests against the log. That proves the whole: the members'
+outputs follow from the facts that stand there, the head's facts from its inputs and these outputs.
 """
 
 import multiprocessing
@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,15 @@ import structlog
 
 from sluice_kit.config import Wiring
 from sluice_kit.replay.history import History, batch_speaks_of, begin, differs, partition_counts
-from sluice_kit.replay.standing_in import Handed, HandedBack, LoggedHead, PlacesOfMembers
+from sluice_kit.replay.standing_in import (
+    Handed,
+    HandedBack,
+    LoggedUpstream,
+    NotApartError,
+    PassKeeper,
+    PlacesOfMembers,
+    topics_of,
+)
 from sluice_kit.stage.basis import BasisRecord
 from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.stage.model import Record, Stage
@@ -35,13 +44,13 @@ log = structlog.get_logger(__name__)
 WORTH_EVENTS: Final = 20_000
 """Below, starting another process takes longer than it saves."""
 MOST_AHEAD: Final = 16
-"""Batches by which the members may be ahead of the head."""
+"""Batches by which a group may be ahead of the head."""
 SILENCE_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which history the members' process is to step."""
+    """Which history is to be stepped."""
 
     wiring: Wiring
     service: str
@@ -52,8 +61,8 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class MembersBatch:
-    """What the members' process says of a batch."""
+class GroupsBatch:
+    """What the process of a group says of a batch."""
 
     batch_no: int
     handed: Sequence[Sequence[Handed]]
@@ -63,15 +72,11 @@ class MembersBatch:
 
 @dataclass(frozen=True, slots=True)
 class SteppedApart:
-    """A batch that both processes have stepped."""
+    """A batch that all processes have stepped."""
 
     events: int
     differs: bool
     of_run: bool
-
-
-class NotApartError(Exception):
-    """The history cannot be verified in two processes; in one it may be."""
 
 
 def worth_it(members: Sequence[MemberHistory]) -> bool:
@@ -85,110 +90,132 @@ def worth_it(members: Sequence[MemberHistory]) -> bool:
     )
 
 
+def groups_of(chained: int) -> list[range]:
+    """Which members of a chain of so many (the head is 0) share a process: neighbours, as many in each."""
+    half = (chained + 1) // 2
+    return [group for group in (range(1, half), range(half, chained)) if group]
+
+
 def stepped_apart(
     history: History, spec: ChainSpec, members: Sequence[MemberHistory], asked: Asked
 ) -> Iterator[SteppedApart]:
     """Step the pending batches. Raises NotApartError, and StageError for inputs of the head."""
     context = multiprocessing.get_context("spawn")
-    said: Queue[MembersBatch | str] = context.Queue(MOST_AHEAD)
-    process = context.Process(target=_step_members, args=(asked, said), name="members", daemon=True)
-    process.start()
+    said: list[Queue[GroupsBatch | str]] = []
+    processes = []
     try:
+        for group in groups_of(len(members)):
+            said.append(context.Queue(MOST_AHEAD))
+            names = "+".join(stage.name for stage in spec.members[group.start : group.stop])
+            process = context.Process(
+                target=_step_group, args=(asked, group, said[-1]), name=names, daemon=True
+            )
+            process.start()
+            processes.append(process)
         yield from _step_head(history, spec, members, said, asked.run)
     finally:
-        process.kill()
-        process.join()
+        for process in processes:
+            process.kill()
+            process.join()
 
 
 def _step_head(
     history: History,
     spec: ChainSpec,
     members: Sequence[MemberHistory],
-    said: "Queue[MembersBatch | str]",
+    said: "Sequence[Queue[GroupsBatch | str]]",
     run: str | None,
 ) -> Iterator[SteppedApart]:
     others = HandedBack(spec.members[1:])
-    alone = ChainSpec([spec.head, others])
-    beside = MemberHistory(others, members[0].shard, members[0].basis, members[0].checkpointer)
-    beside.pending = list(members[0].pending)
-    told: MembersBatch | None = None
+    told: Sequence[GroupsBatch] = ()
 
     def hear(record: BasisRecord) -> None:
         nonlocal told
-        told = _next(said, record.batch_no)
-        others.expect(told.handed)
+        told = [_next(group, record.batch_no) for group in said]
+        others.expect(by_pass([group.handed for group in told]))
 
-    for replayed in history.step(alone, [members[0], beside], hear):
-        assert told is not None, "heard before the batch was stepped"
+    beside = _standing_in(others, members[0])
+    for replayed in history.step(ChainSpec([spec.head, others]), [members[0], beside], hear):
         yield SteppedApart(
             replayed.records[0].events,
-            told.differs or differs(replayed.runs[0], replayed.records[0]),
-            run is None or told.of_run or batch_speaks_of(replayed, run),
+            any(group.differs for group in told) or differs(replayed.runs[0], replayed.records[0]),
+            run is None or any(group.of_run for group in told) or batch_speaks_of(replayed, run),
         )
 
 
-def _next(said: "Queue[MembersBatch | str]", batch_no: int) -> MembersBatch:
+def by_pass(groups: Sequence[Sequence[Sequence[Handed]]]) -> list[list[Handed]]:
+    """What several groups handed over, as the chain would have: in each pass by the order of the members."""
+    return [list(chain.from_iterable(parts)) for parts in zip_longest(*groups, fillvalue=())]
+
+
+def _next(said: "Queue[GroupsBatch | str]", batch_no: int) -> GroupsBatch:
     try:
         told = said.get(timeout=SILENCE_SECONDS)
     except Empty as error:
-        raise NotApartError(f"the members' process says nothing of batch {batch_no}") from error
+        raise NotApartError(f"a process of members says nothing of batch {batch_no}") from error
     if isinstance(told, str):
         raise NotApartError(told)
     if told.batch_no != batch_no:
-        raise NotApartError(
-            f"the members' log goes on with batch {told.batch_no}, the head's with {batch_no}"
-        )
+        raise NotApartError(f"a member's log goes on with batch {told.batch_no}, the head's with {batch_no}")
     return told
 
 
-def _step_members(asked: Asked, said: "Queue[MembersBatch | str]") -> None:
-    """The members' process: says how each batch came out, and why there are no more."""
+def _step_group(asked: Asked, group: range, said: "Queue[GroupsBatch | str]") -> None:
+    """A group's process: says how each batch came out, and why there are no more."""
     try:
         with tempfile.TemporaryDirectory(prefix="sluice-verify-") as scratch:
             history = History(asked.wiring, asked.shard, asked.principal, Path(scratch))
             with quiet_collector() as tidy:
-                for told, events in _members_batches(history, asked):
+                for told, events in _batches_of_group(history, asked, group):
                     said.put(told)
                     tidy(events)
-        said.put("the members' log ends before the head's")
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other process then goes on alone
+        said.put("the members' logs end before the head's")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the head's process then goes on alone
         said.put(f"{type(error).__name__}: {error}")
 
 
-def _members_batches(history: History, asked: Asked) -> Iterator[tuple[MembersBatch, int]]:
+def _batches_of_group(history: History, asked: Asked, group: range) -> Iterator[tuple[GroupsBatch, int]]:
     spec, members = history.open(asked.service)
     begin(spec, members, from_checkpoint=asked.from_checkpoint)
+    before, own = members[: group.start], members[group.start : group.stop]
     consumer = history.consumer("facts")
-    stages = spec.members[1:]
     try:
-        facts = RangeReader(consumer, _starts(members[0].pending, stages), with_headers=frozenset())
-        head = LoggedHead(spec.head, stages, facts.read)
-        places = PlacesOfMembers(head, partition_counts(consumer))
+        stages = [member.stage for member in own]
+        facts = RangeReader(consumer, _starts(before, topics_of(stages)), with_headers=frozenset())
+        upstream = LoggedUpstream(spec.head, [member.stage for member in before[1:]], stages, facts.read)
+        keeper = PassKeeper(spec.head)
+        logged = zip(*[list(member.pending) for member in before[1:]], strict=True)
 
         def expect(record: BasisRecord) -> list[Record]:
-            head.expect(record)
+            upstream.expect(record, [item for _, item in next(logged, ())])
             return []
 
-        members[0].stage = head
-        for replayed in step_pending(ChainSpec([head, *stages]), members, expect, places):
-            yield _told(replayed, head, asked.run), replayed.records[0].events
+        stepped = [_standing_in(upstream, members[0]), *own, _standing_in(keeper, members[0])]
+        places = PlacesOfMembers(upstream, partition_counts(consumer))
+        for replayed in step_pending(ChainSpec([upstream, *stages, keeper]), stepped, expect, places):
+            yield _told(replayed, upstream, asked.run), replayed.records[0].events
     finally:
         consumer.close()
 
 
-def _told(replayed: Replayed, head: LoggedHead, run: str | None) -> MembersBatch:
-    pairs = zip(replayed.runs[1:], replayed.records[1:], strict=True)
+def _told(replayed: Replayed, upstream: LoggedUpstream, run: str | None) -> GroupsBatch:
+    pairs = zip(replayed.runs[1:-1], replayed.records[1:-1], strict=True)
     differing = any(differs(member, record) for member, record in pairs)
     of_run = run is not None and batch_speaks_of(replayed, run)
-    return MembersBatch(replayed.records[0].batch_no, head.handed, differing, of_run)
+    return GroupsBatch(replayed.records[0].batch_no, upstream.handed, differing, of_run)
 
 
-def _starts(pending: Sequence[tuple[int, BasisRecord]], stages: Sequence[Stage]) -> Positions:
-    """The first fact that the members need, by partition."""
-    wanted = {topic for stage in stages for topic in stage.inputs}
+def _standing_in(stage: Stage, head: MemberHistory) -> MemberHistory:
+    """The history of what stands in for others: the head's batches, and nothing else."""
+    return MemberHistory(stage, head.shard, head.basis, head.checkpointer, pending=list(head.pending))
+
+
+def _starts(before: Sequence[MemberHistory], wanted: set[str]) -> Positions:
+    """The first fact that a group needs of the members before it, by partition."""
     starts: Positions = {}
-    for _, record in pending:
-        for topic, partition, start, _ in record.outputs:
-            if topic in wanted:
-                starts.setdefault((topic, partition), start)
+    for member in before:
+        for _, record in member.pending:
+            for topic, partition, start, _ in record.outputs:
+                if topic in wanted:
+                    starts.setdefault((topic, partition), start)
     return starts

@@ -1,8 +1,8 @@
-"""Stand-ins for one half of a chain while the other half is stepped again: they repeat what it did."""
+"""Stand-ins for the parts of a chain that are stepped again elsewhere: they repeat what these did."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sluice_kit.stage.basis import BasisRecord
 from sluice_kit.stage.model import (
@@ -17,6 +17,13 @@ from sluice_kit.stage.model import (
     TrailingOutput,
 )
 from sluice_kit.stage.restore import LoggedPlaces
+
+_MORE: Final = "passes"
+"""A topic of no broker: the head had one more pass."""
+
+
+class NotApartError(Exception):
+    """The history cannot be verified in several processes; in one it may be."""
 
 
 class Handed(NamedTuple):
@@ -64,32 +71,50 @@ class StandIn:
         return [b""] * len(coordinates)
 
 
-class LoggedHead(StandIn):
-    """In place of a chain's head: states the facts that stand where the log says, pass by pass.
+class LoggedUpstream(StandIn):
+    """In place of a chain's head and of the members `before` a group: states what they had stated.
 
-    Of these only the ones that a member reads. `handed`: what members handed it since `expect`, by pass.
+    Of the facts that stand where the log says only those that the group reads, pass by pass; those of members
+    in the first. `handed`: what the group handed the head since `expect`, by pass.
     """
 
     def __init__(
-        self, head: Stage, members: Sequence[Stage], read: Callable[[Sequence[InputRange]], list[Record]]
+        self,
+        head: Stage,
+        before: Sequence[Stage],
+        group: Sequence[Stage],
+        read: Callable[[Sequence[InputRange]], list[Record]],
     ) -> None:
         super().__init__(head.name, head.inputs)
         self._read = read
-        self._topics = {topic for member in members for topic in member.inputs}
+        self._before = before
+        self._topics = topics_of(group)
         self._passes: Iterator[list[Record]] = iter(())
         self._stated: list[Record] = []
         self.handed: list[list[Handed]] = []
 
-    def expect(self, record: BasisRecord) -> None:
-        """Go to the head's next batch. Raises ReplayInputGoneError."""
-        self._passes = iter([self._read(_ranges(runs, self._topics)) for runs in record.passes()])
+    def expect(self, record: BasisRecord, before: Sequence[BasisRecord] = ()) -> None:
+        """Go to the next batch: the head's record of it, and those of the members before the group.
+
+        Raises ReplayInputGoneError; NotApartError where such a member may have stated facts in a later pass.
+        """
+        first, *later = record.passes()
+        stating = [stage for stage, logged in zip(self._before, before, strict=True) if logged.outputs]
+        again = topics_of(stating).intersection(topic for runs in later for topic, *_ in runs)
+        if again:
+            raise NotApartError(f"batch {record.batch_no} fed {sorted(again)} in a later pass")
+        first = [*first, *(run for member in before for run in member.outputs)]
+        stated = [self._read(_ranges(runs, self._topics)) for runs in (first, *later)]
+        for number, records in enumerate(stated[:-1]):
+            records.append(Record(_MORE, 0, number, None, b""))
+        self._passes = iter(stated)
         self.handed = []
 
     def step(self, overlay: None, batch: Batch) -> StepResult:
-        """State the facts of the next pass; the records of all but the first are what members handed over."""
+        """State the facts of the next pass; all but the first are fed with what the group handed over."""
         del overlay
         if batch.records:
-            self.handed.append([Handed(one.topic, one.key, one.value or b"") for one in batch.records])
+            self.handed.append([Handed(one.topic, one.key, one.value) for one in batch.records if one.value])
         self._stated = next(self._passes, [])
         return StepResult(facts=[Output(one.topic, one.key, one.value or b"") for one in self._stated])
 
@@ -98,10 +123,23 @@ class LoggedHead(StandIn):
         return [Coordinate(*record[:3]) for record in self._stated]
 
 
+class PassKeeper(StandIn):
+    """In place of the members behind a group: the head has its next pass also when the group is silent."""
+
+    def __init__(self, head: Stage) -> None:
+        super().__init__("others", (_MORE,))
+        self._nothing = TrailingOutput(head.inputs[0], None, b"")
+
+    def step(self, overlay: None, batch: Batch) -> StepResult:
+        """Hand over a record without a value where the log knows one more pass."""
+        del overlay
+        return StepResult(trailing=[self._nothing] if batch.records else [])
+
+
 class PlacesOfMembers(LoggedPlaces):
     """Coordinates: the head's are those of the records that were read, the members' come from their logs."""
 
-    def __init__(self, head: LoggedHead, partitions: dict[str, int]) -> None:
+    def __init__(self, head: LoggedUpstream, partitions: dict[str, int]) -> None:
         super().__init__(partitions)
         self._head = head
 
@@ -114,8 +152,7 @@ class HandedBack(StandIn):
     """In place of a chain's members: hands the head what they handed it when they were stepped elsewhere."""
 
     def __init__(self, members: Sequence[Stage]) -> None:
-        inputs = sorted({topic for member in members for topic in member.inputs})
-        super().__init__("members", inputs)
+        super().__init__("members", sorted(topics_of(members)))
         self._passes: Iterator[Sequence[Handed]] = iter(())
 
     def expect(self, handed: Sequence[Sequence[Handed]]) -> None:
@@ -126,6 +163,11 @@ class HandedBack(StandIn):
         """Hand over what belongs to the next pass."""
         del overlay, batch
         return StepResult(trailing=[TrailingOutput(*one) for one in next(self._passes, ())])
+
+
+def topics_of(members: Sequence[Stage]) -> set[str]:
+    """All that some stages read."""
+    return {topic for member in members for topic in member.inputs}
 
 
 def _ranges(runs: Sequence[tuple[str, int, int, int]], topics: set[str]) -> list[InputRange]:

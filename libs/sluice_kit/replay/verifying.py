@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import structlog
 
 from sluice_kit.config import Wiring
-from sluice_kit.replay.apart import Asked, NotApartError, stepped_apart, worth_it
+from sluice_kit.replay.apart import Asked, stepped_apart, worth_it
 from sluice_kit.replay.history import BatchDifference, History, batch_speaks_of, begin
 from sluice_kit.replay.reading import PRINCIPAL
+from sluice_kit.replay.standing_in import NotApartError
 from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.stage.restore import MemberHistory
 from sluice_kit.stage.spec import ChainSpec
@@ -77,7 +78,7 @@ def verify(
     started = time.monotonic()
     with _opened(asked) as opened:
         apart = worth_it(opened.members)
-        found = (_in_two_processes if apart else _in_one_process)(asked, opened, progress)
+        found = (_in_several_processes if apart else _in_one_process)(asked, opened, progress)
     if found is None:
         with _opened(asked) as opened:
             found = _in_one_process(asked, opened, progress)
@@ -116,7 +117,7 @@ def _opened(asked: Asked) -> Iterator[_Opened]:
         yield _Opened(history, spec, members, first)
 
 
-def _in_two_processes(asked: Asked, opened: _Opened, progress: Progress) -> _Verified | None:
+def _in_several_processes(asked: Asked, opened: _Opened, progress: Progress) -> _Verified | None:
     """None where it cannot be done, or something differs: one process then says what."""
     history, spec, members, first = opened
     batches = events = 0
