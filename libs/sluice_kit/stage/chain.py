@@ -8,8 +8,9 @@ through the head's step again, in the same transaction. A single stage is a chai
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import Any
+from functools import partial
+from operator import add, itemgetter
+from typing import Any, Final, cast
 
 from sluice_contracts.topics import EVENT_BUS_CLASSES
 from sluice_kit.stage.batching import OFFSET, arranged, by_partition
@@ -31,6 +32,8 @@ from sluice_kit.stage.model import (
 
 MAX_PASSES = 8
 TOPIC = itemgetter(Output._fields.index("topic"))
+_AS_OUTPUT: Final = cast("Callable[[Sequence[Any]], Output]", partial(tuple.__new__, Output))
+"""Without the function that a named tuple puts in front: there are millions."""
 BUS_PREFIXES = tuple(f"{cls}." for cls in EVENT_BUS_CLASSES)
 
 PlaceFacts = Callable[[int, Sequence[Output]], list[Coordinate]]
@@ -69,14 +72,17 @@ class MemberRun:
 
     def resolved(self) -> list[Output]:
         """Trailing outputs with their coordinates written in."""
+        if not self.written:
+            return []
+        topics, keys, values, facts, known = zip(*self.written, strict=True)
         coordinates = self.coordinates
-        where = [known if fact is None else coordinates[fact] for _, _, _, fact, known in self.written]
-        tails = iter(self.stage.tails([at for at in where if at is not None]))
-        make = tuple.__new__
-        return [
-            make(Output, (topic, key, value if at is None else value + next(tails)))
-            for (topic, key, value, _, _), at in zip(self.written, where, strict=True)
-        ]
+        where = [at if fact is None else coordinates[fact] for fact, at in zip(facts, known, strict=True)]
+        if None in where:
+            tails = iter(self.stage.tails([at for at in where if at is not None]))
+            ends = [b"" if at is None else next(tails) for at in where]
+        else:
+            ends = self.stage.tails(cast("list[Coordinate]", where))
+        return list(map(_AS_OUTPUT, zip(topics, keys, map(add, values, ends), strict=True)))
 
     def take(self, result: StepResult, coordinates: Sequence[Coordinate], lanes: frozenset[str]) -> None:
         """Add what one step put out; a chained head, and what it feeds, step more than once a batch.
