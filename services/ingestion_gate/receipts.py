@@ -7,7 +7,6 @@ written; it is encoded without them, and `coordinate_tails` gives the last bytes
 import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -63,9 +62,6 @@ class Alike(NamedTuple):
     topic: str
     partition: int
     policy_revision: str
-
-
-_PINS_AND_TYPE = itemgetter(*Alike._fields[:7])
 
 
 @lru_cache(_TEMPLATES)
@@ -133,7 +129,13 @@ class ReceiptWriter:
     ) -> ReceiptTemplate:
         """The receipts of this batch that share all this; `fields` are those of one of their subjects."""
         alike = Alike(
-            *_PINS_AND_TYPE(fields),
+            fields["manifest_fingerprint"],
+            fields["tenant"],
+            fields["parameter_hash"],
+            fields["scenario_id"],
+            fields["run_id"],
+            fields["seed"],
+            fields["event_type"],
             decision,
             partition_profile,
             principal,
