@@ -24,6 +24,7 @@ TRACES = st.none() | st.from_regex(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", fullmatch
     offset=st.integers(0, 2**62),
     decision=st.sampled_from(["ADMIT", "DUPLICATE"]),
     origin=st.sampled_from(Origin),
+    now=st.sampled_from([1, 1_700_000_000_000_000, 1_700_000_000_050_000]),
 )
 def test_a_template_writes_what_the_codec_writes(
     event_id: str,
@@ -33,9 +34,10 @@ def test_a_template_writes_what_the_codec_writes(
     offset: int,
     decision: str,
     origin: Origin,
+    now: int,
 ) -> None:
     fields = payment(event_id, customer=customer, traceparent=trace)
-    writer = ReceiptWriter(now=1_700_000_000_000_000, policy_revision="p1")
+    writer = ReceiptWriter(now=now, policy_revision="p1")
     about: dict[str, Any] = {
         "decision": decision,
         "principal": "world_stream_producer",
