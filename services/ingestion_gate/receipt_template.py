@@ -61,7 +61,7 @@ class ReceiptTemplate:
     def at(self, now: int) -> "ReceiptTemplate":
         """The same for receipts that are written at `now` (microseconds), which had marks so far."""
         mark, time = moment(NOW_MARK), moment(now)
-        parts = tuple(part.replace(mark, time) for part in self._parts)
+        parts = tuple(part.replace(mark, time, 1) for part in self._parts)  # a seed behind may be the same
         return ReceiptTemplate(parts, self._identity, placed=self._placed)
 
     def render(
