@@ -15,7 +15,7 @@ from services.decision_fabric.model import Fields, event_key
 from sluice_contracts import Contract, Decoded, contract_for, decode
 from sluice_contracts.wire import SIGNED
 from sluice_decisions import SnapshotView
-from sluice_kit.columnar import FlatColumns, read_beginnings, read_listed
+from sluice_kit.columnar import FlatColumns, read_beginnings, read_flat, read_listed
 from sluice_kit.stage import Record
 
 PAYMENT, SNAPSHOT = contract_for("payment"), contract_for("feature_snapshot")
@@ -76,7 +76,10 @@ def _decoded(contract: Contract, value: bytes | None) -> Fields | None:
 
 def _payments(records: Sequence[Record]) -> Sequence[Paid | None]:
     """By columns where all of them can be read so, else one by one."""
-    columns, odd = read_beginnings(PAYMENT, [record.value for record in records], _LAST_FIELD)
+    values = [record.value for record in records]
+    columns, odd = read_flat(PAYMENT, values)  # in a chain they were read for others already
+    if odd:  # what is not plain ASCII can stand where it does not matter here
+        columns, odd = read_beginnings(PAYMENT, values, _LAST_FIELD)
     if columns is not None and not odd and _are_plain(columns, _PAYMENT_TEXTS):
         pins = _pins(columns)
         if pins is not None:

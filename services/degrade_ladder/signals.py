@@ -43,6 +43,8 @@ def reading_of(
 def raised_by(signal: RequiredSignal, reading: Reading) -> Posture:
     """The strictest rung whose limit has been exceeded for long enough in this reading; NORMAL for none."""
     at, _, _, above = reading
+    if not above:
+        return Posture.NORMAL
     return strictest(
         *(
             rung
@@ -55,6 +57,8 @@ def raised_by(signal: RequiredSignal, reading: Reading) -> Posture:
 def judge(signal: RequiredSignal, reading: Callable[[int], Reading | None], now: int) -> Judged:
     """A signal over all its shards, the worst speaking; `reading(shard)` gives what is kept of a shard."""
     judged = [_judge_one(signal, reading(shard), now) for shard in range(signal.shards)]
+    if len(judged) == 1:
+        return judged[0]
     return max(
         judged, key=lambda one: (strictness(one.rung), one.state is SignalState.MISSING, one.value or 0)
     )

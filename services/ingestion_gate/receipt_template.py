@@ -1,16 +1,15 @@
-"""Encoding receipts fast: those of one batch, run and lane differ in six places at most.
+"""Encoding receipts fast: those of one batch, run and lane differ in six places, and batches in the time.
 
 A template is made by encoding one receipt with marks in those places and cutting the bytes at the marks, so
 the codec stays the one authority on the format; a test holds the two against each other.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
-from typing import Any
 
 from sluice_contracts.receipts import NO_COORDINATES
-from sluice_contracts.wire import NUMBER, numbers
+from sluice_contracts.wire import NUMBER, moment, numbers
 
 MARK_LENGTH = 64
 """As long as a hash. A mark is made of a byte that no length or tag of the record ends in."""
@@ -20,9 +19,9 @@ SUBJECT_MARK = "\x13" * MARK_LENGTH
 HASH_MARK = "\x14" * MARK_LENGTH
 KEY_MARK = "\x15" * MARK_LENGTH
 OFFSET_MARK = 0x2A55_AA55_AA55_AA55
+NOW_MARK = 0x2A_AA55_AA55_AA55
+"""Written, it is no text: all its bytes but the last go on."""
 _LENGTH = NUMBER[MARK_LENGTH]
-
-Encode = Callable[[Mapping[str, Any]], bytes]
 
 
 class ReceiptTemplate:
@@ -30,17 +29,20 @@ class ReceiptTemplate:
 
     __slots__ = ("_identity", "_parts", "_placed")
 
-    def __init__(
-        self, encode: Encode, marked: Mapping[str, Any], identity: "hashlib._Hash", *, placed: bool
-    ) -> None:
-        """`marked` holds the fields of a receipt with the marks in the six places.
+    def __init__(self, parts: tuple[str, ...], identity: "hashlib._Hash", *, placed: bool) -> None:
+        """What stands between the places.
 
         `identity` is the hash of a receipt's id, fed with all that stands before its last cause: the lane
         offset where the record was `placed` on a lane, the subject's id where it was handed over in memory.
         """
+        self._parts = parts
         self._identity = identity
         self._placed = placed
-        rest = encode(marked).decode("latin-1").removesuffix(NO_COORDINATES.decode("latin-1"))
+
+    @classmethod
+    def cut(cls, marked: bytes, identity: "hashlib._Hash", *, placed: bool) -> "ReceiptTemplate":
+        """From an encoded receipt with marks in the six places."""
+        rest = marked.decode("latin-1").removesuffix(NO_COORDINATES.decode("latin-1"))
         parts: list[str] = []
         marks = [
             RECEIPT_MARK,
@@ -54,7 +56,13 @@ class ReceiptTemplate:
             part, found, rest = rest.partition(mark)
             assert found, "the receipt contract changed: a mark is not where it was"
             parts.append(part)
-        self._parts = (*parts, rest) if placed else (*parts, rest, "")
+        return cls((*parts, rest) if placed else (*parts, rest, ""), identity, placed=placed)
+
+    def at(self, now: int) -> "ReceiptTemplate":
+        """The same for receipts that are written at `now` (microseconds), which had marks so far."""
+        mark, time = moment(NOW_MARK), moment(now)
+        parts = tuple(part.replace(mark, time, 1) for part in self._parts)  # a seed behind may be the same
+        return ReceiptTemplate(parts, self._identity, placed=self._placed)
 
     def render(
         self,

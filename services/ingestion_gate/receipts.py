@@ -6,7 +6,8 @@ written; it is encoded without them, and `coordinate_tails` gives the last bytes
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,6 +16,7 @@ from services.ingestion_gate.model import Origin, Refusal
 from services.ingestion_gate.receipt_template import (
     HASH_MARK,
     KEY_MARK,
+    NOW_MARK,
     OFFSET_MARK,
     RECEIPT_MARK,
     SUBJECT_MARK,
@@ -30,6 +32,7 @@ QUARANTINE_TOPIC = "audit.quarantine"
 NO_PINS = "0" * 64
 UNKNOWN = "unknown"
 RECEIPT_DOMAIN = "sluice.receipt.v1"
+_TEMPLATES = 1024
 
 _RECEIPT = contract_for("receipt", 1)
 _QUARANTINE = contract_for("quarantine_record", 1)
@@ -42,13 +45,42 @@ def receipt_id(record: Record, origin: str, cause: str) -> str:
     return derived_id(RECEIPT_DOMAIN, origin, record.topic, cause)
 
 
+class Alike(NamedTuple):
+    """What receipts share that one template encodes, whenever they are written."""
+
+    manifest_fingerprint: str
+    tenant: str
+    parameter_hash: str
+    scenario_id: str
+    run_id: str
+    seed: int | None
+    event_type: str
+    decision: str
+    partition_profile: str
+    principal: str
+    origin: str
+    topic: str
+    partition: int
+    policy_revision: str
+
+
+@lru_cache(_TEMPLATES)
+def receipt_template(alike: Alike) -> ReceiptTemplate:
+    """The template of such receipts, with a mark for the time at which they are written."""
+    placed = alike.origin == Origin.LANE
+    causes = (alike.topic, alike.partition) if placed else (alike.origin, alike.topic)
+    identity = hashlib.sha256(orjson.dumps((RECEIPT_DOMAIN, *causes)).removesuffix(b"]") + b",")
+    marked = ReceiptWriter(NOW_MARK, alike.policy_revision).marked(alike)
+    return ReceiptTemplate.cut(_RECEIPT.encode(marked), identity, placed=placed)
+
+
 class ReceiptWriter:
     """Encodes the receipts of one batch: same `now`, same policy revision."""
 
     def __init__(self, now: int, policy_revision: str) -> None:
         self._now = now
         self._revision = policy_revision
-        self._templates: dict[tuple[object, ...], ReceiptTemplate] = {}
+        self._templates: dict[Alike, ReceiptTemplate] = {}
 
     def settled(
         self,
@@ -96,8 +128,7 @@ class ReceiptWriter:
         partition_profile: str,
     ) -> ReceiptTemplate:
         """The receipts of this batch that share all this; `fields` are those of one of their subjects."""
-        alike = (
-            decision,
+        alike = Alike(
             fields["manifest_fingerprint"],
             fields["tenant"],
             fields["parameter_hash"],
@@ -105,31 +136,33 @@ class ReceiptWriter:
             fields["run_id"],
             fields["seed"],
             fields["event_type"],
+            decision,
             partition_profile,
             principal,
             origin,
             record.topic,
             record.partition,
+            self._revision,
         )
         template = self._templates.get(alike)
         if template is None:
-            marked = self._fields(
-                RECEIPT_MARK,
-                {**fields, "event_id": SUBJECT_MARK, "traceparent": TRACE_MARK},
-                record._replace(offset=OFFSET_MARK),
-                decision=decision,
-                principal=principal,
-                origin=origin,
-                payload_hash=HASH_MARK,
-                partition_key=KEY_MARK,
-                partition_profile=partition_profile,
-            )
-            placed = origin == Origin.LANE
-            causes = (record.topic, record.partition) if placed else (origin, record.topic)
-            identity = hashlib.sha256(orjson.dumps((RECEIPT_DOMAIN, *causes)).removesuffix(b"]") + b",")
-            template = ReceiptTemplate(_RECEIPT.encode, marked, identity, placed=placed)
-            self._templates[alike] = template
+            template = self._templates[alike] = receipt_template(alike).at(self._now)
         return template
+
+    def marked(self, alike: Alike) -> dict[str, Any]:
+        """The fields of a receipt with marks in the places in which those that are `alike` differ."""
+        subject = dict(zip(Alike._fields, alike, strict=True))
+        return self._fields(
+            RECEIPT_MARK,
+            subject | {"event_id": SUBJECT_MARK, "traceparent": TRACE_MARK},
+            Record(alike.topic, alike.partition, OFFSET_MARK, None, None),
+            decision=alike.decision,
+            principal=alike.principal,
+            origin=alike.origin,
+            payload_hash=HASH_MARK,
+            partition_key=KEY_MARK,
+            partition_profile=alike.partition_profile,
+        )
 
     def refused(self, refusal: Refusal, evidence: EvidenceRef | None, cause: str) -> list[TrailingOutput]:
         """The QUARANTINE receipt and the quarantine record beside it."""

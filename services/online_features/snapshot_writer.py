@@ -5,7 +5,7 @@ its bytes are cut there. Numbers are written by columns. A test holds the result
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, islice, pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -54,12 +54,13 @@ class SnapshotWriter:
         hashes = batch.hashes(self.contexts(answered))
         head, feature_set, basis, topic = self._shared(asked.scope, asked.input_basis)
         missing = {positions: _integers(positions) for positions in set(batch.missing_positions())}
+        values, freshness = _number_lists(batch.values, batch.freshness)
         rows = zip(
             asked.event_ids,
             moments(batch.as_of),
-            _number_lists(batch.values),
+            values,
             batch.missing_positions(),
-            _number_lists(batch.freshness),
+            freshness,
             _graphs(contexts),
             [_DEGRADED[self._with_graph and context is None] for context in contexts],
             asked.partitions,
@@ -151,17 +152,22 @@ def _integers(values: Sequence[int]) -> str:
     return "".join((NUMBER[len(values)], *map(NUMBER.__getitem__, values), "\x00"))
 
 
-def _number_lists(columns: Int64) -> list[str]:
-    """The column-wise numbers of each payment as an array on the wire."""
+def _number_lists(*tables: Int64) -> list[list[str]]:
+    """Of each table the column-wise numbers of each payment as an array on the wire."""
+    columns = np.concatenate(tables)
     width, count = columns.shape
-    if not width:
-        return ["\x00"] * count
+    if not columns.size:
+        return [["\x00"] * count for _ in tables]
     encoded = zigzag_varints(np.ascontiguousarray(columns.T).ravel())
     _, offsets, data = encoded.buffers()
     text = data.to_pybytes().decode("latin-1")
-    bounds = np.frombuffer(offsets, np.int32, width * count + 1)[::width].tolist()
-    block = NUMBER[width]
-    return [f"{block}{text[start:end]}\x00" for start, end in pairwise(bounds)]
+    bounds = np.frombuffer(offsets, np.int32, width * count + 1)
+    lists = []
+    for first, last in pairwise(accumulate(map(len, tables), initial=0)):
+        block = NUMBER[last - first] if last > first else ""
+        places = zip(bounds[first::width].tolist(), bounds[last::width].tolist(), strict=False)
+        lists.append([f"{block}{text[start:end]}\x00" for start, end in islice(places, count)])
+    return lists
 
 
 def _graphs(contexts: Sequence[Context | None]) -> list[str]:

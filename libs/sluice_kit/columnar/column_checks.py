@@ -64,7 +64,7 @@ def _constant(column: TextColumn, values: JoinedValues) -> str | None:
             return None
     if np.count_nonzero(column.ends - column.starts - len(first)):
         return None
-    return first if values.holds(first.encode("latin-1"), column.starts).all() else None
+    return first if values.all_hold(first.encode("latin-1"), column.starts) else None
 
 
 def _proven(check: TextCheck, paths: list[str], columns: ColumnValues, values: JoinedValues) -> bool:

@@ -1,6 +1,7 @@
 """Values of a batch joined to one buffer, for reading the same place of all of them at once."""
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Final, cast
 
 import numpy as np
@@ -58,6 +59,12 @@ class JoinedValues:
     def short_windows_at(self, places: Positions, lengths: Positions) -> Windows:
         """The first `lengths` (0 to 8) bytes from each place, zeros in the rest."""
         return self.windows_at(places) & _LOW_BYTES.take(lengths)
+
+    def all_hold(self, wanted: bytes, places: Positions) -> bool:
+        """Whether the bytes from every place are `wanted`."""
+        if len(wanted) <= WINDOW_BYTES:
+            return bool(self.holds(wanted, places).all())
+        return all(map(self.octets.startswith, repeat(wanted), places.tolist()))
 
     def holds(self, wanted: bytes, places: Positions) -> Mask:
         """Where the bytes from a place are `wanted`."""

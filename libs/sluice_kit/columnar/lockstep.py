@@ -17,6 +17,11 @@ _NULL: Final = b"\x00"
 _VALUE: Final = b"\x02"
 _NEITHER_BRANCH: Final = np.uint8(0xFD)
 _ODD: Final = np.uint8(1)  # a negative number, zigzag coded
+_TWO_BYTE_LENGTH: Final = 64
+_SHORT_LENGTHS: Final = bytes(range(0, 128, 2))
+"""Octets that are the length of a text by themselves."""
+_SIGNED: Final = np.array([(octet >> 1) ^ -(octet & 1) for octet in range(128)], np.int64)
+"""The number that an octet stands for by itself."""
 _ONE: Final = np.uint64(1)
 _STOPS: Final = np.uint64(0x8080808080808080)
 _GROUPS: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
@@ -94,6 +99,8 @@ class LockstepReader:
         self._faults = np.zeros(len(starts), np.uint8)
         self._all_null = _NULL * len(starts)
         self._no_null = _VALUE * len(starts)
+        self._everywhere = np.ones(len(starts), np.bool_)
+        self._nowhere = np.zeros(len(starts), np.int64)
         self.at = starts
 
     def whole(self) -> Mask:
@@ -117,9 +124,8 @@ class LockstepReader:
     def text(self, *, nullable: bool) -> TextColumn:
         """Read a string, or a union of null and string."""
         nulls = self._branch() if nullable else None
-        if nulls is not None and nulls.all():
-            nowhere = np.zeros(len(self.at), np.int64)
-            return TextColumn(nowhere, nowhere, nulls)
+        if nulls is self._everywhere:
+            return TextColumn(self._nowhere, self._nowhere, nulls)
         starts, ends, faults = self._bounds()
         self._advance(ends, faults, nulls)
         if nulls is not None:
@@ -129,8 +135,8 @@ class LockstepReader:
     def number(self, *, nullable: bool) -> NumberColumn:
         """Read an int or a long, or a union of null and one of them."""
         nulls = self._branch() if nullable else None
-        if nulls is not None and nulls.all():
-            return NumberColumn(np.zeros(len(self.at), np.int64), nulls)
+        if nulls is self._everywhere:
+            return NumberColumn(self._nowhere, nulls)
         values, ends, faults = self._numbers()
         self._advance(ends, faults, nulls)
         return NumberColumn(values, nulls)
@@ -205,18 +211,25 @@ class LockstepReader:
         found = branch.tobytes()
         if found == self._no_null:
             return None
-        if found != self._all_null:
-            self._faults |= branch & _NEITHER_BRANCH
+        if found == self._all_null:
+            return self._everywhere
+        self._faults |= branch & _NEITHER_BRANCH
         nulls: Mask = branch == 0
         return nulls
 
-    def _bounds(self) -> tuple[Positions, Positions, Octets]:
+    def _bounds(self) -> tuple[Positions, Positions, Octets | None]:
         """Starts, ends and faults of strings; a length is one byte or two."""
         first = self._values.octets_at(self.at)
-        faults: Octets = first & _ODD
-        if first.tobytes().isascii():
+        found = first.tobytes()
+        if found.count(found[:1]) == len(found):  # ids and hashes mostly are of one length
+            length = self._one_length(found[0])
+            if length is not None:
+                starts = self.at + (1 if length < _TWO_BYTE_LENGTH else 2)
+                return starts, starts + length, None
+        elif not found.translate(None, _SHORT_LENGTHS):
             starts = self.at + 1
-            return starts, starts + (first >> 1), faults
+            return starts, starts + (first >> 1), None
+        faults: Octets = first & _ODD
         longer = first >> 7
         second = self._values.octets_at(self.at + 1) * longer
         faults |= second & _CONTINUED
@@ -226,11 +239,22 @@ class LockstepReader:
         lengths += (first & 0x7F) >> 1
         return starts, starts + lengths, faults
 
+    def _one_length(self, first: int) -> int | None:
+        """The length of all texts, whose first octet is `first`; None where there are several, or faults."""
+        if first & 1:
+            return None
+        if first < _CONTINUED:
+            return first >> 1
+        second = self._values.octets_at(self.at + 1).tobytes()
+        if second[0] == 0 or second[0] >= _CONTINUED or second.count(second[:1]) != len(second):
+            return None
+        return second[0] << 6 | (first & 0x7F) >> 1
+
     def _numbers(self) -> tuple[Positions, Positions, Octets | None]:
         """Values, ends and faults of numbers: the 7-bit groups of eight bytes are joined at once."""
         first = self._values.octets_at(self.at)
         if first.tobytes().isascii():
-            return _signed(first.astype(np.uint64)), self.at + 1, None
+            return _SIGNED.take(first), self.at + 1, None
         window = self._values.windows_at(self.at)
         stops = ~window & _STOPS
         below_stop = (stops & (~stops + _ONE)) - _ONE  # all bits when no byte of the eight is the last

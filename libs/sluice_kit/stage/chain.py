@@ -8,8 +8,9 @@ through the head's step again, in the same transaction. A single stage is a chai
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import Any
+from functools import lru_cache, partial
+from operator import add, itemgetter
+from typing import Any, Final, cast
 
 from sluice_contracts.topics import EVENT_BUS_CLASSES
 from sluice_kit.stage.batching import OFFSET, arranged, by_partition
@@ -31,6 +32,10 @@ from sluice_kit.stage.model import (
 
 MAX_PASSES = 8
 TOPIC = itemgetter(Output._fields.index("topic"))
+_AS_OUTPUT: Final = cast("Callable[[Sequence[Any]], Output]", partial(tuple.__new__, Output))
+"""Without the function that a named tuple puts in front: there are millions."""
+_CHECKED: Final = 256
+"""Combinations of topics that are remembered to be in order."""
 BUS_PREFIXES = tuple(f"{cls}." for cls in EVENT_BUS_CLASSES)
 
 PlaceFacts = Callable[[int, Sequence[Output]], list[Coordinate]]
@@ -69,14 +74,17 @@ class MemberRun:
 
     def resolved(self) -> list[Output]:
         """Trailing outputs with their coordinates written in."""
+        if not self.written:
+            return []
+        topics, keys, values, facts, known = zip(*self.written, strict=True)
         coordinates = self.coordinates
-        where = [known if fact is None else coordinates[fact] for _, _, _, fact, known in self.written]
-        tails = iter(self.stage.tails([at for at in where if at is not None]))
-        make = tuple.__new__
-        return [
-            make(Output, (topic, key, value if at is None else value + next(tails)))
-            for (topic, key, value, _, _), at in zip(self.written, where, strict=True)
-        ]
+        where = [at if fact is None else coordinates[fact] for fact, at in zip(facts, known, strict=True)]
+        if None in where:
+            tails = iter(self.stage.tails([at for at in where if at is not None]))
+            ends = [b"" if at is None else next(tails) for at in where]
+        else:
+            ends = self.stage.tails(cast("list[Coordinate]", where))
+        return list(map(_AS_OUTPUT, zip(topics, keys, map(add, values, ends), strict=True)))
 
     def take(self, result: StepResult, coordinates: Sequence[Coordinate], lanes: frozenset[str]) -> None:
         """Add what one step put out; a chained head, and what it feeds, step more than once a batch.
@@ -88,7 +96,8 @@ class MemberRun:
         self.trailing += result.trailing
         self.written += [out for out in result.trailing if out[0] not in lanes] if lanes else result.trailing
         self.artifacts += result.artifacts
-        self.quarantined += result.quarantined
+        if result.quarantined:
+            self.quarantined += result.quarantined
 
 
 def run_chain(
@@ -182,22 +191,29 @@ def _step(
 
 def _check_outputs(members: Sequence[Stage], index: int, result: StepResult) -> None:
     """Hold one step's outputs against the rules of a chain. Raises ChainOutputError naming rule and topic."""
-    name = members[index].name
-    facts = set(map(TOPIC, result.facts))
-    trailing = set(map(TOPIC, result.trailing))
-    if not facts and not trailing:
-        return
+    facts = frozenset(map(TOPIC, result.facts))
+    trailing = frozenset(map(TOPIC, result.trailing))
+    if facts or trailing:
+        _check_topics(tuple((one.name, tuple(one.inputs)) for one in members), index, facts, trailing)
+
+
+@lru_cache(_CHECKED)
+def _check_topics(
+    members: Sequence[tuple[str, Sequence[str]]], index: int, facts: frozenset[str], trailing: frozenset[str]
+) -> None:
+    """The rules over the topics of one step's outputs; `members` are names and inputs."""
+    name, _ = members[index]
     for topic in sorted(facts | trailing) if index else ():
         if topic.startswith(BUS_PREFIXES):
             raise ChainOutputError(
-                f"{name} addresses {topic}: only the head of a chain ({members[0].name}) writes the event "
+                f"{name} addresses {topic}: only the head of a chain ({members[0][0]}) writes the event "
                 f"bus; put a trailing output on the lane ingress.{name} instead"
             )
-    for position, other in enumerate(members):
-        missed = (trailing if position else set()) | (facts if position <= index else set())
-        for topic in sorted(missed.intersection(other.inputs)):
+    for position, (other, inputs) in enumerate(members):
+        missed = {*(trailing if position else ()), *(facts if position <= index else ())}
+        for topic in sorted(missed.intersection(inputs)):
             raise ChainOutputError(
-                f"{name} puts out {topic}, but {other.name}, which reads it, would not be fed with it: "
+                f"{name} puts out {topic}, but {other}, which reads it, would not be fed with it: "
                 "in a chain only facts are fed, and only to members behind the one that states them"
             )
 

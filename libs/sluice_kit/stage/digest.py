@@ -25,5 +25,5 @@ def outputs_digest(
         digest.update(array("I", lengths).tobytes())
         digest.update(b"".join(filter(None, keys)))
         digest.update(b"".join(values))
-    digest.update(b"".join(tails([out.known for out in trailing if out.known is not None])))
+    digest.update(b"".join(tails([known for _, _, _, _, known in trailing if known is not None])))
     return digest.hexdigest()

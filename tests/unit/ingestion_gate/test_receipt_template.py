@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ingestion_gate.model import Origin
+from services.ingestion_gate.receipt_template import NOW_MARK
 from services.ingestion_gate.receipts import ReceiptWriter, receipt_id
 from sluice_contracts import Decoded, decode, payload_hash
 from sluice_kit.stage import Record
@@ -24,6 +25,8 @@ TRACES = st.none() | st.from_regex(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", fullmatch
     offset=st.integers(0, 2**62),
     decision=st.sampled_from(["ADMIT", "DUPLICATE"]),
     origin=st.sampled_from(Origin),
+    seed=st.sampled_from([None, 7, NOW_MARK]),
+    now=st.sampled_from([1, 1_700_000_000_000_000, 1_700_000_000_050_000]),
 )
 def test_a_template_writes_what_the_codec_writes(
     event_id: str,
@@ -33,9 +36,11 @@ def test_a_template_writes_what_the_codec_writes(
     offset: int,
     decision: str,
     origin: Origin,
+    seed: int | None,
+    now: int,
 ) -> None:
-    fields = payment(event_id, customer=customer, traceparent=trace)
-    writer = ReceiptWriter(now=1_700_000_000_000_000, policy_revision="p1")
+    fields = payment(event_id, customer=customer, traceparent=trace) | {"seed": seed}
+    writer = ReceiptWriter(now=now, policy_revision="p1")
     about: dict[str, Any] = {
         "decision": decision,
         "principal": "world_stream_producer",
