@@ -26,7 +26,7 @@ from sluice_contracts import TOPICS, derived_id, encode
 from sluice_decisions import Bundle, load_bundle
 from sluice_kit.artifacts import ArtifactStore, open_store
 from sluice_kit.config import Wiring
-from sluice_kit.kafka.partitioner import Partitioner
+from sluice_kit.kafka.partitioner import hashes_of
 from sluice_kit.stage import Batch, ChainSpec, Coordinate, Output, Record, StageSettings
 from sluice_kit.stage.batching import with_prepared
 from sluice_kit.stage.chain import MemberRun, ranges_of, run_chain
@@ -100,7 +100,6 @@ class _Chain:
     spent: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     written: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     _ends: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
-    _partitioner: Partitioner = field(default_factory=Partitioner)
 
     @classmethod
     def open(cls, folder: Path) -> "_Chain":
@@ -158,7 +157,7 @@ class _Chain:
 
     def _place(self, _index: int, facts: Sequence[Output]) -> list[Coordinate]:
         placed = []
-        hashes = self._partitioner.hashes([key or b"" for _, key, _ in facts])
+        hashes = hashes_of([key or b"" for _, key, _ in facts]).tolist()
         for (topic, _, value), hashed in zip(facts, hashes, strict=True):
             self.written[topic].append(len(value))
             partition = hashed % TOPICS[topic].partitions

@@ -59,40 +59,22 @@ def murmur2_of_many(keys: Sequence[bytes]) -> Hashes:
 
 
 def hashes_of(keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
-    """Of many keys that will hardly come again: what is taken modulo a topic's partitions."""
+    """Of many keys at once: what is taken modulo a topic's partitions."""
     hashes = np.empty(len(keys), np.int64)
     lengths = np.fromiter(map(len, keys), np.int64, len(keys))
     for length in np.unique(lengths).tolist():
         chosen = np.flatnonzero(lengths == length)
         alike = keys if len(chosen) == len(keys) else [keys[at] for at in chosen.tolist()]
-        hashes[chosen] = murmur2_of_many(alike) & np.uint32(_POSITIVE)
-    return hashes
+        many = len(alike) >= FEWEST_KEYS
+        hashes[chosen] = murmur2_of_many(alike) if many else list(map(murmur2, alike))
+    return hashes & _POSITIVE
 
 
 class Partitioner:
-    """Maps keys to partitions; keys repeat (a customer pays often), so the hashes are kept."""
+    """Maps keys to partitions one by one; keys repeat, so the hashes are kept."""
 
     def __init__(self) -> None:
         self._hashes: dict[bytes, int] = {}
-
-    def learn(self, keys: Sequence[bytes]) -> None:
-        """Hash what is new among many keys at once, ahead of `partition`."""
-        known = self._hashes
-        if len(known) + len(keys) > CACHE_LIMIT:
-            known.clear()
-        by_length: dict[int, dict[bytes, None]] = {}
-        for key in [key for key in keys if key not in known]:
-            by_length.setdefault(len(key), {})[key] = None
-        for new in by_length.values():
-            same = list(new)
-            many = len(same) >= FEWEST_KEYS
-            hashes = murmur2_of_many(same).tolist() if many else map(murmur2, same)
-            known.update(zip(same, [value & _POSITIVE for value in hashes], strict=True))
-
-    def hashes(self, keys: Sequence[bytes]) -> list[int]:
-        """Of many keys at once: what is taken modulo a topic's partitions."""
-        self.learn(keys)
-        return list(map(self._hashes.__getitem__, keys))
 
     def partition(self, key: bytes, partitions: int) -> int:
         """The partition of `key` in a topic of `partitions` partitions."""

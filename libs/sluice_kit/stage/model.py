@@ -26,7 +26,7 @@ class Coordinate(NamedTuple):
 class Record(NamedTuple):
     """One input record. A chained record (fed in memory) has partition and offset -1.
 
-    `prepared` is what the stage's pure `prepare` made of it while the batch before was being committed.
+    `prepared` is what the stage's pure `prepare` made of it ahead of the step.
     """
 
     topic: str
@@ -199,7 +199,7 @@ class Stage(Protocol):
 class Preparing(Protocol):
     """A stage with work on records that needs no state: decoding, checking, hashing.
 
-    The head's is done ahead, in another thread; `order` and `step` find it under `prepared`.
+    The head's is done ahead, of a backlog in another thread; `order` and `step` find it under `prepared`.
     """
 
     def prepare(self, records: Sequence[Record]) -> Sequence[Any]:

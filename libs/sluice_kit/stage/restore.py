@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from sluice_kit.artifacts import ArtifactError, Locator
-from sluice_kit.kafka.partitioner import Partitioner
+from sluice_kit.kafka.partitioner import hashes_of
 from sluice_kit.stage.basis import BasisLog, BasisRecord, offsets_by_partition
 from sluice_kit.stage.batching import arranged
 from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
@@ -112,7 +112,6 @@ class LoggedPlaces:
 
     def __init__(self, partitions: dict[str, int]) -> None:
         self._partitions = partitions
-        self._partitioner = Partitioner()
         self._offsets: list[dict[tuple[str, int], Iterator[int]]] = []
 
     def batch(self, records: Sequence[BasisRecord]) -> None:
@@ -124,7 +123,7 @@ class LoggedPlaces:
         offsets = self._offsets[index]
         unknown: Iterator[int] = iter(())
         counts = self._partitions
-        hashes = self._partitioner.hashes([fact.key or b"" for fact in facts])
+        hashes = hashes_of([fact.key or b"" for fact in facts]).tolist()
         return [
             Coordinate(topic, where := hashed % counts[topic], next(offsets.get((topic, where), unknown), -1))
             for (topic, _, _), hashed in zip(facts, hashes, strict=True)

@@ -5,6 +5,7 @@ import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import cast
 
 import structlog
@@ -24,6 +25,9 @@ METADATA_SECONDS = 30.0
 ENDS_SECONDS = 1.0
 READ_AHEAD_CHUNK = 1_000
 """Records read and prepared at a time, so that the first ones of a burst are not kept waiting."""
+FEW = 500
+"""Fewer records than this that come at a time are prepared later, together: for many at once, each one costs
+a third of what it costs in a handful."""
 PASSING = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
@@ -162,8 +166,9 @@ def read_to_end(
 
 
 class ReadAhead:
-    """Reads and prepares records in a thread of its own while the batch before is being committed.
+    """Reads records in a thread of its own while the batch before is stepped and committed.
 
+    Of a backlog that thread prepares them as well; what comes a few at a time is prepared when it is taken.
     What waits is bounded by `limit` records: a slow stage stops the reading, not the memory.
     """
 
@@ -192,7 +197,7 @@ class ReadAhead:
             else:
                 taken = [waiting.popleft() for _ in range(most)]
             self._changed.notify_all()
-        return taken
+        return taken if self._prepare is None else _with_all_prepared(self._prepare, taken)
 
     def give_back(self, records: Sequence[Record]) -> None:
         """Records that were taken last, and are to be the next ones again."""
@@ -222,13 +227,26 @@ class ReadAhead:
                 self._changed.notify_all()
 
     def _keep(self, records: list[Record]) -> None:
-        if self._prepare is not None:
+        if self._prepare is not None and len(records) >= FEW:
             records = with_prepared(self._prepare, records)
         with self._changed:
             self._waiting.extend(records)
             self._changed.notify_all()
             while len(self._waiting) >= self._limit and not self._stopped:
                 self._changed.wait(0.5)
+
+
+def _with_all_prepared(prepare: Prepare, records: Sequence[Record]) -> list[Record]:
+    """The records with those prepared that are not yet."""
+    found: list[Record] = []
+    for raw, stretch in groupby(records, key=_is_raw):
+        alike = list(stretch)
+        found += with_prepared(prepare, alike) if raw else alike
+    return found
+
+
+def _is_raw(record: Record) -> bool:
+    return record[-1] is None
 
 
 class RangeReader:

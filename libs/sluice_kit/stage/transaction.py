@@ -1,16 +1,18 @@
 """One transaction a batch: facts, then what names their coordinates, then the basis record."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import repeat
 
+import numpy as np
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from sluice_kit.kafka import ClientConfig
 from sluice_kit.kafka.messages import KafkaMessage
-from sluice_kit.kafka.partitioner import Partitioner
-from sluice_kit.stage.delivery import DeliveryReports
+from sluice_kit.kafka.partitioner import hashes_of
+from sluice_kit.stage.delivery import Callback, DeliveryReports
 from sluice_kit.stage.errors import FencedError, TransactionAbortedError, TransactionUnknownError
 from sluice_kit.stage.foresight import Foresight
 from sluice_kit.stage.landing import Landing
@@ -18,10 +20,12 @@ from sluice_kit.stage.model import Coordinate, Output
 
 log = structlog.get_logger(__name__)
 
+BY_KEY = -1
 Ready = tuple[str, bytes, bytes | None, int, Callable[..., None] | None]
-"""Topic, value, key, partition (-1: by key) and delivery callback: the arguments of `produce`.
+"""Topic, value, key, partition or BY_KEY, and delivery callback: the arguments of `produce`.
 
-Each report of a delivery takes the interpreter's lock, so only records that have something to tell ask."""
+One call a record costs a third less than `produce_batch`, which wants a dictionary for each. Each report of a
+delivery takes the interpreter's lock, so only records that have something to tell ask."""
 
 FENCED_CODES = frozenset(
     {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001
@@ -42,7 +46,6 @@ class TransactionalWriter:
         self.transactional_id: str = config["transactional.id"]
         self._producer = Producer(config)
         self._partitions = partitions
-        self._partitioner = Partitioner()
         self._exact: set[str] = set()
         """Topics in which others write as well, so that every record has to say where it stands."""
         self._foresight = Foresight()
@@ -80,20 +83,13 @@ class TransactionalWriter:
         Where nobody else writes to their partitions, offsets are foreseen and held against the delivery
         reports before the commit; else this waits for the reports.
         """
-        partitions = self._partitions
-        hashes = self._partitioner.hashes([key or b"" for _, key, _ in facts])
-        places = [
-            (topic, hashed % partitions[topic]) for (topic, _, _), hashed in zip(facts, hashes, strict=True)
-        ]
+        topics, given, values = _columns(facts)
+        keys = [key or b"" for key in given]
+        counts = np.fromiter(map(self._partitions.__getitem__, topics), np.int64, len(topics))
+        partitions = (hashes_of(keys) % counts).tolist()
+        places = list(zip(topics, partitions, strict=True))
         reports = DeliveryReports(places, self._exact)
-        self._produce(
-            [
-                (topic, value, key or b"", partition, callback)
-                for (topic, key, value), (_, partition), callback in zip(
-                    facts, places, reports.callbacks(), strict=True
-                )
-            ]
-        )
+        self._produce(zip(topics, values, keys, partitions, reports.callbacks(), strict=True))
         foreseen = self._foresight.coordinates(reports)
         if foreseen is not None:
             return foreseen
@@ -113,12 +109,13 @@ class TransactionalWriter:
 
         The result says after the commit where those to `followed` topics stand.
         """
-        self._foresight.forget({out.topic for out in outputs})
+        topics, keys, values = _columns(outputs)
+        self._foresight.forget(set(topics))
         landing = Landing(outputs, followed, self._partitions)
-        ready: list[Ready] = [(topic, value, key, -1, None) for topic, key, value in outputs]
+        callbacks: list[Callback | None] = [None] * len(outputs)
         for at in landing.asked():
-            ready[at] = (*ready[at][:-1], landing.delivered)
-        self._produce(ready)
+            callbacks[at] = landing.delivered
+        self._produce(zip(topics, values, keys, repeat(BY_KEY, len(outputs)), callbacks, strict=True))
         return landing
 
     def write_to(self, topic: str, partition: int, value: bytes, delivered: Callable[[int], None]) -> None:
@@ -163,19 +160,19 @@ class TransactionalWriter:
             self._producer.purge()
             self._producer.flush(0)
 
-    def _produce(self, ready: Sequence[Ready]) -> None:
+    def _produce(self, ready: Iterable[Ready]) -> None:
         """Hand records to librdkafka, in order; a full local queue makes it wait (back-pressure)."""
         produce = self._producer.produce
-        done = 0
-        while done < len(ready):
-            try:
-                for arguments in ready[done:] if done else ready:
+        for arguments in ready:
+            queued = False
+            while not queued:
+                try:
                     produce(*arguments)
-                    done += 1
-            except BufferError:
-                self._served(lambda: self._producer.poll(0.05))
-            except KafkaException as error:
-                self._classify(error)
+                    queued = True
+                except BufferError:
+                    self._served(lambda: self._producer.poll(0.05))
+                except KafkaException as error:
+                    self._classify(error)
 
     def _flush(self, *reports: DeliveryReports) -> None:
         left = self._served(lambda: self._producer.flush(FLUSH_SECONDS))
@@ -206,3 +203,9 @@ class TransactionalWriter:
         if cause.txn_requires_abort():
             raise TransactionAbortedError(f"{self.transactional_id}: {cause}") from error
         raise TransactionUnknownError(f"{self.transactional_id}: {cause}") from error
+
+
+def _columns(outputs: Sequence[Output]) -> tuple[Sequence[str], Sequence[bytes | None], Sequence[bytes]]:
+    """Topics, keys and values."""
+    topics, keys, values = zip(*outputs, strict=True) if outputs else ((), (), ())
+    return topics, keys, values
