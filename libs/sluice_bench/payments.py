@@ -83,7 +83,7 @@ class Generator:
 
     def __init__(self, wiring: dict[str, Any]) -> None:
         config = idempotent_producer_config(Wiring(**wiring), PRINCIPAL)
-        self._producer = Producer(config | {"queue.buffering.max.messages": 200_000})
+        self._producer = Producer(config | {"queue.buffering.max.messages": 200_000, "linger.ms": 5})
         self._producer.list_topics(LANE, timeout=30)
         self._sent = 0
 
