@@ -48,8 +48,8 @@ from sluice_kit.workflow import (
 _log = get_logger(SERVICE)
 _BATCH: Final = 4_000
 _PATIENCE_MS: Final = 400
-"""How long the broker gathers intents. What a batch costs whatever is in it, a dozen round trips to Postgres, is a
-third of all at 3,000 intents a second and 200 ms; nobody waits for an outcome."""
+"""How long the broker gathers intents: a batch costs a dozen round trips to Postgres whatever is in it, and
+nobody decides by an outcome. It is part of how late a webhook is called."""
 _EFFECTS: Final = "effect_log"
 _UNWIRED: Final = "effectors"
 

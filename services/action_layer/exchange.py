@@ -56,7 +56,7 @@ async def exchange(
         async with asyncio.timeout(seconds):
             context = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
             transport, answer = await loop.create_connection(
-                _Answer, parts.hostname, parts.port or _PORTS[parts.scheme], ssl=context
+                _Answer, parts.hostname or "", parts.port or _PORTS[parts.scheme], ssl=context
             )
             transport.write(_request(answer.connection, method, parts, headers, body))
             return await answer.whole
@@ -90,7 +90,8 @@ class _Answer(asyncio.Protocol):
     def __init__(self) -> None:
         self.connection = h11.Connection(h11.CLIENT)
         self.whole: asyncio.Future[HttpAnswer] = asyncio.get_running_loop().create_future()
-        self._status, self._headers, self._body = 0, {}, bytearray()
+        self._status, self._body = 0, bytearray()
+        self._headers: dict[str, str] = {}
 
     def data_received(self, data: bytes) -> None:
         if self.whole.done():
