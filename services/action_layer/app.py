@@ -47,6 +47,9 @@ from sluice_kit.workflow import (
 
 _log = get_logger(SERVICE)
 _BATCH: Final = 4_000
+_PATIENCE_MS: Final = 400
+"""How long the broker gathers intents: a batch costs a dozen round trips to Postgres whatever is in it, and
+nobody decides by an outcome. It is part of how late a webhook is called."""
 _EFFECTS: Final = "effect_log"
 _UNWIRED: Final = "effectors"
 
@@ -85,7 +88,7 @@ class ActionLayer:
         self._lanes = self._open_lanes()
         self._effect_log = self._open_effect_log()
         intake = Intake(policy.authority(wiring), self._effect_log, clock=_now_micros, tally=tally)
-        reader = bulk_reader_config(wiring, SERVICE, group=SERVICE)
+        reader = bulk_reader_config(wiring, SERVICE, group=SERVICE, patience_ms=_PATIENCE_MS)
         take_in = self.workflow.handles_bulk(INTENTS, reader, max_records=_BATCH, applied=intake.committed)
         take_in(intake.take)
         settler = Settler(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import asyncpg
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 Row: TypeAlias = "asyncpg.Record | Mapping[str, Any]"
 ACTION_COLUMNS: Final = "state, attempts, looks, doubt, outcomes, next_at, not_after, revision"
+_DECODED: Final = 512
+"""Intents that are kept decoded: as many as are under way at one time."""
 OPEN: Final = "state in ('PENDING', 'ATTEMPTING', 'UNCERTAIN')"
 
 
@@ -55,9 +58,15 @@ class OpenAction(NamedTuple):
 
     def fields(self) -> Mapping[str, Any]:
         """The intent, decoded."""
-        content = decode(self.intent)
-        assert isinstance(content, Decoded), content
-        return content.fields
+        return _fields(self.intent)
+
+
+@lru_cache(_DECODED)
+def _fields(intent: bytes) -> Mapping[str, Any]:
+    """Its fields are asked for when it is called and when it is settled."""
+    content = decode(intent)
+    assert isinstance(content, Decoded), content
+    return content.fields
 
 
 class NewOutcome(NamedTuple):

@@ -22,14 +22,15 @@ order by next_at, id limit $4 for update
 """  # noqa: S608 - constants only
 
 
-_BY_INDEX: Final = (
-    "set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off;"
-    " set local enable_bitmapscan = off; set local enable_sort = off"
+_BY_INDEX: Final = ", ".join(
+    f"set_config('enable_{way}', 'off', true)"
+    for way in ("seqscan", "hashjoin", "mergejoin", "bitmapscan", "sort")
 )
 """Open actions are few among many: their partial indexes are right, also before a table has statistics.
 
 Read in the order of the index, what waits costs nothing; sorted, all of it would be looked at for each look.
 """
+_FENCE: Final = f"select true, {_BY_INDEX} from worker where epoch = $1 for share"  # noqa: S608
 
 
 class NotTheWorkerError(Exception):
@@ -38,8 +39,7 @@ class NotTheWorkerError(Exception):
 
 async def fence(tx: Transaction, epoch: int) -> None:
     """Hold the worker's number for this transaction. Raises NotTheWorkerError when it is another one's."""
-    await tx.execute(_BY_INDEX)
-    if not await tx.fetchval("select true from worker where epoch = $1 for share", epoch):
+    if not await tx.fetchval(_FENCE, epoch):
         raise NotTheWorkerError(f"worker {epoch} was replaced")
 
 
@@ -108,7 +108,7 @@ class Backlog:
 
 async def backlog(tx: Transaction) -> Backlog:
     """Count what is open."""
-    await tx.execute(_BY_INDEX)
+    await tx.execute(f"select {_BY_INDEX}")
     row = await tx.fetchrow(
         "select count(*) filter (where next_at is not null) as waiting,"  # noqa: S608
         " count(*) filter (where state = 'UNCERTAIN') as uncertain,"

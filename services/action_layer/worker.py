@@ -79,7 +79,7 @@ class Worker:
             self._taken_in.clear()
             self._settler.settled.clear()
             try:
-                begun = await answered(self._turn())
+                more = await answered(self._turn())
             except NotTheWorkerError:
                 await self._leadership.release()
             except DatabaseAwayError:
@@ -93,7 +93,7 @@ class Worker:
                 backoff.reset()
                 self._health.ok(_CHECK)
                 await first_set([stopping], _GATHER_SECONDS)
-                if not begun:
+                if not more:
                     await first_set([self._taken_in, self._settler.settled, stopping], _LOOK_SECONDS)
         if self._calls:
             await asyncio.wait(self._calls, timeout=_DRAIN_SECONDS)
@@ -102,19 +102,19 @@ class Worker:
             call.cancel()
         await self._leadership.release()
 
-    async def _turn(self) -> int:
-        """Begin what is due; returns how much. Another process may be at it: then nothing."""
+    async def _turn(self) -> bool:
+        """Begin what is due; whether more of it may be. Another process may be at it: then nothing."""
         if not self._leadership.held:
             async with self._database.transaction():  # not before the schema fits the code
                 pass
             taken = await self._leadership.take()
             if taken is None:
-                return 0
+                return False
             self._unsure = self._unsure or taken
         if self._unsure:
             await self._recover()
             self._unsure = False
-        return sum([await self._begin(name, lane) for name, lane in self._lanes.items()])
+        return any([await self._begin(name, lane) for name, lane in self._lanes.items()])
 
     async def _recover(self) -> None:
         """Actions that are ATTEMPTING and of which no call is under way here become UNCERTAIN.
@@ -131,11 +131,15 @@ class Worker:
         if found:
             _log.warning("calls were interrupted, they are uncertain", actions=len(found))
 
-    async def _begin(self, name: str, lane: Lane) -> int:
+    async def _begin(self, name: str, lane: Lane) -> bool:
+        """Begin what is due for one effector; whether more may be due at once.
+
+        It is where no more could be begun, and where something ended that another one waited for.
+        """
         now = self._clock()
         limit = min(lane.concurrency - lane.under_way, lane.bucket.available(now))
         if limit <= 0:
-            return 0
+            return False
         async with self._database.transaction() as tx:
             await work_list.fence(tx, self._epoch())
             due = await work_list.due(tx, name, now, list(self._busy), limit)
@@ -154,7 +158,8 @@ class Worker:
             self._start(one, lane, self._call(one, lane))
         for one in looks:
             self._start(one, lane, self._look(one, lane))
-        return len(steps)
+        settled = len(steps) - len(calls) - len(looks)
+        return len(steps) == limit or settled > 0
 
     def _start(self, one: OpenAction, lane: Lane, work: Coroutine[Any, Any, None]) -> None:
         self._busy.add(one.idempotency_key)

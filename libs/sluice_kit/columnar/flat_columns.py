@@ -15,12 +15,14 @@ from sluice_contracts import Contract
 from sluice_kit.columnar.column_values import ColumnValues
 from sluice_kit.columnar.errors import UnsupportedFieldError
 from sluice_kit.columnar.joined_values import FRAME, JoinedValues, Mask, Positions
-from sluice_kit.columnar.lockstep import Column, LockstepReader, TextColumn
+from sluice_kit.columnar.lockstep import Column, LockstepReader, NumberColumn, TextColumn
 from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
 
 FEWEST_ROWS: Final = 16
 """With fewer values reading one by one is quicker."""
 _TWO_BYTE_LENGTH: Final = 64
+_FURTHER_BYTES: Final = np.array([1 << 7 * count for count in range(1, 10)], np.uint64)
+"""From where on a number takes one more byte than one, two more, and so on."""
 
 
 class FlatColumns:
@@ -120,7 +122,10 @@ def _read(contract: Contract, values: Sequence[bytes | None]) -> Read:
     if joined is None:
         return None, list(range(len(values)))
     reader, columns = _stepped(joined, _steps(contract), _no_list)
-    return _told_apart(joined, columns, reader.whole() & _plain(joined, columns))
+    sound = reader.whole()
+    if not (sound.all() and _all_plain(joined, columns, contract.prefix)):
+        sound &= _plain(joined, columns)
+    return _told_apart(joined, columns, sound)
 
 
 def read_steps(
@@ -180,6 +185,23 @@ def _told_apart(joined: JoinedValues, columns: dict[str, Column], sound: Mask) -
     if len(others) == len(sound):
         return None, others
     return FlatColumns(np.flatnonzero(sound).tolist(), read.pick(sound), joined.octets), others
+
+
+def _all_plain(joined: JoinedValues, columns: dict[str, Column], prefix: bytes) -> bool:
+    """Whether all texts are ASCII, from how many bytes of sound rows are not; False says nothing.
+
+    Prefixes, lengths of texts and numbers have so many such bytes at least. If there are no more, texts have
+    none. A fifth of the time of looking at each text.
+    """
+    expected = len(joined.starts) * np.count_nonzero(np.frombuffer(prefix, np.uint8) >> 7)
+    for column in columns.values():
+        if isinstance(column, TextColumn):
+            expected += np.count_nonzero(column.ends - column.starts >= _TWO_BYTE_LENGTH)
+        elif isinstance(column, NumberColumn):
+            zigzag = (column.values << 1 ^ column.values >> 63).view(np.uint64)
+            further = np.searchsorted(_FURTHER_BYTES, zigzag, side="right")
+            expected += int((further if column.nulls is None else further[~column.nulls]).sum())
+    return bool(np.count_nonzero(np.frombuffer(joined.octets, np.uint8) >> 7) == expected)
 
 
 def _plain(joined: JoinedValues, columns: dict[str, Column]) -> Mask:

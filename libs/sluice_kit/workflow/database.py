@@ -65,6 +65,13 @@ class DatabaseAddress:
         return cls(wiring.postgres.dsn, _password(wiring.postgres.password_secret, wiring.secret_source))
 
 
+async def _nothing_to_reset(_connection: object) -> None:
+    """Stands for a question to the server after each transaction: nothing here outlives a transaction.
+
+    Locks that a session holds are taken on sessions of their own, settings are `set local`.
+    """
+
+
 def _password(name: str | None, secrets: SecretSource) -> str | None:
     if name is None:
         return None
@@ -105,6 +112,7 @@ class Database:
                     max_size=self._connections,
                     timeout=5,
                     command_timeout=30,
+                    reset=_nothing_to_reset,
                     server_settings={"search_path": self.schema, "application_name": f"sluice-{self.schema}"},
                 )
             except AWAY as error:

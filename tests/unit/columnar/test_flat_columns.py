@@ -76,6 +76,29 @@ def test_whatever_stands_in_the_batch_is_read_right_or_left_alone(
     read_and_compare(CONTRACTS[key], [*values, broken[:cut], broken + junk, broken[:cut] + junk])
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["c", "c" * 63, "c" * 64, "c" * 300, "\u00e9", "c" * 90 + "\u20ac"]),
+            st.integers(-(2**63), 2**63 - 1) | st.integers(-70, 70),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_a_text_beyond_ascii_is_left_alone_whatever_else_has_high_bytes(
+    drawn: list[tuple[str, int]],
+) -> None:
+    rows = drawn * FEWEST_ROWS
+    values = [
+        encode("payment", 1, payment(number, customer_id=customer, amount_minor=amount))
+        for number, (customer, amount) in enumerate(rows)
+    ]
+    alone = read_and_compare(CONTRACTS["payment", 1], values)
+    assert alone == [place for place, (customer, _) in enumerate(rows) if not customer.isascii()]
+
+
 @pytest.mark.parametrize("odd", [None, b"", b"junk", message(payment(1))[:4]])
 def test_a_value_of_another_kind_leaves_the_batch_to_the_codec(odd: bytes | None) -> None:
     values = [message(payment(number)) for number in range(FEWEST_ROWS)]
