@@ -15,8 +15,10 @@ from sluice_kit.config import Wiring
 from sluice_kit.kafka import ClientConfig, bulk_reader_config
 from sluice_kit.workflow import DatabaseAddress
 
-_PATIENCE_MS: Final = 250
+_PATIENCE_MS: Final = 500
 """A turn of the log: what it reads is sealed every other second only."""
+_ENOUGH_BYTES: Final = 16_000_000
+"""More than a steady flow brings in a turn, so that each is answered at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class LogParts:
             key=SigningKey.from_secret(wiring.secret_source),
             origin=origin_of(wiring),
             address=DatabaseAddress.from_wiring(wiring),
-            reader_config=bulk_reader_config(wiring, PRINCIPAL, group=PRINCIPAL, patience_ms=_PATIENCE_MS),
+            reader_config=bulk_reader_config(wiring, PRINCIPAL, group=PRINCIPAL, patience_ms=_PATIENCE_MS)
+            | {"fetch.min.bytes": _ENOUGH_BYTES},
             owner=f"{socket.gethostname()}:{os.getpid()}",
         )
