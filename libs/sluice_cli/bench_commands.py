@@ -4,7 +4,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,10 +50,7 @@ def ingress(  # noqa: PLR0917 - typer makes options of parameters
 
     Exit code 1 when a part could not run. A missed target is part of the report, not a failure.
     """
-    names = only or list(PARTS)
-    unknown = sorted(set(names) - set(PARTS))
-    if unknown:
-        fail(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}", as_json=as_json, code=2)
+    names = _chosen(only, PARTS, as_json=as_json)
     work = effort(quick=quick, repetitions=repetitions, batches=tuple(batch or ()))
 
     def run(deployment: Deployment) -> dict[str, Any]:
@@ -79,12 +76,7 @@ def loop(
 
     Exit code 1 when a part could not run. A missed target is part of the report, not a failure.
     """
-    names = only or list(LOOP_PARTS)
-    unknown = sorted(set(names) - set(LOOP_PARTS))
-    if unknown:
-        fail(
-            f"no such part: {', '.join(unknown)}; there are {', '.join(LOOP_PARTS)}", as_json=as_json, code=2
-        )
+    names = _chosen(only, LOOP_PARTS, as_json=as_json)
     work = loop_effort(quick=quick, repetitions=repetitions)
 
     def run(deployment: Deployment) -> dict[str, Any]:
@@ -113,11 +105,7 @@ def features(
 
     Exit code 1 when a part could not run. A missed target is part of the report, not a failure.
     """
-    names = only or list(FEATURE_PARTS)
-    unknown = sorted(set(names) - set(FEATURE_PARTS))
-    if unknown:
-        known = ", ".join(FEATURE_PARTS)
-        fail(f"no such part: {', '.join(unknown)}; there are {known}", as_json=as_json, code=2)
+    names = _chosen(only, FEATURE_PARTS, as_json=as_json)
     work = features_effort(quick=quick, repetitions=repetitions, quix_python=quix_python)
 
     def run(deployment: Deployment) -> dict[str, Any]:
@@ -213,6 +201,15 @@ def _on_own_stack(run: Callable[[Deployment], dict[str, Any]], *, as_json: bool)
     else:
         Console().print_json(data=found)
     return found
+
+
+def _chosen(only: Sequence[str] | None, parts: Iterable[str], *, as_json: bool) -> list[str]:
+    """The named parts, all where none is; leaves with a message when one does not exist."""
+    known = list(parts)
+    unknown = sorted({*(only or ())}.difference(known))
+    if unknown:
+        fail(f"no such part: {', '.join(unknown)}; there are {', '.join(known)}", as_json=as_json, code=2)
+    return list(only or known)
 
 
 def _in_parts(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import asyncpg
 from confluent_kafka import KafkaError, Message, Producer
 
 from services.decision_log import testing
@@ -16,7 +15,9 @@ from sluice_kit.config import Wiring
 from sluice_kit.kafka import client_config
 from sluice_kit.testing.service_process import ServiceProcess
 from sluice_kit.testing.waiting import until
-from sluice_kit.workflow import DatabaseAddress
+from sluice_kit.workflow.testing_sql import run_sql
+
+sql = partial(run_sql, SERVICE)
 
 _ADMIN: Final = "admin"
 POLICY: Final = "wait_seconds: 2\nseal_seconds: 0.2\n"
@@ -105,19 +106,3 @@ class BusWriter:
                 self._producer.poll(0.1)
             else:
                 return
-
-
-def sql(wiring: Wiring, statement: str, *arguments: Any) -> list[Any]:
-    """Run one statement in the log's schema."""
-
-    async def ask() -> list[Any]:
-        address = DatabaseAddress.from_wiring(wiring)
-        connection = await asyncpg.connect(
-            address.dsn, password=address.password, server_settings={"search_path": SERVICE}
-        )
-        try:
-            return list(await connection.fetch(statement, *arguments))
-        finally:
-            await connection.close()
-
-    return asyncio.run(ask())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import asyncpg
 import httpx
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -24,7 +23,9 @@ from sluice_kit.kafka import client_config
 from sluice_kit.kafka.messages import arrived
 from sluice_kit.testing.service_process import ServiceProcess
 from sluice_kit.testing.waiting import until
-from sluice_kit.workflow import DatabaseAddress
+from sluice_kit.workflow.testing_sql import run_sql
+
+sql = partial(run_sql, SERVICE)
 
 _ADMIN: Final = "admin"
 
@@ -138,22 +139,6 @@ class RunMaker:
         statement = "update stream_progress set state = 'CLOSED' where run_id = any($1::text[])"
         if self._made:
             sql(self._wiring, statement, self._made)
-
-
-def sql(wiring: Wiring, statement: str, *arguments: Any) -> list[Any]:
-    """Run one statement in the producer's schema."""
-
-    async def ask() -> list[Any]:
-        address = DatabaseAddress.from_wiring(wiring)
-        connection = await asyncpg.connect(
-            address.dsn, password=address.password, server_settings={"search_path": SERVICE}
-        )
-        try:
-            return list(await connection.fetch(statement, *arguments))
-        finally:
-            await connection.close()
-
-    return asyncio.run(ask())
 
 
 def planned(run: ReadyWorld) -> StreamPlan:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -25,7 +24,9 @@ from sluice_kit.kafka import client_config
 from sluice_kit.kafka.messages import arrived
 from sluice_kit.testing.service_process import ServiceProcess
 from sluice_kit.testing.waiting import until
-from sluice_kit.workflow import DatabaseAddress
+from sluice_kit.workflow.testing_sql import run_sql
+
+sql = partial(run_sql, SERVICE)
 
 SECRET = "a-test's-own"
 POLICY = """
@@ -238,22 +239,6 @@ def logged_effects(wiring: Wiring) -> Counter[str]:
     """How often each key is in the effect log."""
     files = sorted(effects_folder(wiring.state_dir).glob("*.ndjson"))
     return Counter(line["idempotency_key"] for path in files for line in _lines(path))
-
-
-def sql(wiring: Wiring, statement: str, *arguments: Any) -> list[Any]:
-    """Run one statement in the action layer's schema."""
-
-    async def ask() -> list[Any]:
-        address = DatabaseAddress.from_wiring(wiring)
-        connection = await asyncpg.connect(
-            address.dsn, password=address.password, server_settings={"search_path": SERVICE}
-        )
-        try:
-            return list(await connection.fetch(statement, *arguments))
-        finally:
-            await connection.close()
-
-    return asyncio.run(ask())
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
