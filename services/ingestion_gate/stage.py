@@ -51,6 +51,11 @@ CODE: Final = (
     "sluice_contracts",
 )
 
+UNHURRIED_LANES: Final = frozenset(
+    {"ingress.action_layer", "ingress.decision_log", "ingress.flow_meter", "ingress.backfill"}
+)
+"""What comes back of decisions that were given, and what was pushed before."""
+
 
 class GateStage:
     """Reads every ingress lane; the only stage that states facts."""
@@ -60,6 +65,7 @@ class GateStage:
     code: Sequence[str] = CODE
     revision: Sequence[str] = ()  # its policy is an input
     with_headers = frozenset({EDGE_LANE})
+    unhurried = UNHURRIED_LANES
     followed = FOLLOWED
 
     def __init__(self, state: GateState) -> None:

@@ -218,6 +218,16 @@ class ReadingHeaders(Protocol):
 
 
 @runtime_checkable
+class Unhurried(Protocol):
+    """A stage that reads topics for which nobody waits; their records are spread over batches."""
+
+    @property
+    def unhurried(self) -> frozenset[str]:
+        """Those topics."""
+        ...
+
+
+@runtime_checkable
 class FollowingOutputs(Protocol):
     """A stage whose after-commit hooks want to know where its outputs to some topics landed."""
 

@@ -95,7 +95,9 @@ class StageRunner:
         shard.writer.close()
 
     def _step_until_stopped(self, shard: OpenShard, checkpoints: ChainCheckpoints) -> None:
-        ahead = ReadAhead(shard.reader, self.spec.prepare, 2 * self.settings.max_batch_records)
+        ahead = ReadAhead(
+            shard.reader, self.spec.prepare, 2 * self.settings.max_batch_records, self.spec.unhurried
+        )
         ticker = Ticker(self.spec.members, self.settings.idle_tick_seconds)
         lag_due = time.monotonic()
         try:

@@ -3,7 +3,6 @@
 import threading
 import time
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import cast
@@ -16,6 +15,7 @@ from sluice_kit.stage.batching import OFFSET, by_partition, with_prepared
 from sluice_kit.stage.errors import ReplayInputGoneError, StageError
 from sluice_kit.stage.input_basis import positions_behind
 from sluice_kit.stage.model import InputRange, Prepare, Record
+from sluice_kit.stage.read_records import ReadRecords
 
 log = structlog.get_logger(__name__)
 
@@ -172,11 +172,17 @@ class ReadAhead:
     What waits is bounded by `limit` records: a slow stage stops the reading, not the memory.
     """
 
-    def __init__(self, reader: InputReader, prepare: Prepare | None, limit: int) -> None:
+    def __init__(
+        self,
+        reader: InputReader,
+        prepare: Prepare | None,
+        limit: int,
+        unhurried: frozenset[str] = frozenset(),
+    ) -> None:
         self._reader = reader
         self._prepare = prepare
         self._limit = limit
-        self._waiting: deque[Record] = deque()
+        self._waiting = ReadRecords(unhurried)
         self._changed = threading.Condition()
         self._failure: Exception | None = None
         self._stopped = False
@@ -190,19 +196,14 @@ class ReadAhead:
                 self._changed.wait(wait_seconds)
             if not self._waiting and self._failure is not None:
                 raise self._failure
-            waiting = self._waiting
-            if len(waiting) <= most:
-                taken = list(waiting)
-                waiting.clear()
-            else:
-                taken = [waiting.popleft() for _ in range(most)]
+            taken = self._waiting.take(most)
             self._changed.notify_all()
         return taken if self._prepare is None else _with_all_prepared(self._prepare, taken)
 
     def give_back(self, records: Sequence[Record]) -> None:
         """Records that were taken last, and are to be the next ones again."""
         with self._changed:
-            self._waiting.extendleft(reversed(records))
+            self._waiting.give_back(records)
 
     def stop(self) -> None:
         """End the thread; what was read ahead is dropped and read again at the next start."""
@@ -230,7 +231,7 @@ class ReadAhead:
         if self._prepare is not None and len(records) >= FEW:
             records = with_prepared(self._prepare, records)
         with self._changed:
-            self._waiting.extend(records)
+            self._waiting.add(records)
             self._changed.notify_all()
             while len(self._waiting) >= self._limit and not self._stopped:
                 self._changed.wait(0.5)

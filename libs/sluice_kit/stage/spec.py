@@ -6,7 +6,7 @@ from functools import cached_property
 
 from sluice_kit.stage.batching import prepare_of
 from sluice_kit.stage.code_rev import code_revision
-from sluice_kit.stage.model import BusReading, Prepare, ReadingHeaders, Rebuilding, Stage
+from sluice_kit.stage.model import BusReading, Prepare, ReadingHeaders, Rebuilding, Stage, Unhurried
 from sluice_kit.stage.poison import PoisonLimits
 
 
@@ -38,6 +38,11 @@ class ChainSpec:
     def with_headers(self) -> frozenset[str]:
         """Topics whose headers the head looks at."""
         return self.head.with_headers if isinstance(self.head, ReadingHeaders) else frozenset()
+
+    @property
+    def unhurried(self) -> frozenset[str]:
+        """Topics of the head for which nobody waits."""
+        return self.head.unhurried if isinstance(self.head, Unhurried) else frozenset()
 
     @property
     def prepare(self) -> Prepare | None:
