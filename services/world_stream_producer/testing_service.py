@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +20,8 @@ from services.world_stream_producer.testing import ReadyWorld, ready_world, seal
 from sluice_contracts import TOPICS, Decoded, decode
 from sluice_kit.artifacts import open_artifacts, open_oracle
 from sluice_kit.config import Wiring
-from sluice_kit.kafka import client_config
-from sluice_kit.kafka.messages import arrived
+from sluice_kit.kafka import client_config, reader_config
+from sluice_kit.stage.source import read_to_end
 from sluice_kit.testing.service_process import ServiceProcess
 from sluice_kit.testing.waiting import until
 from sluice_kit.workflow.testing_sql import run_sql
@@ -95,23 +96,20 @@ def publish_control(wiring: Wiring, *values: bytes) -> None:
 
 def read_lane(wiring: Wiring, run_id: str, lane: str = LANE) -> list[bytes]:
     """The messages of a run that are on its partition of a lane now, in offset order."""
-    partition = TopicPartition(lane, lane_partition(run_id, lane))
-    consumer = Consumer(client_config(wiring, _ADMIN) | {"group.id": f"reader-{uuid.uuid4().hex}"})
+    partition = lane_partition(run_id, lane)
+    consumer = Consumer(
+        reader_config(wiring, _ADMIN, group=f"reader-{uuid.uuid4().hex}") | {"enable.partition.eof": True}
+    )
     try:
-        low, end = consumer.get_watermark_offsets(partition, timeout=30)
-        consumer.assign([TopicPartition(lane, partition.partition, low)])
-        values: list[bytes] = []
-        position = low
-        while position < end:
-            for message in arrived(consumer, 5_000, 0.02):
-                assert message.error() is None, message.error()
-                offset, value = message.offset(), message.value()
-                assert offset is not None
-                assert value is not None
-                position = offset + 1
-                if message.key() == run_id.encode() and offset < end:
-                    values.append(value)
-        return values
+        low, end = consumer.get_watermark_offsets(TopicPartition(lane, partition), timeout=30)
+        found: list[bytes] = []
+        with closing(read_to_end(consumer, {(lane, partition): low})) as read:
+            for records in read:
+                now = [record for record in records if record.offset < end]
+                found += [record.value or b"" for record in now if record.key == run_id.encode()]
+                if records[-1].offset >= end - 1:  # while it is streamed to, the lane has no end to be told
+                    break
+        return found
     finally:
         consumer.close()
 

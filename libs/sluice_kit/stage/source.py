@@ -3,7 +3,7 @@
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from itertools import groupby
 from typing import cast
 
@@ -135,7 +135,7 @@ class InputReader:
 
 def read_to_end(
     consumer: Consumer, starts: Positions, silence_seconds: float = 30.0
-) -> Iterator[list[Record]]:
+) -> Generator[list[Record], None, None]:
     """Committed records from `starts` to the end of each partition.
 
     `consumer` reports partition ends (`enable.partition.eof`): markers and aborted records take offsets, so
