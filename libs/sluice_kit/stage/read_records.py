@@ -7,7 +7,7 @@ from typing import Final
 from sluice_kit.stage.model import Record
 
 FEWEST_UNHURRIED: Final = 200
-"""So many records that have time go into any batch, however few others there are."""
+"""So many records that have time go into any batch, however few others are in it."""
 
 
 class ReadRecords:
@@ -38,12 +38,13 @@ class ReadRecords:
             queue.appendleft(record)
 
     def take(self, most: int) -> list[Record]:
-        """Up to `most` records, of those that have time no more than of the others, or a few.
+        """Up to `most` records, of those that have time no more than of the others, or a few; all, if alone.
 
         Where more wait than a batch may have, these get half of it: they come as often, and must not pile up.
         """
         hurried = min(len(self._hurried), most - min(len(self._unhurried), most // 2))
-        unhurried = min(len(self._unhurried), most - hurried, max(hurried, FEWEST_UNHURRIED))
+        spread = max(hurried, FEWEST_UNHURRIED) if hurried else most
+        unhurried = min(len(self._unhurried), most - hurried, spread)
         return _first(self._hurried, hurried) + _first(self._unhurried, unhurried)
 
 

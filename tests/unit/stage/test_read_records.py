@@ -28,7 +28,9 @@ def counted(taken: list[Record]) -> dict[str, int]:
 def test_a_burst_of_effects_is_spread_over_batches() -> None:
     waiting = queued(300, 1_200)
     assert counted(waiting.take(2_000)) == {PAYMENTS: 300, EFFECTS: 300}
-    assert counted(waiting.take(2_000)) == {EFFECTS: FEWEST_UNHURRIED}
+    waiting.add(numbered(PAYMENTS, 300, 10))
+    assert counted(waiting.take(2_000)) == {PAYMENTS: 10, EFFECTS: FEWEST_UNHURRIED}
+    assert counted(waiting.take(2_000)) == {EFFECTS: 700}  # nobody is kept waiting by them now
 
 
 def test_where_more_wait_than_a_batch_may_have_each_kind_gets_half() -> None:
