@@ -27,6 +27,7 @@ from sluice_kit.replay.standing_in import (
     NotApartError,
     PassKeeper,
     PlacesOfMembers,
+    ReadFacts,
     topics_of,
 )
 from sluice_kit.stage.basis import BasisRecord
@@ -68,6 +69,15 @@ class GroupsBatch:
     handed: Sequence[Sequence[Handed]]
     differs: bool
     of_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SteppedGroup:
+    """A batch that a group has stepped, and what it handed the head in each pass."""
+
+    replayed: Replayed
+    handed: Sequence[Sequence[Handed]]
+    differs: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +144,7 @@ def _step_head(
         told = [_next(group, record.batch_no) for group in said]
         others.expect(by_pass([group.handed for group in told]))
 
-    beside = _standing_in(others, members[0])
+    beside = standing_in(others, members[0])
     for replayed in history.step(ChainSpec([spec.head, others]), [members[0], beside], hear):
         yield SteppedApart(
             replayed.records[0].events,
@@ -177,35 +187,46 @@ def _step_group(asked: Asked, group: range, said: "Queue[GroupsBatch | str]") ->
 def _batches_of_group(history: History, asked: Asked, group: range) -> Iterator[tuple[GroupsBatch, int]]:
     spec, members = history.open(asked.service)
     begin(spec, members, from_checkpoint=asked.from_checkpoint)
-    before, own = members[: group.start], members[group.start : group.stop]
     consumer = history.consumer("facts")
     try:
-        stages = [member.stage for member in own]
-        facts = RangeReader(consumer, _starts(before, topics_of(stages)), with_headers=frozenset())
-        upstream = LoggedUpstream(spec.head, [member.stage for member in before[1:]], stages, facts.read)
-        keeper = PassKeeper(spec.head)
-        logged = zip(*[list(member.pending) for member in before[1:]], strict=True)
-
-        def expect(record: BasisRecord) -> list[Record]:
-            upstream.expect(record, [item for _, item in next(logged, ())])
-            return []
-
-        stepped = [_standing_in(upstream, members[0]), *own, _standing_in(keeper, members[0])]
-        places = PlacesOfMembers(upstream, partition_counts(consumer))
-        for replayed in step_pending(ChainSpec([upstream, *stages, keeper]), stepped, expect, places):
-            yield _told(replayed, upstream, asked.run), replayed.records[0].events
+        wanted = topics_of(spec.members[group.start : group.stop])
+        facts = RangeReader(consumer, _starts(members[: group.start], wanted), with_headers=frozenset())
+        for stepped in step_group(members, group, facts.read, partition_counts(consumer)):
+            run = asked.run
+            of_run = run is not None and batch_speaks_of(stepped.replayed, run)
+            records = stepped.replayed.records
+            told = GroupsBatch(records[0].batch_no, stepped.handed, stepped.differs, of_run)
+            yield told, records[0].events
     finally:
         consumer.close()
 
 
-def _told(replayed: Replayed, upstream: LoggedUpstream, run: str | None) -> GroupsBatch:
-    pairs = zip(replayed.runs[1:-1], replayed.records[1:-1], strict=True)
-    differing = any(differs(member, record) for member, record in pairs)
-    of_run = run is not None and batch_speaks_of(replayed, run)
-    return GroupsBatch(replayed.records[0].batch_no, upstream.handed, differing, of_run)
+def step_group(
+    members: Sequence[MemberHistory], group: range, read: ReadFacts, partitions: dict[str, int]
+) -> Iterator[SteppedGroup]:
+    """Step the pending batches of some `members` of a chain; `read` gives facts of those before them.
+
+    Raises NotApartError, ReplayInputGoneError.
+    """
+    head, before, own = members[0], members[1 : group.start], members[group.start : group.stop]
+    stages = [member.stage for member in own]
+    upstream = LoggedUpstream(head.stage, [member.stage for member in before], stages, read)
+    keeper = PassKeeper(head.stage)
+    logged = zip(*[list(member.pending) for member in before], strict=True)
+
+    def expect(record: BasisRecord) -> list[Record]:
+        upstream.expect(record, [item for _, item in next(logged, ())])
+        return []
+
+    stepped = [standing_in(upstream, head), *own, standing_in(keeper, head)]
+    places = PlacesOfMembers(upstream, partitions)
+    for replayed in step_pending(ChainSpec([upstream, *stages, keeper]), stepped, expect, places):
+        pairs = zip(replayed.runs[1:-1], replayed.records[1:-1], strict=True)
+        differing = any(differs(member, record) for member, record in pairs)
+        yield SteppedGroup(replayed, upstream.handed, differing)
 
 
-def _standing_in(stage: Stage, head: MemberHistory) -> MemberHistory:
+def standing_in(stage: Stage, head: MemberHistory) -> MemberHistory:
     """The history of what stands in for others: the head's batches, and nothing else."""
     return MemberHistory(stage, head.shard, head.basis, head.checkpointer, pending=list(head.pending))
 

@@ -18,6 +18,9 @@ from sluice_kit.stage.model import (
 )
 from sluice_kit.stage.restore import LoggedPlaces
 
+ReadFacts = Callable[[Sequence[InputRange]], list[Record]]
+"""Gives the records that stand in some ranges of the bus."""
+
 _MORE: Final = "passes"
 """A topic of no broker: the head had one more pass."""
 
@@ -83,7 +86,7 @@ class LoggedUpstream(StandIn):
         head: Stage,
         before: Sequence[Stage],
         group: Sequence[Stage],
-        read: Callable[[Sequence[InputRange]], list[Record]],
+        read: ReadFacts,
     ) -> None:
         super().__init__(head.name, head.inputs)
         self._read = read

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from sluice_kit.replay.apart import by_pass
+from sluice_kit.replay.apart import by_pass, standing_in, step_group
 from sluice_kit.replay.history import differs
-from sluice_kit.replay.standing_in import Handed, HandedBack, LoggedUpstream, PassKeeper, PlacesOfMembers
+from sluice_kit.replay.standing_in import Handed, HandedBack
 from sluice_kit.stage import ChainSpec, InputRange, Record
 from sluice_kit.stage.basis import BasisRecord
-from sluice_kit.stage.model import Stage
-from sluice_kit.stage.restore import LoggedPlaces, MemberHistory, step_pending
+from sluice_kit.stage.restore import LoggedPlaces, step_pending
 from sluice_kit.testing import TopologyDriver
 from tests.unit.stage.test_replay import PARTITIONS, histories, inputs_of
 
@@ -32,31 +31,10 @@ def stepped_apart(
             )
         ]
 
-    def standing_in(stage: Stage, head: MemberHistory) -> MemberHistory:
-        return MemberHistory(stage, 0, head.basis, head.checkpointer, pending=list(head.pending))
-
-    def group_of(numbers: range) -> tuple[list[list[list[Handed]]], list[bool]]:
-        own = fresh.members[numbers.start : numbers.stop]
-        upstream = LoggedUpstream(fresh.head, fresh.members[1 : numbers.start], own, on_the_bus)
-        keeper = PassKeeper(fresh.head)
+    def group_of(numbers: range) -> tuple[list[Sequence[Sequence[Handed]]], list[bool]]:
         known = histories(driver, folder.mktemp("members"), fresh.members)  # type: ignore[arg-type]
-        logged = zip(*[list(member.pending) for member in known[1 : numbers.start]], strict=True)
-
-        def expect(record: BasisRecord) -> list[Record]:
-            upstream.expect(record, [item for _, item in next(logged, ())])
-            return []
-
-        stepped = [
-            standing_in(upstream, known[0]),
-            *known[numbers.start : numbers.stop],
-            standing_in(keeper, known[0]),
-        ]
-        places = PlacesOfMembers(upstream, PARTITIONS)
-        handed, wrong = [], []
-        for one in step_pending(ChainSpec([upstream, *own, keeper]), stepped, expect, places):
-            handed.append(upstream.handed)
-            wrong.append(any(map(differs, one.runs[1:-1], one.records[1:-1])))
-        return handed, wrong
+        stepped = list(step_group(known, numbers, on_the_bus, PARTITIONS))
+        return [one.handed for one in stepped], [one.differs for one in stepped]
 
     found = [group_of(numbers) for numbers in groups]
     back = HandedBack(fresh.members[1:])
