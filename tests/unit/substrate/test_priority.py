@@ -25,9 +25,13 @@ def waiting(log: Path, *, background: bool) -> Iterator[int]:
 
 
 def session_niceness(pid: int) -> int | None:
-    """What Linux holds against other sessions, None where it does not share cores among sessions."""
+    """What Linux holds against other sessions, None where it does not share cores among sessions.
+
+    The file is there and empty for a process of the first session.
+    """
     path = Path(f"/proc/{pid}/autogroup")
-    return int(path.read_text().split()[-1]) if path.exists() else None
+    fields = path.read_text().split() if path.exists() else []
+    return int(fields[-1]) if fields else None
 
 
 def test_a_background_process_gives_way_to_an_ordinary_one(tmp_path: Path) -> None:
