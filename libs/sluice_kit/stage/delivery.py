@@ -1,62 +1,37 @@
-"""From delivery reports to coordinates: two reports a partition say where all facts of a batch stand.
+"""Facts of one batch and where they stand: told by the broker, or foreseen.
 
-A transaction's records follow one another in each partition, so the first and the last offset give all the
-others, as long as nothing of somebody else stands between them. Where something does (a marker of an older
-instance, another shard of the stage), the count does not fit the offsets, and every record is asked.
-
-Where a batch's facts will stand can be foreseen: behind those of the batch before and its commit marker. The
-reports then say whether it was so.
+Where a batch's facts will stand can be foreseen: behind those of the batch before and its commit marker. What
+the broker tells then says whether it was so.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from confluent_kafka import KafkaError
-
-from sluice_kit.kafka.messages import KafkaMessage
+from sluice_kit.kafka.record_batches import Written
 from sluice_kit.stage.model import Coordinate, Place
 
-Callback = Callable[[KafkaError | None, KafkaMessage], None]
 
+class PlacedFacts:
+    """Facts that are about to be appended to `written`, one to each of `places`, in order."""
 
-class DeliveryReports:
-    """Collects the reports of one batch of facts. `exact` are the topics in which every record is asked."""
-
-    def __init__(self, places: Sequence[Place], exact: frozenset[str] | set[str]) -> None:
-        self.failure: KafkaError | None = None
+    def __init__(self, places: Sequence[Place], written: Written) -> None:
         self._places = places
+        self._written = written
         self._standing: dict[Place, list[int]] = defaultdict(list)
         """Which facts stand in a partition."""
         for index, place in enumerate(places):
             self._standing[place].append(index)
         self._counts = {place: len(facts) for place, facts in self._standing.items()}
-        self._offsets: dict[Place, list[int]] = {place: [] for place in self._standing}
-        self._exact = exact
+        self._before = {place: written.count(place) for place in self._standing}
+        """How many records of the transaction stand in the partition before these facts."""
 
-    def callbacks(self) -> list[Callback | None]:
-        """For each fact the callback to produce it with, None where no report is needed."""
-        callbacks: list[Callback | None] = [None] * len(self._places)
-        for (topic, _), facts in self._standing.items():
-            for index in facts if topic in self._exact else (facts[0], facts[-1]):
-                callbacks[index] = self._delivered
-        return callbacks
-
-    def coordinates(self) -> list[Coordinate] | set[str]:
-        """Where each fact stands, once all is delivered; or the topics whose every record has to be asked."""
-        spans: dict[Place, Sequence[int]] = {}
-        for place, offsets in self._offsets.items():
-            count = self._counts[place]
-            if len(offsets) == count:
-                spans[place] = offsets
-            elif len(offsets) == 2 and offsets[1] - offsets[0] + 1 == count:
-                spans[place] = range(offsets[0], offsets[1] + 1)
-        if len(spans) < len(self._offsets):
-            return {topic for topic, _ in self._offsets.keys() - spans.keys()}
-        return self._spread(spans)
+    def coordinates(self) -> list[Coordinate]:
+        """Where each fact stands, once that is told."""
+        return self._spread({place: self._told(place) for place in self._standing})
 
     def ends(self) -> dict[Place, int]:
-        """The offset behind the last fact of each partition, once all is delivered."""
-        return {place: max(offsets) + 1 for place, offsets in self._offsets.items()}
+        """The offset behind the last fact of each partition, once that is told."""
+        return {place: self._told(place)[-1] + 1 for place in self._standing}
 
     def foreseen(self, starts: Mapping[Place, int]) -> list[Coordinate]:
         """Where each fact stands if those of each partition follow one another from `starts` on."""
@@ -69,17 +44,22 @@ class DeliveryReports:
         return {place: starts[place] + count for place, count in self._counts.items()}
 
     def unforeseen(self, starts: Mapping[Place, int]) -> set[str]:
-        """The topics whose facts do not stand where `foreseen` said, once all is delivered."""
-        ends = self.ends_from(starts)
+        """The topics whose facts do not stand where `foreseen` said, once that is told."""
         return {
             place[0]
-            for place, offsets in self._offsets.items()
-            if not offsets or (offsets[0], offsets[-1] + 1) != (starts[place], ends[place])
+            for place, end in self.ends_from(starts).items()
+            if list(self._told(place)) != list(range(starts[place], end))
         }
 
     def places(self) -> Iterable[Place]:
         """The partitions in which facts stand."""
         return self._counts.keys()
+
+    def _told(self, place: Place) -> Sequence[int]:
+        offsets = self._written.offsets(place)
+        assert offsets is not None, "asked before the transaction settled"
+        before = self._before[place]
+        return offsets[before : before + self._counts[place]]
 
     def _spread(self, spans: Mapping[Place, Sequence[int]]) -> list[Coordinate]:
         offset_of: list[int] = [0] * len(self._places)
@@ -88,9 +68,3 @@ class DeliveryReports:
                 offset_of[index] = offset
         make = tuple.__new__  # without the function that a named tuple puts in front
         return [make(Coordinate, (*place, at)) for place, at in zip(self._places, offset_of, strict=True)]
-
-    def _delivered(self, error: KafkaError | None, message: KafkaMessage) -> None:
-        if error is not None:
-            self.failure = self.failure or error
-        else:
-            self._offsets[message.topic(), message.partition()].append(message.offset())

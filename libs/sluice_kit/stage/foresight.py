@@ -8,7 +8,7 @@ against the reports of the whole batch before its commit. One that does not come
 
 from collections.abc import Set as AbstractSet
 
-from sluice_kit.stage.delivery import DeliveryReports
+from sluice_kit.stage.delivery import PlacedFacts
 from sluice_kit.stage.model import Coordinate, Place
 
 MARKER = 1
@@ -21,13 +21,13 @@ class Foresight:
     def __init__(self) -> None:
         self._next: dict[Place, int] = {}
         self._touched: set[Place] = set()
-        self._open: list[tuple[DeliveryReports, dict[Place, int]]] = []
+        self._open: list[tuple[PlacedFacts, dict[Place, int]]] = []
         self._never: set[str] = set()
         """Topics in which others write as well."""
 
     @property
-    def reports(self) -> list[DeliveryReports]:
-        """The reports that have yet to prove what was foreseen in this transaction."""
+    def reports(self) -> list[PlacedFacts]:
+        """The facts that have yet to prove what was foreseen in this transaction."""
         return [reports for reports, _ in self._open]
 
     def begin(self) -> None:
@@ -37,7 +37,7 @@ class Foresight:
         self._touched.clear()
         self._open.clear()
 
-    def coordinates(self, reports: DeliveryReports) -> list[Coordinate] | None:
+    def coordinates(self, reports: PlacedFacts) -> list[Coordinate] | None:
         """Where facts that were just written will stand; None when that has to be waited for."""
         known = self._next
         if not all(place in known for place in reports.places()):
@@ -49,7 +49,7 @@ class Foresight:
         self._touched |= starts.keys()
         return found
 
-    def learn(self, reports: DeliveryReports) -> None:
+    def learn(self, reports: PlacedFacts) -> None:
         """Facts were waited for: the next ones follow them."""
         ends = {place: end for place, end in reports.ends().items() if place[0] not in self._never}
         self._next |= ends

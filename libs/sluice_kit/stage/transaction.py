@@ -1,38 +1,23 @@
 """One transaction a batch: facts, then what names their coordinates, then the basis record."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from itertools import repeat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
-import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer
 
 from sluice_kit.kafka import ClientConfig
-from sluice_kit.kafka.messages import KafkaMessage
 from sluice_kit.kafka.partitioner import hashes_of
-from sluice_kit.stage.delivery import Callback, DeliveryReports
+from sluice_kit.kafka.record_batches import Written
+from sluice_kit.kafka.transaction_client import RequestFailed, TransactionClient
+from sluice_kit.kafka.wire import AccessRefused, ConnectionLost
+from sluice_kit.stage.delivery import PlacedFacts
 from sluice_kit.stage.errors import FencedError, TransactionAbortedError, TransactionUnknownError
 from sluice_kit.stage.foresight import Foresight
 from sluice_kit.stage.landing import Landing
-from sluice_kit.stage.model import Coordinate, Output
+from sluice_kit.stage.model import Coordinate, Output, Place
 
-log = structlog.get_logger(__name__)
-
-BY_KEY = -1
-Ready = tuple[str, bytes, bytes | None, int, Callable[..., None] | None]
-"""Topic, value, key, partition or BY_KEY, and delivery callback: the arguments of `produce`.
-
-One call a record costs a third less than `produce_batch`, which wants a dictionary for each. Each report of a
-delivery takes the interpreter's lock, so only records that have something to tell ask."""
-
-FENCED_CODES = frozenset(
-    {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001
-)
-FLUSH_SECONDS = 30.0
-COMMIT_SECONDS = 30.0
-INIT_SECONDS = 30.0
+_RETRY_SECONDS = 0.2
 
 
 class TransactionalWriter:
@@ -44,168 +29,136 @@ class TransactionalWriter:
 
     def __init__(self, config: ClientConfig, partitions: Mapping[str, int]) -> None:
         self.transactional_id: str = config["transactional.id"]
-        self._producer = Producer(config)
+        self._client = TransactionClient(config)
         self._partitions = partitions
-        self._exact: set[str] = set()
-        """Topics in which others write as well, so that every record has to say where it stands."""
+        self._broken = False
+        """The client failed within a transaction, which only a new writer can end."""
         self._foresight = Foresight()
+        self._told: list[tuple[Place, int, Callable[[int], None]]] = []
+        """Who wants to know the offset of which record of a partition."""
 
     def open(self, *, deadline_seconds: float, waiting: Callable[[str], None]) -> None:
         """Fence every older instance of this transactional id; keeps trying while the broker is away.
 
-        Raises TransactionUnknownError after `deadline_seconds`, FencedError when a younger instance exists.
+        Raises TransactionUnknownError after `deadline_seconds` or where access is refused, FencedError when
+        a younger instance exists.
         """
         deadline = time.monotonic() + deadline_seconds
         while True:
             try:
-                self._producer.init_transactions(INIT_SECONDS)
-            except KafkaException as error:
-                cause = error.args[0]
-                if cause.code() in FENCED_CODES:
-                    raise FencedError(f"{self.transactional_id}: {cause.str()}") from error
-                if not cause.retriable() or time.monotonic() > deadline:
-                    raise TransactionUnknownError(f"{self.transactional_id} cannot start: {cause}") from error
-                waiting(f"waiting for the transaction coordinator: {cause.str()}")
+                self._client.init()
+            except (RequestFailed, AccessRefused, ConnectionLost) as error:
+                if isinstance(error, RequestFailed) and error.fenced:
+                    raise FencedError(str(error)) from error
+                lasting = isinstance(error, AccessRefused) or (
+                    isinstance(error, RequestFailed) and not error.retriable
+                )
+                if lasting or time.monotonic() > deadline:
+                    raise TransactionUnknownError(f"{self.transactional_id} cannot start: {error}") from error
+                self._client.close()
+                waiting(f"waiting for the transaction coordinator: {error}")
+                time.sleep(_RETRY_SECONDS)
             else:
                 return
 
     def begin(self) -> None:
         """Start the batch's transaction."""
         self._foresight.begin()
-        try:
-            self._producer.begin_transaction()
-        except KafkaException as error:
-            self._classify(error)
+        self._told.clear()
+        self._client.begin()
 
     def place(self, facts: Sequence[Output]) -> list[Coordinate]:
         """Write facts and tell their offsets, in the order of `facts`.
 
-        Where nobody else writes to their partitions, offsets are foreseen and held against the delivery
-        reports before the commit; else this waits for the reports.
+        Where nobody else writes to their partitions, offsets are foreseen and held against what the broker
+        tells before the commit; else this waits for the broker.
         """
-        topics, given, values = _columns(facts)
-        keys = [key or b"" for key in given]
-        counts = np.fromiter(map(self._partitions.__getitem__, topics), np.int64, len(topics))
-        partitions = (hashes_of(keys) % counts).tolist()
-        places = list(zip(topics, partitions, strict=True))
-        reports = DeliveryReports(places, self._exact)
-        self._produce(zip(topics, values, keys, partitions, reports.callbacks(), strict=True))
-        foreseen = self._foresight.coordinates(reports)
+        places, keys, values = self._columns(facts)
+        placed = PlacedFacts(places, self._client.written)
+        with self._failures():
+            self._client.append(places, keys, values)
+        foreseen = self._foresight.coordinates(placed)
         if foreseen is not None:
             return foreseen
-        self._flush(reports)
-        found = reports.coordinates()
-        if isinstance(found, set):
-            self._exact |= found
-            self._foresight.wait_for(found)
-            raise TransactionAbortedError(
-                f"{self.transactional_id}: facts of {sorted(found)} do not stand one after another"
-            )
-        self._foresight.learn(reports)
-        return found
+        with self._failures():
+            self._client.settle()
+        self._foresight.learn(placed)
+        return placed.coordinates()
 
     def write(self, outputs: Sequence[Output], followed: frozenset[str] = frozenset()) -> Landing:
-        """Queue outputs; one that cannot be delivered fails the commit.
+        """Append outputs; one that cannot be delivered fails the commit.
 
         The result says after the commit where those to `followed` topics stand.
         """
-        topics, keys, values = _columns(outputs)
-        self._foresight.forget(set(topics))
-        landing = Landing(outputs, followed, self._partitions)
-        callbacks: list[Callback | None] = [None] * len(outputs)
-        for at in landing.asked():
-            callbacks[at] = landing.delivered
-        self._produce(zip(topics, values, keys, repeat(BY_KEY, len(outputs)), callbacks, strict=True))
+        places, keys, values = self._columns(outputs)
+        self._foresight.forget({topic for topic, _ in places})
+        landing = Landing(outputs, places, followed, self._client.written)
+        with self._failures():
+            self._client.append(places, keys, values)
         return landing
 
     def write_to(self, topic: str, partition: int, value: bytes, delivered: Callable[[int], None]) -> None:
-        """Queue a record for an explicit partition (a basis record); `delivered` gets its offset."""
-
-        def reported(error: KafkaError | None, message: KafkaMessage) -> None:
-            if error is None:
-                delivered(message.offset())
-
-        self._produce([(topic, value, None, partition, reported)])
+        """Append a record for an explicit partition (a basis record); `delivered` gets its offset."""
+        place = (topic, partition)
+        self._told.append((place, self._client.written.count(place), delivered))
+        with self._failures():
+            self._client.append([place], [None], [value])
 
     def commit(self) -> None:
         """Commit, which fails when any record could not be delivered, or stands where none was expected.
 
         Raises one of the three named failures.
         """
-        self._flush(*self._foresight.reports)
+        with self._failures():
+            self._client.settle()
         unforeseen = self._foresight.disproved()
         if unforeseen:
             raise TransactionAbortedError(
                 f"{self.transactional_id}: facts of {sorted(unforeseen)} stand elsewhere than foreseen"
             )
-        try:
-            self._producer.commit_transaction(COMMIT_SECONDS)
-        except KafkaException as error:
-            self._classify(error)
+        for place, index, delivered in self._told:
+            delivered(self._offset(self._client.written, place, index))
+        with self._failures(TransactionUnknownError):
+            self._client.commit()
         self._foresight.committed()
 
     def abort(self) -> None:
         """Abort what is open. A failure here is named like any other."""
-        try:
-            self._producer.abort_transaction(COMMIT_SECONDS)
-        except KafkaException as error:
-            cause = error.args[0]
-            if cause.code() == KafkaError._STATE:  # noqa: SLF001 - nothing was open
-                return
-            self._classify(error)
+        if self._broken:
+            raise TransactionUnknownError(f"{self.transactional_id}: its connection is of no more use")
+        with self._failures(TransactionUnknownError):
+            self._client.abort()
 
     def close(self) -> None:
-        """Throw the producer away; an open transaction is aborted by the next `init_transactions`."""
-        with suppress(KafkaException):  # a fatal error, raised once more
-            self._producer.purge()
-            self._producer.flush(0)
+        """Throw the producer away; an open transaction is aborted by the next that opens."""
+        self._client.close()
 
-    def _produce(self, ready: Iterable[Ready]) -> None:
-        """Hand records to librdkafka, in order; a full local queue makes it wait (back-pressure)."""
-        produce = self._producer.produce
-        for arguments in ready:
-            queued = False
-            while not queued:
-                try:
-                    produce(*arguments)
-                    queued = True
-                except BufferError:
-                    self._served(lambda: self._producer.poll(0.05))
-                except KafkaException as error:
-                    self._classify(error)
+    def _columns(
+        self, outputs: Sequence[Output]
+    ) -> tuple[list[Place], Sequence[bytes | None], Sequence[bytes]]:
+        """The partition of each output, by its key, and keys and values."""
+        if not outputs:
+            return [], (), ()
+        topics, keys, values = zip(*outputs, strict=True)
+        counts = np.fromiter(map(self._partitions.__getitem__, topics), np.int64, len(topics))
+        partitions = (hashes_of([key or b"" for key in keys]) % counts).tolist()
+        return list(zip(topics, partitions, strict=True)), keys, values
 
-    def _flush(self, *reports: DeliveryReports) -> None:
-        left = self._served(lambda: self._producer.flush(FLUSH_SECONDS))
-        for failure in [item.failure for item in reports if item.failure is not None]:
-            if failure.code() in FENCED_CODES:
-                raise FencedError(f"{self.transactional_id}: {failure.str()}")
-            raise TransactionAbortedError(f"{self.transactional_id}: {failure}")
-        if left:
-            raise TransactionAbortedError(
-                f"{self.transactional_id}: {left} records undelivered after {FLUSH_SECONDS} s"
-            )
+    @staticmethod
+    def _offset(written: Written, place: Place, index: int) -> int:
+        offsets = written.offsets(place)
+        assert offsets is not None, "asked before the transaction settled"
+        return offsets[index]
 
-    def _served(self, serve: Callable[[], int]) -> int:
-        """Serve callbacks: a fatal error of the client (fenced) is raised by whatever call serves it."""
+    @contextmanager
+    def _failures(
+        self, named: type[TransactionAbortedError | TransactionUnknownError] = TransactionAbortedError
+    ) -> Iterator[None]:
+        """Give the client's failures the name that tells what to do."""
         try:
-            return serve()
-        except KafkaException as error:
-            self._classify(error)
-            raise
-        except SystemError as error:  # the client met a fatal error while it handed a report over
-            self.abort()  # which names it, when it is one
-            raise TransactionAbortedError(f"{self.transactional_id}: {error}") from error
-
-    def _classify(self, error: KafkaException) -> None:
-        cause: KafkaError = error.args[0]
-        if cause.code() in FENCED_CODES:
-            raise FencedError(f"{self.transactional_id}: {cause.str()}") from error
-        if cause.txn_requires_abort():
-            raise TransactionAbortedError(f"{self.transactional_id}: {cause}") from error
-        raise TransactionUnknownError(f"{self.transactional_id}: {cause}") from error
-
-
-def _columns(outputs: Sequence[Output]) -> tuple[Sequence[str], Sequence[bytes | None], Sequence[bytes]]:
-    """Topics, keys and values."""
-    topics, keys, values = zip(*outputs, strict=True) if outputs else ((), (), ())
-    return topics, keys, values
+            yield
+        except (RequestFailed, AccessRefused, ConnectionLost) as error:
+            self._broken = True
+            if isinstance(error, RequestFailed) and error.fenced:
+                raise FencedError(f"{self.transactional_id}: {error}") from error
+            raise named(f"{self.transactional_id}: {error}") from error

@@ -1,0 +1,226 @@
+"""A transactional producer that sends a batch's records for all partitions of a broker in one request.
+
+It retries only what is safe to ask twice (the coordinator). Any other failure makes it useless: whoever owns
+it opens another, which fences this one and ends its transaction.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from aiokafka.errors import for_code
+from aiokafka.protocol.api import RequestStruct
+from aiokafka.protocol.coordination import FindCoordinatorRequest_v1
+from aiokafka.protocol.metadata import MetadataRequest_v5
+from aiokafka.protocol.produce import ProduceRequest_v7
+from aiokafka.protocol.transaction import (
+    AddPartitionsToTxnRequest_v0,
+    EndTxnRequest_v0,
+    InitProducerIdRequest_v0,
+)
+
+from sluice_kit.kafka.clients import ClientConfig
+from sluice_kit.kafka.record_batches import Place, RecordBatch, Sequences, Written, produce_request, produced
+from sluice_kit.kafka.wire import Connection, ConnectionLost
+
+ANSWER_SECONDS: Final = 30.0
+"""How long a broker may take to answer, and a coordinator to be ready."""
+_ENOUGH_TO_SEND: Final = 1_000_000
+"""Bytes with which a request is sent before the transaction is complete: the broker works meanwhile."""
+_TRANSACTIONS: Final = 1
+"""The kind of a coordinator."""
+
+_RETRY_FIRST, _RETRY_MOST = 0.002, 0.1
+_LEADER_NOT_AVAILABLE, _NOT_ATTEMPTED = 5, 55
+_LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR, _CONCURRENT = 14, 15, 16, 51
+_NOT_READY: Final = frozenset({_LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR, _CONCURRENT})
+_FENCED: Final = frozenset({47, 90})
+"""INVALID_PRODUCER_EPOCH, PRODUCER_FENCED."""
+
+
+Address = tuple[str, int]
+
+
+class RequestFailed(Exception):
+    """A broker answered with an error; `fenced`: another producer has this transactional id."""
+
+    def __init__(self, what: str, code: int) -> None:
+        problem = for_code(code)
+        super().__init__(f"{what}: {problem.__name__}")
+        self.fenced = code in _FENCED
+        self.retriable = problem.retriable or code in _NOT_READY
+
+
+class TransactionClient:
+    """One transaction after another. Methods raise RequestFailed, ConnectionLost or AccessRefused."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self._config = config
+        self._id: str = config["transactional.id"]
+        self._leaders: dict[Place, Address] = {}
+        self._connections: dict[tuple[str, Address], Connection] = {}
+        self._coordinator: Address | None = None
+        self._sequences = Sequences(-1, -1)
+        self._added: set[Place] = set()
+        self._in_flight: list[tuple[Connection, Mapping[Place, RecordBatch]]] = []
+        self.written = Written()
+
+    def init(self) -> None:
+        """Fence every older producer of this transactional id and end what it left open."""
+        request = InitProducerIdRequest_v0(self._id, self._config["transaction.timeout.ms"])
+        answer = self._ask_coordinator(request, lambda answer: answer.error_code)
+        self._sequences = Sequences(answer.producer_id, answer.producer_epoch)
+
+    def begin(self) -> None:
+        """Begin a transaction: what was appended to the last one and not sent is forgotten."""
+        self.written = Written()
+        self._added.clear()
+        for key, connection in list(self._connections.items()):
+            if not connection.is_open():
+                connection.close()
+                del self._connections[key]
+
+    def append(
+        self, places: Iterable[Place], keys: Iterable[bytes | None], values: Iterable[bytes | None]
+    ) -> None:
+        """Append one record to each place, in order; much is sent at once, the rest by `settle`."""
+        self.written.append(places, keys, values)
+        if self.written.unsent_bytes() >= _ENOUGH_TO_SEND:
+            self._send()
+
+    def settle(self) -> None:
+        """Send all that was appended, and wait until `written` knows where it stands."""
+        self._send()
+        failed = None
+        for connection, batches in self._in_flight:
+            for place, (code, offset) in produced(connection.receive()).items():
+                batches[place].offset = offset
+                if code:
+                    failed = failed or RequestFailed(f"{place[0]}/{place[1]}", code)
+        self._in_flight.clear()
+        if failed is not None:
+            raise failed
+
+    def commit(self) -> None:
+        """Settle and commit."""
+        self.settle()
+        self._end(committed=True)
+
+    def abort(self) -> None:
+        """Take back what was sent."""
+        self.written.take_unsent()
+        self.settle()
+        self._end(committed=False)
+
+    def close(self) -> None:
+        """Hang up; an open transaction is ended by the next producer with this transactional id."""
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+        self._coordinator = None
+
+    def _send(self) -> None:
+        unsent = self.written.take_unsent()
+        self._add({place for place in unsent if place not in self._added})
+        while unsent:
+            by_leader: dict[Address, dict[Place, RecordBatch]] = {}
+            for place, batches in unsent.items():
+                by_leader.setdefault(self._leader(place), {})[place] = batches[0]
+            for leader, batches_of in by_leader.items():
+                self._produce(leader, batches_of)
+            unsent = {place: batches[1:] for place, batches in unsent.items() if len(batches) > 1}
+
+    def _produce(self, leader: Address, batches: Mapping[Place, RecordBatch]) -> None:
+        octets = {place: self._sequences.sealed(place, batch) for place, batch in batches.items()}
+        connection = self._connection("records", leader)
+        connection.send(
+            ProduceRequest_v7.API_KEY,
+            ProduceRequest_v7.API_VERSION,
+            *produce_request(self._id, round(ANSWER_SECONDS * 1_000), octets),
+        )
+        self._in_flight.append((connection, batches))
+
+    def _add(self, places: set[Place]) -> None:
+        if not places:
+            return
+        topics: dict[str, list[int]] = {}
+        for topic, partition in sorted(places):
+            topics.setdefault(topic, []).append(partition)
+        request = AddPartitionsToTxnRequest_v0(
+            self._id, self._sequences.producer_id, self._sequences.epoch, list(topics.items())
+        )
+        self._ask_coordinator(request, _worst)
+        self._added |= places
+
+    def _end(self, *, committed: bool) -> None:
+        if not self._added:
+            return
+        request = EndTxnRequest_v0(self._id, self._sequences.producer_id, self._sequences.epoch, committed)
+        self._ask_coordinator(request, lambda answer: answer.error_code)
+        self._added.clear()
+
+    def _ask_coordinator(self, request: RequestStruct, code_of: Callable[[Any], int]) -> Any:
+        """The coordinator's answer that is no error; asks again while it is not ready."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        pause = _RETRY_FIRST
+        while True:
+            if self._coordinator is None:
+                asked: Any = self._any_connection().ask(FindCoordinatorRequest_v1(self._id, _TRANSACTIONS))
+                code = asked.error_code
+                self._coordinator = None if code else (asked.host, asked.port)
+            else:
+                asked = self._connection("coordinator", self._coordinator).ask(request)
+                code = code_of(asked)
+                if not code:
+                    return asked
+            if code in (_NOT_AVAILABLE, _NOT_COORDINATOR):
+                self._coordinator = None
+            elif code and code not in _NOT_READY:
+                raise RequestFailed(self._id, code)
+            if code:
+                if time.monotonic() > deadline:
+                    raise RequestFailed(f"{self._id}: no coordinator after {ANSWER_SECONDS} s", code)
+                time.sleep(pause)
+                pause = min(2 * pause, _RETRY_MOST)
+
+    def _leader(self, place: Place) -> Address:
+        """The broker that leads a partition; the topic's partitions are asked for once."""
+        if place not in self._leaders:
+            topic, _ = place
+            found: Any = self._any_connection().ask(MetadataRequest_v5([topic], False))
+            brokers = {node: (host, port) for node, host, port, _ in found.brokers}
+            for code, _, _, partitions in found.topics:
+                if code:
+                    raise RequestFailed(topic, code)
+                for _, partition, leader, *_ in partitions:
+                    if leader in brokers:
+                        self._leaders[topic, partition] = brokers[leader]
+            if place not in self._leaders:
+                raise RequestFailed(f"{topic}/{place[1]}", _LEADER_NOT_AVAILABLE)
+        return self._leaders[place]
+
+    def _any_connection(self) -> Connection:
+        """A connection to whichever of the bootstrap servers answers."""
+        failed = ConnectionLost("no bootstrap server is configured")
+        for server in self._config["bootstrap.servers"].split(","):
+            host, _, port = server.strip().rpartition(":")
+            try:
+                return self._connection("bootstrap", (host.strip("[]"), int(port)))
+            except ConnectionLost as error:
+                failed = error
+        raise failed
+
+    def _connection(self, purpose: str, address: Address) -> Connection:
+        """A connection of its own for each purpose: answers come in the order of requests."""
+        found = self._connections.get((purpose, address))
+        if found is None:
+            found = self._connections[purpose, address] = Connection(
+                *address, self._config, seconds=ANSWER_SECONDS
+            )
+        return found
+
+
+def _worst(answer: Any) -> int:
+    """The first error of a partition that says why; others were only not attempted because of it."""
+    codes = {code for _, partitions in answer.errors for _, code in partitions if code}
+    return next(iter(sorted(codes - {_NOT_ATTEMPTED})), _NOT_ATTEMPTED if codes else 0)
