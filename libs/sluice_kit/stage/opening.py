@@ -104,6 +104,14 @@ def open_shard(place: ShardPlace, waiting: Callable[[str], None]) -> OpenShard:
     """Fence, read the basis logs, load checkpoints, replay what follows. Raises StageError."""
     partitions = _partitions(place, waiting)
     writer = open_writer(place, place.transactional_id, partitions, waiting)
+    try:
+        return _brought_up(place, partitions, writer)
+    except BaseException:
+        writer.close()
+        raise
+
+
+def _brought_up(place: ShardPlace, partitions: dict[str, int], writer: TransactionalWriter) -> OpenShard:
     members = [_member(place, index) for index in range(len(place.spec.members))]
     for member in members:
         _check_drained(place, member)

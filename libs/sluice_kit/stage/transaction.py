@@ -48,6 +48,7 @@ class TransactionalWriter:
             try:
                 self._client.init()
             except (RequestFailed, AccessRefused, ConnectionLost) as error:
+                self._client.close()
                 if isinstance(error, RequestFailed) and error.fenced:
                     raise FencedError(str(error)) from error
                 lasting = isinstance(error, AccessRefused) or (
@@ -55,7 +56,6 @@ class TransactionalWriter:
                 )
                 if lasting or time.monotonic() > deadline:
                     raise TransactionUnknownError(f"{self.transactional_id} cannot start: {error}") from error
-                self._client.close()
                 waiting(f"waiting for the transaction coordinator: {error}")
                 time.sleep(_RETRY_SECONDS)
             else:

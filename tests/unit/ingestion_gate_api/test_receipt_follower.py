@@ -24,10 +24,12 @@ from services.ingestion_gate.receipt_index import TOPICS, MemoryPlaces, key_of, 
 from sluice_contracts import derived_id
 from sluice_kit.config import Wiring
 from sluice_kit.kafka.partitioner import Partitioner
+from sluice_kit.kafka.record_batches import Written
 from sluice_kit.stage import Output
 from sluice_kit.stage.chain import MemberRun
 from sluice_kit.stage.landing import Landing
 from sluice_kit.telemetry import Health
+from tests.unit.stage.test_delivery import appended, settle
 
 RECEIPTS, QUARANTINE, _ = TOPICS
 PARTITIONS = {RECEIPTS: 2, QUARANTINE: 1, TOPICS[2]: 1}
@@ -84,12 +86,15 @@ class Log:
         return Output(topic, derived_id("subject", number).encode(), b"\0" * 5 + b"\x80\x01" + own)
 
     def write(self, outputs: Sequence[Output], *, aborted: bool, told: bool) -> Landing:
-        landing = Landing(outputs, FOLLOWED, PARTITIONS)
-        asked = landing.asked()
         places = [
             (out.topic, Partitioner().partition(out.key or b"", PARTITIONS[out.topic])) for out in outputs
         ]
-        for at, (out, place) in enumerate(zip(outputs, places, strict=True)):
+        written = Written()
+        landing = Landing(outputs, places, FOLLOWED, written)
+        appended(written, places)
+        if told:
+            settle(written, {place: len(log) for place, log in self.partitions.items()})
+        for out, place in zip(outputs, places, strict=True):
             log = self.partitions[place]
             event = Event(place, len(log), out.key, out.value)
             log.append(None if aborted else event)
@@ -97,8 +102,6 @@ class Log:
                 self.expected[out.value[7:]] = place_base(*place) + event.number
                 if out.topic == RECEIPTS:
                     self.expected[out.key or b""] = place_base(*place) + event.number
-            if at in asked and told:
-                landing.delivered(None, cast("Any", event))
         for place in set(places):
             self.partitions[place].append(None)
         return landing

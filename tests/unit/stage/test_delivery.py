@@ -1,75 +1,65 @@
-"""Two delivery reports a partition give every coordinate, or the batch is known to need all of them."""
+"""Facts stand where the broker tells, in the order in which they were placed."""
 
-from typing import NamedTuple
+from collections import defaultdict
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice_kit.stage.delivery import DeliveryReports
+from sluice_kit.kafka.record_batches import Written
+from sluice_kit.stage.delivery import PlacedFacts
 from sluice_kit.stage.model import Coordinate, Place
-
-
-class Delivered(NamedTuple):
-    """What a delivery callback looks at."""
-
-    where: Coordinate
-
-    def topic(self) -> str:
-        return self.where.topic
-
-    def partition(self) -> int:
-        return self.where.partition
-
-    def offset(self) -> int:
-        return self.where.offset
-
 
 PLACES = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 2)), max_size=30)
 
 
-def standing(places: list[Place], gaps: dict[int, int]) -> list[Coordinate]:
-    """Where facts stand when somebody else's records stand before fact `i` for each `i` in `gaps`."""
-    ends: dict[Place, int] = {}
-    coordinates = []
-    for index, place in enumerate(places):
-        offset = ends.get(place, 100) + gaps.get(index, 0)
-        ends[place] = offset + 1
-        coordinates.append(Coordinate(*place, offset))
-    return coordinates
+def appended(written: Written, places: list[Place]) -> None:
+    """Append a record to each place."""
+    written.append(places, [b"key"] * len(places), [b"value"] * len(places))
 
 
-def reported(places: list[Place], where: list[Coordinate], exact: set[str]) -> list[Coordinate] | set[str]:
-    reports = DeliveryReports(places, exact)
-    for callback, at in zip(reports.callbacks(), where, strict=True):
-        if callback is not None:
-            callback(None, Delivered(at))  # type: ignore[arg-type]
-    return reports.coordinates()
+def settle(written: Written, ends: dict[Place, int]) -> None:
+    """Tell where all that was appended and not yet sent stands: at the ends of its partitions."""
+    for place, batches in written.take_unsent().items():
+        for batch in batches:
+            batch.offset = ends[place]
+            ends[place] += batch.count
 
 
-@given(places=PLACES, gaps=st.dictionaries(st.integers(0, 29), st.integers(0, 2), max_size=3))
-def test_coordinates_are_where_the_facts_stand_or_the_topics_that_have_to_be_asked(
-    places: list[Place], gaps: dict[int, int]
+@given(placings=st.lists(PLACES, max_size=4), settled=st.sets(st.integers(0, 3)), others=st.booleans())
+def test_coordinates_are_where_the_facts_stand(
+    placings: list[list[Place]], settled: set[int], *, others: bool
 ) -> None:
-    where = standing(places, gaps)
+    """`settled`: behind which placings the transaction settles; `others` write something there."""
+    written = Written()
+    ends: dict[Place, int] = defaultdict(lambda: 100)
+    stands: dict[Place, int] = defaultdict(lambda: 100)
+    expected, placed = [], []
+    for number, places in enumerate(placings):
+        placed.append(PlacedFacts(places, written))
+        appended(written, places)
+        found = []
+        for place in places:
+            found.append(Coordinate(*place, stands[place]))
+            stands[place] += 1
+        expected.append(found)
+        if number in settled:
+            settle(written, ends)
+            if others:
+                for counts in (ends, stands):
+                    counts["a", 0] += 3
+    settle(written, ends)
 
-    found = reported(places, where, set())
-
-    if isinstance(found, set):
-        assert found
-        assert reported(places, where, found) == where
-    else:
-        assert found == where
+    assert [facts.coordinates() for facts in placed] == expected
+    for facts, found in zip(placed, expected, strict=True):
+        assert facts.ends() == {(topic, partition): offset + 1 for topic, partition, offset in sorted(found)}
 
 
-@given(places=PLACES)
-def test_facts_that_stand_together_need_two_reports_a_partition(places: list[Place]) -> None:
-    asked = [callback for callback in DeliveryReports(places, set()).callbacks() if callback is not None]
+def test_a_fact_that_stands_elsewhere_is_unforeseen() -> None:
+    written = Written()
+    facts = PlacedFacts([("a", 0), ("b", 1), ("a", 0)], written)
+    appended(written, [("a", 0), ("b", 1), ("a", 0)])
+    settle(written, {("a", 0): 100, ("b", 1): 7})
 
-    assert reported(places, standing(places, {}), set()) == standing(places, {})
-    assert len(asked) <= 2 * len(set(places))
-
-
-def test_a_gap_is_noticed() -> None:
-    places: list[Place] = [("a", 0)] * 4
-
-    assert reported(places, standing(places, {2: 1}), set()) == {"a"}
+    assert facts.unforeseen({("a", 0): 100, ("b", 1): 7}) == set()
+    assert facts.unforeseen({("a", 0): 99, ("b", 1): 7}) == {"a"}
+    assert facts.foreseen({("a", 0): 100, ("b", 1): 7}) == facts.coordinates()

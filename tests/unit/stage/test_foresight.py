@@ -6,10 +6,11 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice_kit.stage.delivery import Callback, DeliveryReports
+from sluice_kit.kafka.record_batches import Written
+from sluice_kit.stage.delivery import PlacedFacts
 from sluice_kit.stage.foresight import MARKER, Foresight
 from sluice_kit.stage.model import Coordinate, Place
-from tests.unit.stage.test_delivery import Delivered
+from tests.unit.stage.test_delivery import appended, settle
 
 PLACES = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 1)), min_size=1, max_size=6)
 
@@ -45,50 +46,33 @@ class Log:
     def run(self, transaction: Transaction) -> list[tuple[list[Coordinate], list[Coordinate]]] | None:
         """What was told of each placing and where its facts stand; None when it was not committed."""
         self.foresight.begin()
-        touched: set[Place] = set()
-        told: list[tuple[list[Coordinate], list[Coordinate]]] = []
-        undelivered: list[tuple[Callback, Coordinate]] = []
+        written = Written()
+        told: list[tuple[list[Coordinate], PlacedFacts]] = []
         for number, places in enumerate(transaction.placings):
             if number in transaction.others:
+                settle(written, self.ends)  # what others write stands behind what was sent
                 self.ends[transaction.others[number]] += 1 + MARKER
-            reports = DeliveryReports(places, set())
-            stands = [self._append(place) for place in places]
-            touched |= set(places)
-            undelivered += [
-                (callback, at) for callback, at in zip(reports.callbacks(), stands, strict=True) if callback
-            ]
-            found = self.foresight.coordinates(reports)
+            placed = PlacedFacts(places, written)
+            appended(written, places)
+            found = self.foresight.coordinates(placed)
             if found is None:
-                self._deliver(undelivered)
-                waited = reports.coordinates()
-                assert not isinstance(waited, set)
-                found = waited
-                self.foresight.learn(reports)
+                settle(written, self.ends)
+                found = placed.coordinates()
+                self.foresight.learn(placed)
                 self.waited += 1
-            told.append((found, stands))
+            told.append((found, placed))
         if transaction.queued is not None:
             self.foresight.forget({transaction.queued})
-            self._append((transaction.queued, 0))
-            touched.add((transaction.queued, 0))
-        self._deliver(undelivered)
+            appended(written, [(transaction.queued, 0)])
+        settle(written, self.ends)
         disproved = self.foresight.disproved()
         self.disproved |= disproved
-        for place in touched:
+        for place in written.places():
             self.ends[place] += MARKER
         if disproved or transaction.aborted:
             return None
         self.foresight.committed()
-        return told
-
-    def _append(self, place: Place) -> Coordinate:
-        self.ends[place] += 1
-        return Coordinate(*place, self.ends[place] - 1)
-
-    @staticmethod
-    def _deliver(undelivered: list[tuple[Callback, Coordinate]]) -> None:
-        for callback, at in undelivered:
-            callback(None, Delivered(at))  # type: ignore[arg-type]
-        undelivered.clear()
+        return [(found, placed.coordinates()) for found, placed in told]
 
 
 @given(transactions=st.lists(TRANSACTIONS, max_size=8))

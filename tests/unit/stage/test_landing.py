@@ -1,12 +1,15 @@
 """Outputs stand where a landing says, or it says that it does not know."""
 
+from collections import defaultdict
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice_kit.kafka.partitioner import Partitioner
+from sluice_kit.kafka.record_batches import Written
 from sluice_kit.stage.landing import Landing
-from sluice_kit.stage.model import Coordinate, Output
-from tests.unit.stage.test_delivery import Delivered
+from sluice_kit.stage.model import Output, Place
+from tests.unit.stage.test_delivery import appended, settle
 
 PARTITIONS = {"audit.a": 3, "audit.b": 1, "lane": 2}
 FOLLOWED = frozenset({"audit.a", "audit.b"})
@@ -14,33 +17,41 @@ FOLLOWED = frozenset({"audit.a", "audit.b"})
 
 @given(
     topics=st.lists(st.sampled_from(sorted(PARTITIONS)), max_size=40),
-    times=st.sampled_from([1, 5]),
-    gaps=st.dictionaries(st.integers(0, 200), st.integers(1, 2), max_size=2),
+    before=st.lists(st.sampled_from([("audit.b", 0), ("lane", 1)]), max_size=3),
+    gap=st.none() | st.integers(0, 40),
     silent=st.booleans(),
 )
 def test_outputs_stand_where_they_are_said_to(
-    topics: list[str], times: int, gaps: dict[int, int], silent: bool
+    topics: list[str], before: list[Place], gap: int | None, *, silent: bool
 ) -> None:
-    """`gaps`: so many records of others stand before an output. `silent`: no report came."""
-    outputs = [Output(topic, b"key-%d" % number, b"") for number, topic in enumerate(topics * times)]
-    landing = Landing(outputs, FOLLOWED, PARTITIONS)
-    asked = landing.asked()
-    ends: dict[tuple[str, int], int] = {}
+    """`before`: what the transaction wrote until then. `gap`: others write ahead of that output."""
+    outputs = [Output(topic, b"key-%d" % number, b"") for number, topic in enumerate(topics)]
+    places = [(out.topic, Partitioner().partition(out.key or b"", PARTITIONS[out.topic])) for out in outputs]
+    written = Written()
+    ends: dict[Place, int] = defaultdict(lambda: 7)
+    appended(written, before)
+    landing = Landing(outputs, places, FOLLOWED, written)
     standing: dict[bytes | None, tuple[int, int]] = {}
+    stands: dict[Place, int] = defaultdict(lambda: 7)
+    for place in before:
+        stands[place] += 1
     disturbed = False
-    for number, out in enumerate(outputs):
-        place = (out.topic, Partitioner().partition(out.key or b"", PARTITIONS[out.topic]))
-        disturbed |= number in gaps and out.topic in FOLLOWED and place in ends
-        offset = ends.get(place, 7) + gaps.get(number, 0)
-        ends[place] = offset + 1
-        standing[out.key] = (place[1], offset)
-        if number in asked and not silent:
-            landing.delivered(None, Delivered(Coordinate(*place, offset)))  # type: ignore[arg-type]
+    for number, (out, place) in enumerate(zip(outputs, places, strict=True)):
+        if number == gap:
+            settle(written, ends)
+            for other in {*places}:
+                ends[other] += 1
+                stands[other] += 1
+            disturbed = True
+        appended(written, [place])
+        standing[out.key] = (place[1], stands[place])
+        stands[place] += 1
+    if not silent:
+        settle(written, ends)
 
     landed = landing.landed()
 
-    assert len(landing) == sum(topic in FOLLOWED for topic in topics * times)
-    assert all(outputs[number].topic in FOLLOWED for number in asked)
+    assert len(landing) == sum(topic in FOLLOWED for topic in topics)
     if landed is None:
         assert disturbed or silent
         return
