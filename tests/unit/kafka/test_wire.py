@@ -114,15 +114,18 @@ def test_records_go_through_tls_to_a_broker_that_the_authority_vouches_for(tmp_p
     own, other = (authority(tmp_path / name) for name in ("own", "other"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(own)
-    secured: dict[str, Any] = {"security.protocol": "SSL"}
-    with broker(right, context) as port, connected(port, **secured, **{"ssl.ca.location": str(own)}) as to:
+
+    def trusting(path: Path) -> dict[str, Any]:
+        return {"security.protocol": "SSL", "ssl.ca.location": str(path)}
+
+    with broker(right, context) as port, connected(port, **trusting(own)) as to:
         answer: Any = to.ask(REQUEST)
         assert answer.host == "broker"
         assert to.is_open()
     with (
         broker(right, context) as port,
         pytest.raises(ConnectionLost, match="certificate verify failed"),
-        connected(port, **secured, **{"ssl.ca.location": str(other)}),
+        connected(port, **trusting(other)),
     ):
         pass
 
