@@ -1,4 +1,4 @@
-"""librdkafka configurations: one base for every client, and the few settings that correctness needs."""
+"""Configurations in librdkafka's terms: one base for every client, and the few settings correctness needs."""
 
 from typing import Any
 
@@ -89,7 +89,10 @@ def idempotent_producer_config(wiring: Wiring, principal: str) -> ClientConfig:
 def transactional_producer_config(
     wiring: Wiring, principal: str, *, transactional_id: str, timeout_ms: int = 10_000
 ) -> ClientConfig:
-    """A stage's producer. `retry.backoff.ms` at its default of 100 makes every commit take 100 ms."""
+    """A transactional producer. A stage's own client takes who it is, where to, and how long it may take.
+
+    The rest is for librdkafka, whose commit takes 100 ms with `retry.backoff.ms` at its default.
+    """
     return client_config(wiring, principal) | {
         "transactional.id": transactional_id,
         "transaction.timeout.ms": timeout_ms,

@@ -1,9 +1,9 @@
 """Where the facts of a batch will stand, known before they are delivered.
 
 A partition that one transactional writer has to itself holds its batches one behind the other, each closed by
-one commit marker. So the next fact stands behind the last one and its marker. Waiting for delivery reports
+one commit marker. So the next fact stands behind the last one and its marker. Waiting for the broker
 within a step costs a round trip for every member of a chain; foreseen offsets cost nothing, and are held
-against the reports of the whole batch before its commit. One that does not come true aborts the batch.
+against what the broker tells before the commit. One that does not come true aborts the batch.
 """
 
 from collections.abc import Set as AbstractSet
@@ -25,11 +25,6 @@ class Foresight:
         self._never: set[str] = set()
         """Topics in which others write as well."""
 
-    @property
-    def reports(self) -> list[PlacedFacts]:
-        """The facts that have yet to prove what was foreseen in this transaction."""
-        return [reports for reports, _ in self._open]
-
     def begin(self) -> None:
         """A transaction begins. After one that was not committed nothing is known."""
         if self._touched or self._open:
@@ -37,21 +32,21 @@ class Foresight:
         self._touched.clear()
         self._open.clear()
 
-    def coordinates(self, reports: PlacedFacts) -> list[Coordinate] | None:
+    def coordinates(self, placed: PlacedFacts) -> list[Coordinate] | None:
         """Where facts that were just written will stand; None when that has to be waited for."""
         known = self._next
-        if not all(place in known for place in reports.places()):
+        if not all(place in known for place in placed.places()):
             return None
-        starts = {place: known[place] for place in reports.places()}
-        self._open.append((reports, starts))
-        found = reports.foreseen(starts)
-        known |= reports.ends_from(starts)
+        starts = {place: known[place] for place in placed.places()}
+        self._open.append((placed, starts))
+        found = placed.foreseen(starts)
+        known |= placed.ends_from(starts)
         self._touched |= starts.keys()
         return found
 
-    def learn(self, reports: PlacedFacts) -> None:
+    def learn(self, placed: PlacedFacts) -> None:
         """Facts were waited for: the next ones follow them."""
-        ends = {place: end for place, end in reports.ends().items() if place[0] not in self._never}
+        ends = {place: end for place, end in placed.ends().items() if place[0] not in self._never}
         self._next |= ends
         self._touched |= ends.keys()
 
@@ -62,7 +57,7 @@ class Foresight:
 
     def disproved(self) -> set[str]:
         """Topics whose facts stand elsewhere than foreseen; from now on they are waited for."""
-        found = {topic for reports, starts in self._open for topic in reports.unforeseen(starts)}
+        found = {topic for placed, starts in self._open for topic in placed.unforeseen(starts)}
         self.wait_for(found)
         return found
 
