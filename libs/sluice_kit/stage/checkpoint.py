@@ -18,6 +18,8 @@ from sluice_kit.stage.model import FrozenState, StageState
 log = structlog.get_logger(__name__)
 
 CHECKPOINT_PREFIX = "checkpoints"
+_ONE_AT_A_TIME = threading.Lock()
+"""Sealings of a chain's members take turns: a step shares the interpreter with one of them, not with six."""
 
 
 class CheckpointFile(BaseModel):
@@ -134,7 +136,8 @@ class Checkpointer:
 
         def work() -> None:
             try:
-                sealing.result = self._seal(frozen, point)
+                with _ONE_AT_A_TIME:
+                    sealing.result = self._seal(frozen, point)
             except Exception as error:  # noqa: BLE001 - reported by finished(), the stage goes on
                 sealing.error = error
 

@@ -1,12 +1,14 @@
 """A stage, or a chain of them, as a process: arguments, logs, metrics, health, HTTP, exit codes."""
 
 import argparse
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 from fastapi import APIRouter
 
@@ -32,6 +34,10 @@ from sluice_kit.telemetry import (
 )
 
 log = get_logger("stage.process")
+
+_TURN_SECONDS: Final = 0.001
+"""How long a thread keeps the interpreter from others that want it. A commit waits for the broker three times,
+and after each wait at Python's 5 ms would stand behind whatever reads ahead or seals a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +150,7 @@ def _run_members(
     runner = StageRunner(spec, wiring, store, observer, shard=given.shard, settings=given.settings)
 
     def work(stop: threading.Event) -> None:
+        sys.setswitchinterval(_TURN_SECONDS)
         threads = [
             threading.Thread(target=task, args=(stop,), daemon=True, name=f"{member.stage.name}-background")
             for member in members
