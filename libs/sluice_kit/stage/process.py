@@ -36,8 +36,8 @@ from sluice_kit.telemetry import (
 log = get_logger("stage.process")
 
 _TURN_SECONDS: Final = 0.001
-"""How long a thread keeps the interpreter from others that want it. A commit waits for the broker three times,
-and after each wait at Python's 5 ms would stand behind whatever reads ahead or seals a checkpoint."""
+"""How long a thread keeps the interpreter from others that want it. A commit waits for the broker three
+times, and after each at Python's 5 ms would stand behind whatever reads ahead or seals a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
