@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -78,14 +79,22 @@ def loop_topology(folder: Path) -> Topology:
     return Topology(name="loop-faults", members=members)
 
 
+def _lasting_port() -> int:
+    """A free port that stays free: Linux gives those from 32,768 on to whoever opens a connection."""
+    for _ in range(100):
+        port = random.randrange(20_000, 32_000)
+        with suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port between 20,000 and 32,000 is free")
+
+
 class Receiver:
     """A webhook's target as a process, at one port whenever it runs. Every request it serves is an effect."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = int(free.getsockname()[1])
+        self._port = _lasting_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def wire(self, deployment: Deployment) -> None:

@@ -13,9 +13,12 @@ from sluice_kit.config import Wiring
 from sluice_kit.kafka import (
     idempotent_producer_config,
     reader_config,
+    record_batches,
+    transaction_client,
     transactional_producer_config,
 )
 from sluice_kit.kafka.messages import KafkaMessage
+from sluice_kit.kafka.record_batches import Place
 from sluice_kit.stage import Coordinate, FencedError, Output
 from sluice_kit.stage.errors import TransactionAbortedError, TransactionUnknownError
 from sluice_kit.stage.transaction import TransactionalWriter
@@ -214,6 +217,28 @@ def test_a_connection_that_ended_between_batches_is_opened_again(ground: Ground)
     writer.commit()
 
     assert ground.committed(2).keys() == {b"value-1", b"value-2"}
+
+
+def test_a_batch_that_a_broker_did_not_take_is_sent_again(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two answers says that the leader is another one: the same batch, to where it leads now."""
+    asked = 0
+
+    def produced(answer: bytes) -> dict[Place, tuple[int, int]]:
+        nonlocal asked
+        asked += 1
+        found = record_batches.produced(answer)
+        return dict.fromkeys(found, (6, -1)) if asked == 1 else found
+
+    monkeypatch.setattr(transaction_client, "produced", produced)
+    writer = ground.opened()
+    writer.begin()
+    told = writer.place(ground.outputs(*range(20)))
+    writer.commit()
+
+    assert asked == 2
+    assert ground.committed(20) == {b"value-%d" % n: at for n, at in enumerate(told)}
 
 
 def test_who_is_refused_is_told_so_at_once(ground: Ground) -> None:

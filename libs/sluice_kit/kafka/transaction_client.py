@@ -1,7 +1,8 @@
 """A transactional producer that sends a batch's records for all partitions of a broker in one request.
 
-It retries only what is safe to ask twice (the coordinator). Any other failure makes it useless: whoever owns
-it opens another, which fences this one and ends its transaction.
+It asks again only where that is safe: a coordinator that is not ready, a partition whose leader is another
+one. Any other failure makes it useless: whoever owns it opens another, which fences this one and ends its
+transaction.
 """
 
 import time
@@ -31,7 +32,10 @@ _TRANSACTIONS: Final = 1
 """The kind of a coordinator."""
 
 _RETRY_FIRST, _RETRY_MOST = 0.002, 0.1
-_LEADER_NOT_AVAILABLE, _NOT_ATTEMPTED = 5, 55
+_LEADER_PAUSE: Final = 0.02
+_UNKNOWN_TOPIC, _LEADER_NOT_AVAILABLE, _NOT_LEADER, _NOT_ATTEMPTED = 3, 5, 6, 55
+_MOVED: Final = frozenset({_UNKNOWN_TOPIC, _LEADER_NOT_AVAILABLE, _NOT_LEADER})
+"""With these a broker says that it took nothing: a topic is new, or its leader another one."""
 _LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR, _CONCURRENT = 14, 15, 16, 51
 _NOT_READY: Final = frozenset({_LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR, _CONCURRENT})
 _FENCED: Final = frozenset({47, 90})
@@ -39,6 +43,8 @@ _FENCED: Final = frozenset({47, 90})
 
 
 Address = tuple[str, int]
+Sealed = Mapping[Place, tuple[RecordBatch, bytearray]]
+"""A batch for each partition, and its bytes."""
 
 
 class RequestFailed(Exception):
@@ -62,7 +68,7 @@ class TransactionClient:
         self._coordinator: Address | None = None
         self._sequences = Sequences(-1, -1)
         self._added: set[Place] = set()
-        self._in_flight: list[tuple[Connection, Mapping[Place, RecordBatch]]] = []
+        self._in_flight: list[tuple[Connection, Sealed]] = []
         self.written = Written()
 
     def init(self) -> None:
@@ -91,15 +97,33 @@ class TransactionClient:
     def settle(self) -> None:
         """Send all that was appended, and wait until `written` knows where it stands."""
         self._send()
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while self._in_flight:
+            moved = self._answered()
+            for place in moved:
+                del self._leaders[place]
+            if moved and time.monotonic() > deadline:
+                raise RequestFailed(f"{sorted(moved)} after {ANSWER_SECONDS} s", _NOT_LEADER)
+            if moved:
+                time.sleep(_LEADER_PAUSE)
+                self._produce(moved)
+
+    def _answered(self) -> Sealed:
+        """Read the answers to all that is in flight; what its partitions' leaders did not take."""
+        moved: dict[Place, tuple[RecordBatch, bytearray]] = {}
         failed = None
-        for connection, batches in self._in_flight:
+        for connection, sealed in self._in_flight:
             for place, (code, offset) in produced(connection.receive()).items():
-                batches[place].offset = offset
-                if code:
+                if code in _MOVED and place not in moved:
+                    moved[place] = sealed[place]
+                elif code:
                     failed = failed or RequestFailed(f"{place[0]}/{place[1]}", code)
+                else:
+                    sealed[place][0].offset = offset
         self._in_flight.clear()
         if failed is not None:
             raise failed
+        return moved
 
     def commit(self) -> None:
         """Settle and commit."""
@@ -123,22 +147,31 @@ class TransactionClient:
         unsent = self.written.take_unsent()
         self._add({place for place in unsent if place not in self._added})
         while unsent:
-            by_leader: dict[Address, dict[Place, RecordBatch]] = {}
-            for place, batches in unsent.items():
-                by_leader.setdefault(self._leader(place), {})[place] = batches[0]
-            for leader, batches_of in by_leader.items():
-                self._produce(leader, batches_of)
-            unsent = {place: batches[1:] for place, batches in unsent.items() if len(batches) > 1}
+            self._produce(
+                {
+                    place: (found[0], self._sequences.sealed(place, found[0]))
+                    for place, found in unsent.items()
+                }
+            )
+            unsent = {place: found[1:] for place, found in unsent.items() if len(found) > 1}
 
-    def _produce(self, leader: Address, batches: Mapping[Place, RecordBatch]) -> None:
-        octets = {place: self._sequences.sealed(place, batch) for place, batch in batches.items()}
-        connection = self._connection("records", leader)
-        connection.send(
-            ProduceRequest_v7.API_KEY,
-            ProduceRequest_v7.API_VERSION,
-            *produce_request(self._id, round(ANSWER_SECONDS * 1_000), octets),
-        )
-        self._in_flight.append((connection, batches))
+    def _produce(self, sealed: Sealed) -> None:
+        """Send one batch to each of many partitions: a request for each broker that leads some of them."""
+        by_leader: dict[Address, dict[Place, tuple[RecordBatch, bytearray]]] = {}
+        for place, batch in sealed.items():
+            by_leader.setdefault(self._leader(place), {})[place] = batch
+        for leader, batches in by_leader.items():
+            connection = self._connection("records", leader)
+            connection.send(
+                ProduceRequest_v7.API_KEY,
+                ProduceRequest_v7.API_VERSION,
+                *produce_request(
+                    self._id,
+                    round(ANSWER_SECONDS * 1_000),
+                    {place: octets for place, (_, octets) in batches.items()},
+                ),
+            )
+            self._in_flight.append((connection, batches))
 
     def _add(self, places: set[Place]) -> None:
         if not places:
