@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +33,7 @@ from sluice_kit.artifacts import ArtifactStore, Locator, open_artifacts
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.testing.waiting import until
+from sluice_substrate.ports import is_free
 from sluice_substrate.secret_files import write_private
 from sluice_substrate.wiring_file import wire_webhook
 from tests.faults.loop_count import LoopCount, all_settled, count_loop
@@ -83,8 +83,7 @@ def _lasting_port() -> int:
     """A free port that stays free: Linux gives those from 32,768 on to whoever opens a connection."""
     for _ in range(100):
         port = random.randrange(20_000, 32_000)
-        with suppress(OSError), socket.socket() as free:
-            free.bind(("127.0.0.1", port))
+        if is_free(port):
             return port
     raise AssertionError("no port between 20,000 and 32,000 is free")
 

@@ -81,6 +81,12 @@ class Written:
             spans.append(range(batch.offset, batch.offset + batch.count))
         return spans[0] if len(spans) == 1 else list(chain.from_iterable(spans))
 
+    def told(self, place: Place, start: int, count: int) -> Sequence[int]:
+        """Where `count` records of `place` stand, from the one with index `start` on, once that is told."""
+        offsets = self.offsets(place)
+        assert offsets is not None, "asked before the transaction settled"
+        return offsets[start : start + count]
+
     def _begun(self, place: Place) -> RecordBatch:
         batch = self._growing[place] = RecordBatch()
         self._unsent.setdefault(place, []).append(batch)

@@ -56,10 +56,7 @@ class PlacedFacts:
         return self._counts.keys()
 
     def _told(self, place: Place) -> Sequence[int]:
-        offsets = self._written.offsets(place)
-        assert offsets is not None, "asked before the transaction settled"
-        before = self._before[place]
-        return offsets[before : before + self._counts[place]]
+        return self._written.told(place, self._before[place], self._counts[place])
 
     def _spread(self, spans: Mapping[Place, Sequence[int]]) -> list[Coordinate]:
         offset_of: list[int] = [0] * len(self._places)

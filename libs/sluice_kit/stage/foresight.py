@@ -58,12 +58,8 @@ class Foresight:
     def disproved(self) -> set[str]:
         """Topics whose facts stand elsewhere than foreseen; from now on they are waited for."""
         found = {topic for placed, starts in self._open for topic in placed.unforeseen(starts)}
-        self.wait_for(found)
+        self._never |= found
         return found
-
-    def wait_for(self, topics: AbstractSet[str]) -> None:
-        """Others write to these topics: where facts stand has to be waited for."""
-        self._never |= topics
 
     def committed(self) -> None:
         """The transaction ended in a marker in each partition that it wrote to."""

@@ -8,7 +8,6 @@ import numpy as np
 
 from sluice_kit.kafka import ClientConfig
 from sluice_kit.kafka.partitioner import hashes_of
-from sluice_kit.kafka.record_batches import Written
 from sluice_kit.kafka.transaction_client import RequestFailed, TransactionClient
 from sluice_kit.kafka.wire import AccessRefused, ConnectionLost
 from sluice_kit.stage.delivery import PlacedFacts
@@ -117,7 +116,8 @@ class TransactionalWriter:
                 f"{self.transactional_id}: facts of {sorted(unforeseen)} stand elsewhere than foreseen"
             )
         for place, index, delivered in self._told:
-            delivered(self._offset(self._client.written, place, index))
+            (offset,) = self._client.written.told(place, index, 1)
+            delivered(offset)
         with self._failures(TransactionUnknownError):
             self._client.commit()
         self._foresight.committed()
@@ -143,12 +143,6 @@ class TransactionalWriter:
         counts = np.fromiter(map(self._partitions.__getitem__, topics), np.int64, len(topics))
         partitions = (hashes_of([key or b"" for key in keys]) % counts).tolist()
         return list(zip(topics, partitions, strict=True)), keys, values
-
-    @staticmethod
-    def _offset(written: Written, place: Place, index: int) -> int:
-        offsets = written.offsets(place)
-        assert offsets is not None, "asked before the transaction settled"
-        return offsets[index]
 
     @contextmanager
     def _failures(
