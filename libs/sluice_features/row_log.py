@@ -11,6 +11,7 @@ from sluice_features.layout import Layout, SeriesKind
 from sluice_features.scope_book import LabelEntry
 from sluice_features.segments import column_of
 from sluice_features.window_values import limited_amounts
+from sluice_kit.stage.giving_way import restfully
 
 
 class AppliedBatch(NamedTuple):
@@ -46,7 +47,7 @@ def _key_fields(kinds: Sequence[SeriesKind]) -> list[pa.Field]:
 
 def payment_rows(batches: Sequence[AppliedBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Payments of applied batches, one record batch a step: no call holds the interpreter for long."""
-    for batch in batches:
+    for batch in restfully(batches):
         for payments in batch.payments:
             keys = [payments.entities[name.removeprefix("key_")] for name in schema.names[3:]]
             yield pa.record_batch(
@@ -68,7 +69,7 @@ def _numbers(batch: AppliedBatch, scopes: Sequence[Scope]) -> Int64:
 
 def label_rows(batches: Sequence[AppliedBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """What labels changed, one record batch an applied batch."""
-    for batch in batches:
+    for batch in restfully(batches):
         rows = [
             (batch.numbers[one.scope], one.effective_time, one.seen, one.weight, one.subject, *one.keys)
             for one in batch.labels

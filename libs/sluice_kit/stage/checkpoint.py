@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sluice_kit.artifacts import ArtifactStore, Locator, SealConflict
 from sluice_kit.stage.errors import StageError
+from sluice_kit.stage.giving_way import giving_way, rest, restfully
 from sluice_kit.stage.model import FrozenState, StageState
 
 log = structlog.get_logger(__name__)
@@ -90,6 +91,7 @@ class Checkpointer:
         self._ready: Kept | None = None
         self._given_up: list[Kept] = []
         self._sealing: _Sealing | None = None
+        self._hurry = threading.Event()
         self.problem: str | None = None
         self.sealed_at = time.monotonic()
 
@@ -136,8 +138,9 @@ class Checkpointer:
 
         def work() -> None:
             try:
-                with _ONE_AT_A_TIME:
+                with _ONE_AT_A_TIME, giving_way(self._hurry):
                     sealing.result = self._seal(frozen, point)
+                    rest()
             except Exception as error:  # noqa: BLE001 - reported by finished(), the stage goes on
                 sealing.error = error
 
@@ -145,6 +148,10 @@ class Checkpointer:
         sealing = _Sealing(thread)
         self._sealing = sealing
         sealing.thread.start()
+
+    def hurry(self) -> None:
+        """From here on sealing gives way to nobody: there are no more steps."""
+        self._hurry.set()
 
     def finished(self, *, wait_seconds: float = 0.0) -> Locator | None:
         """The locator of a sealing that came to its end since the last call."""
@@ -184,7 +191,9 @@ class Checkpointer:
     def _seal(self, frozen: FrozenState, point: CheckpointPoint) -> Locator:
         self._folder.mkdir(parents=True, exist_ok=True)
         paths = frozen.write(self._folder)
-        files = tuple(CheckpointFile(name=path.name, locator=self._seal_file(path)) for path in paths)
+        files = tuple(
+            CheckpointFile(name=path.name, locator=self._seal_file(path)) for path in restfully(paths)
+        )
         manifest = CheckpointManifest(
             service=self._service,
             shard=self._shard,

@@ -65,6 +65,8 @@ class ChainCheckpoints:
     def drain(self) -> None:
         """Seal at the last batch, so that the next start, of any code, replays nothing."""
         for member in self._members:
+            member.checkpointer.hurry()
+        for member in self._members:
             member.checkpointer.finished(wait_seconds=DRAIN_SECONDS)
         self.start()
         for member in self._members:

@@ -4,6 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from sluice_kit.stage.giving_way import rest
+
 
 def write_snapshot_file(folder: Path, prefix: str, content: bytes, suffix: str) -> Path:
     """Write `<prefix>-<first 16 hex of sha256><suffix>` and return its path.
@@ -11,6 +13,7 @@ def write_snapshot_file(folder: Path, prefix: str, content: bytes, suffix: str) 
     Sealing hard-links a file into the store, so one that exists is replaced, not written into. The same
     content gives the same name: sealing twice at one batch is harmless. Raises OSError.
     """
+    rest()
     path = folder / f"{prefix}-{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
     draft = path.with_suffix(".tmp")
     with draft.open("wb") as file:
@@ -18,4 +21,5 @@ def write_snapshot_file(folder: Path, prefix: str, content: bytes, suffix: str) 
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+    rest()
     return path
