@@ -44,7 +44,9 @@ TARGETS: Final[Mapping[str, float]] = {
     "restart_seconds": 30.0,
 }
 _WARMING_PAYMENTS: Final = 100_000
-"""A broker that has just started compiles its code with half a core for its first minute."""
+_WARMING_SECONDS: Final = 30.0
+"""A broker that has just started compiles its code with half a core for its first minute: what a backlog
+wants of it, and once more what a steady flow does."""
 _BEFORE_BURST_SECONDS: Final = 5.0
 _AFTER_BURST_SECONDS: Final = 30.0
 _NO_CHECKPOINTS: Final = ("--checkpoint-seconds", "1000000", "--checkpoint-events", "1000000000")
@@ -80,11 +82,12 @@ class LoopBench:
         self._live_rates: list[float] = []
 
     def prepare(self) -> dict[str, Any]:
-        """Put a trained bundle in force and let a first backlog warm the broker up."""
+        """Put a trained bundle in force and warm the broker up."""
         with running_chain(self._stack.home):
             made = train_and_activate(self._stack.home, self._work.world_events)
             self._ground.load(min(_WARMING_PAYMENTS, self._work.records))
             self._ground.caught_up()
+            self._ground.visibility(Pace.steady(STEADY, min(_WARMING_SECONDS, self._work.seconds / 2)))
         return made
 
     def latency(self) -> dict[str, Any]:
