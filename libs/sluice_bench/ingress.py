@@ -76,7 +76,7 @@ def _restart(stack: BenchStack, work: Effort) -> dict[str, Any]:
 
 
 def _memory(stack: BenchStack, work: Effort) -> dict[str, Any]:
-    return memory(stack, work.keys, work.records // 2)
+    return memory(stack, work.keys, work.records)
 
 
 PARTS: Final[Mapping[str, Callable[[BenchStack, Effort], dict[str, Any]]]] = {

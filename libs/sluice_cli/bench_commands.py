@@ -330,8 +330,9 @@ def row(name: str, part: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
     if name == "restart":
         return "", f"{part['seconds']['median']} s", "", f"≤ {part['target_seconds']} s", word
     if name == "memory":
-        mib = part["gate_rss_mib"]["peak_while_admitting"]
-        return "", f"{mib} MiB, cost x{part['cost_growth_cpu']}", "", f"≤ {part['target_mib']} MiB", word
+        mib = part["at"][-1]["gate_rss_mib"]["peak_while_admitting"]
+        target = f"≤ {part['target_mib']} MiB, ≤ x{part['target_growth']}"
+        return "", f"{mib} MiB, an event's cost x{part['cost_growth']}", "", target, word
     return _rate(part, "floor"), _rate(part, "ours"), str(part["ratio"]), f"≥ {part['target']}", word
 
 
