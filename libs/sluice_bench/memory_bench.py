@@ -47,7 +47,8 @@ def memory(stack: BenchStack, sizes: tuple[int, int], admitted: int) -> dict[str
     with running_gate(stack.home) as gate:
         gate.wait_ready()
         base = gate.rss_bytes()
-    known, at = 0, []
+    known = 0
+    at: list[dict[str, Any]] = []
     for size in sizes:
         stack.tell(f"memory: filling the key index up to {size:,} keys")
         key: dict[str, Any] = stack.submit(fill, stack.plain, known, size).result(1_200)

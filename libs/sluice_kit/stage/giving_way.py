@@ -1,7 +1,7 @@
 """Sealing gives way to steps: both want the one interpreter, and only a step is waited for.
 
-A thread that computes takes half of the interpreter from the stage's thread, however the system ranks the two. So a
-sealing rests between the parts of its work for several times as long as each took.
+A thread that computes takes half of the interpreter from the stage's thread, however the system ranks the
+two. So a sealing rests between the parts of its work for several times as long as each took.
 """
 
 import threading
