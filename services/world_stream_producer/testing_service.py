@@ -21,7 +21,7 @@ from sluice_contracts import TOPICS, Decoded, decode
 from sluice_kit.artifacts import open_artifacts, open_oracle
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import client_config, reader_config
-from sluice_kit.stage.source import read_to_end
+from sluice_kit.stage.range_reader import read_to_end
 from sluice_kit.testing.service_process import ServiceProcess
 from sluice_kit.testing.waiting import until
 from sluice_kit.workflow.testing_sql import run_sql

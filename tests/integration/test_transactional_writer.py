@@ -253,5 +253,5 @@ def test_who_is_refused_is_told_so_at_once(ground: Ground) -> None:
 
 def cut(writer: TransactionalWriter) -> None:
     """End the writer's connections as a broker or a network would."""
-    for connection in writer._client._connections.values():
+    for connection in writer._client._cluster._connections.values():
         connection._socket.shutdown(socket.SHUT_RDWR)

@@ -6,7 +6,6 @@ from sluice_kit.kafka.clients import (
     client_config,
     idempotent_producer_config,
     reader_config,
-    stage_reader_config,
     transactional_producer_config,
 )
 
@@ -16,6 +15,5 @@ __all__ = [
     "client_config",
     "idempotent_producer_config",
     "reader_config",
-    "stage_reader_config",
     "transactional_producer_config",
 ]

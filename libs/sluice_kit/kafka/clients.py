@@ -50,19 +50,6 @@ def reader_config(wiring: Wiring, principal: str, *, group: str) -> ClientConfig
     }
 
 
-def stage_reader_config(wiring: Wiring, principal: str, *, group: str) -> ClientConfig:
-    """The reader of a stage's inputs: records of 20 ms come together, so one waits 10 on average.
-
-    Every question names all partitions of all lanes, and a broker on the same cores looks at each of them.
-    With one question for every few records, under a steady flow, that takes a third of a core. Half as
-    long a wait costs a busy loop more than it gains: broker and stage pay for twice as many questions.
-    """
-    return reader_config(wiring, principal, group=group) | {
-        "fetch.wait.max.ms": 20,
-        "fetch.min.bytes": 100_000,
-    }
-
-
 def bulk_reader_config(wiring: Wiring, principal: str, *, group: str, patience_ms: int = 200) -> ClientConfig:
     """A reader for whoever works in batches: the broker answers after `patience_ms`, or with much at once.
 

@@ -9,10 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from aiokafka.errors import for_code
 from aiokafka.protocol.api import RequestStruct
 from aiokafka.protocol.coordination import FindCoordinatorRequest_v1
-from aiokafka.protocol.metadata import MetadataRequest_v5
 from aiokafka.protocol.produce import ProduceRequest_v7
 from aiokafka.protocol.transaction import (
     AddPartitionsToTxnRequest_v0,
@@ -21,11 +19,10 @@ from aiokafka.protocol.transaction import (
 )
 
 from sluice_kit.kafka.clients import ClientConfig
+from sluice_kit.kafka.cluster import ANSWER_SECONDS, MOVED, NOT_LEADER, Address, Cluster, RequestFailed
 from sluice_kit.kafka.record_batches import Place, RecordBatch, Sequences, Written, produce_request, produced
-from sluice_kit.kafka.wire import Connection, ConnectionLost
+from sluice_kit.kafka.wire import Connection
 
-ANSWER_SECONDS: Final = 30.0
-"""How long a broker may take to answer, and a coordinator to be ready."""
 _ENOUGH_TO_SEND: Final = 1_000_000
 """Bytes with which a request is sent before the transaction is complete: the broker works meanwhile."""
 _TRANSACTIONS: Final = 1
@@ -33,38 +30,21 @@ _TRANSACTIONS: Final = 1
 
 _RETRY_FIRST, _RETRY_MOST = 0.002, 0.1
 _LEADER_PAUSE: Final = 0.02
-_UNKNOWN_TOPIC, _LEADER_NOT_AVAILABLE, _NOT_LEADER, _NOT_ATTEMPTED = 3, 5, 6, 55
-_MOVED: Final = frozenset({_UNKNOWN_TOPIC, _LEADER_NOT_AVAILABLE, _NOT_LEADER})
-"""With these a broker says that it took nothing: a topic is new, or its leader another one."""
+_NOT_ATTEMPTED: Final = 55
 _LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR, _CONCURRENT = 14, 15, 16, 51
 _NOT_READY: Final = frozenset({_LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR, _CONCURRENT})
-_FENCED: Final = frozenset({47, 90})
-"""INVALID_PRODUCER_EPOCH, PRODUCER_FENCED."""
 
-
-Address = tuple[str, int]
 Sealed = Mapping[Place, tuple[RecordBatch, bytearray]]
 """A batch for each partition, and its bytes."""
-
-
-class RequestFailed(Exception):
-    """A broker answered with an error; `fenced`: another producer has this transactional id."""
-
-    def __init__(self, what: str, code: int) -> None:
-        problem = for_code(code)
-        super().__init__(f"{what}: {problem.__name__}")
-        self.fenced = code in _FENCED
-        self.retriable = problem.retriable or code in _NOT_READY
 
 
 class TransactionClient:
     """One transaction after another. Methods raise RequestFailed, ConnectionLost or AccessRefused."""
 
     def __init__(self, config: ClientConfig) -> None:
-        self._config = config
         self._id: str = config["transactional.id"]
-        self._leaders: dict[Place, Address] = {}
-        self._connections: dict[tuple[str, Address], Connection] = {}
+        self._timeout_ms: int = config["transaction.timeout.ms"]
+        self._cluster = Cluster(config)
         self._coordinator: Address | None = None
         self._sequences = Sequences(-1, -1)
         self._added: set[Place] = set()
@@ -73,7 +53,7 @@ class TransactionClient:
 
     def init(self) -> None:
         """Fence every older producer of this transactional id and end what it left open."""
-        request = InitProducerIdRequest_v0(self._id, self._config["transaction.timeout.ms"])
+        request = InitProducerIdRequest_v0(self._id, self._timeout_ms)
         answer = self._ask_coordinator(request, lambda answer: answer.error_code)
         self._sequences = Sequences(answer.producer_id, answer.producer_epoch)
 
@@ -81,10 +61,7 @@ class TransactionClient:
         """Begin a transaction: what was appended to the last one and not sent is forgotten."""
         self.written = Written()
         self._added.clear()
-        for key, connection in list(self._connections.items()):
-            if not connection.is_open():
-                connection.close()
-                del self._connections[key]
+        self._cluster.drop_closed()
 
     def append(
         self, places: Iterable[Place], keys: Iterable[bytes | None], values: Iterable[bytes | None]
@@ -101,9 +78,9 @@ class TransactionClient:
         while self._in_flight:
             moved = self._answered()
             for place in moved:
-                del self._leaders[place]
+                self._cluster.moved(place)
             if moved and time.monotonic() > deadline:
-                raise RequestFailed(f"{sorted(moved)} after {ANSWER_SECONDS} s", _NOT_LEADER)
+                raise RequestFailed(f"{sorted(moved)} after {ANSWER_SECONDS} s", NOT_LEADER)
             if moved:
                 time.sleep(_LEADER_PAUSE)
                 self._produce(moved)
@@ -114,7 +91,7 @@ class TransactionClient:
         failed = None
         for connection, sealed in self._in_flight:
             for place, (code, offset) in produced(connection.receive()).items():
-                if code in _MOVED and place not in moved:
+                if code in MOVED and place not in moved:
                     moved[place] = sealed[place]
                 elif code:
                     failed = failed or RequestFailed(f"{place[0]}/{place[1]}", code)
@@ -138,9 +115,7 @@ class TransactionClient:
 
     def close(self) -> None:
         """Hang up; an open transaction is ended by the next producer with this transactional id."""
-        for connection in self._connections.values():
-            connection.close()
-        self._connections.clear()
+        self._cluster.close()
         self._coordinator = None
 
     def _send(self) -> None:
@@ -159,9 +134,9 @@ class TransactionClient:
         """Send one batch to each of many partitions: a request for each broker that leads some of them."""
         by_leader: dict[Address, dict[Place, tuple[RecordBatch, bytearray]]] = {}
         for place, batch in sealed.items():
-            by_leader.setdefault(self._leader(place), {})[place] = batch
+            by_leader.setdefault(self._cluster.leader(place), {})[place] = batch
         for leader, batches in by_leader.items():
-            connection = self._connection("records", leader)
+            connection = self._cluster.connection("records", leader)
             connection.send(
                 ProduceRequest_v7.API_KEY,
                 ProduceRequest_v7.API_VERSION,
@@ -198,11 +173,13 @@ class TransactionClient:
         pause = _RETRY_FIRST
         while True:
             if self._coordinator is None:
-                asked: Any = self._any_connection().ask(FindCoordinatorRequest_v1(self._id, _TRANSACTIONS))
+                asked: Any = self._cluster.any_connection().ask(
+                    FindCoordinatorRequest_v1(self._id, _TRANSACTIONS)
+                )
                 code = asked.error_code
                 self._coordinator = None if code else (asked.host, asked.port)
             else:
-                asked = self._connection("coordinator", self._coordinator).ask(request)
+                asked = self._cluster.connection("coordinator", self._coordinator).ask(request)
                 code = code_of(asked)
                 if not code:
                     return asked
@@ -215,42 +192,6 @@ class TransactionClient:
                     raise RequestFailed(f"{self._id}: no coordinator after {ANSWER_SECONDS} s", code)
                 time.sleep(pause)
                 pause = min(2 * pause, _RETRY_MOST)
-
-    def _leader(self, place: Place) -> Address:
-        """The broker that leads a partition; the topic's partitions are asked for once."""
-        if place not in self._leaders:
-            topic, _ = place
-            found: Any = self._any_connection().ask(MetadataRequest_v5([topic], False))
-            brokers = {node: (host, port) for node, host, port, _ in found.brokers}
-            for code, _, _, partitions in found.topics:
-                if code:
-                    raise RequestFailed(topic, code)
-                for _, partition, leader, *_ in partitions:
-                    if leader in brokers:
-                        self._leaders[topic, partition] = brokers[leader]
-            if place not in self._leaders:
-                raise RequestFailed(f"{topic}/{place[1]}", _LEADER_NOT_AVAILABLE)
-        return self._leaders[place]
-
-    def _any_connection(self) -> Connection:
-        """A connection to whichever of the bootstrap servers answers."""
-        failed = ConnectionLost("no bootstrap server is configured")
-        for server in self._config["bootstrap.servers"].split(","):
-            host, _, port = server.strip().rpartition(":")
-            try:
-                return self._connection("bootstrap", (host.strip("[]"), int(port)))
-            except ConnectionLost as error:
-                failed = error
-        raise failed
-
-    def _connection(self, purpose: str, address: Address) -> Connection:
-        """A connection of its own for each purpose: answers come in the order of requests."""
-        found = self._connections.get((purpose, address))
-        if found is None:
-            found = self._connections[purpose, address] = Connection(
-                *address, self._config, seconds=ANSWER_SECONDS
-            )
-        return found
 
 
 def _worst(answer: Any) -> int:

@@ -80,6 +80,10 @@ class Connection:
             raise ConnectionLost(f"{self.address}: an answer to request {number} instead of {expected}")
         return answer[_LENGTH.size :]
 
+    def fileno(self) -> int:
+        """What says, among others, whether an answer has begun to arrive."""
+        return self._socket.fileno()
+
     def is_open(self) -> bool:
         """Whether the broker still listens; it hangs up on clients that are silent for minutes."""
         before = self._socket.gettimeout()

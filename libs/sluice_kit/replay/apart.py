@@ -33,8 +33,8 @@ from sluice_kit.replay.standing_in import (
 from sluice_kit.stage.basis import BasisRecord
 from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.stage.model import Record, Stage
+from sluice_kit.stage.range_reader import Positions, RangeReader
 from sluice_kit.stage.restore import MemberHistory, Replayed, step_pending
-from sluice_kit.stage.source import Positions, RangeReader
 from sluice_kit.stage.spec import ChainSpec
 
 if TYPE_CHECKING:

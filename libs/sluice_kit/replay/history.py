@@ -20,6 +20,7 @@ from sluice_kit.stage.chain import MemberRun
 from sluice_kit.stage.checkpoint import Checkpointer
 from sluice_kit.stage.model import Output, Record
 from sluice_kit.stage.process import StageArguments, member_of
+from sluice_kit.stage.range_reader import RangeReader
 from sluice_kit.stage.restore import (
     LoggedPlaces,
     MemberHistory,
@@ -29,7 +30,6 @@ from sluice_kit.stage.restore import (
     starts_of,
     step_pending,
 )
-from sluice_kit.stage.source import RangeReader
 from sluice_kit.stage.spec import CHAIN_SIGN, ChainSpec, StageSettings
 from sluice_kit.telemetry import Health
 

@@ -12,7 +12,7 @@ import sluice_contracts as contracts
 from sluice_kit.artifacts import Locator
 from sluice_kit.stage.errors import StageError
 from sluice_kit.stage.model import Coordinate, InputRange, Place
-from sluice_kit.stage.source import read_to_end
+from sluice_kit.stage.range_reader import read_to_end
 
 BASIS_EVENT_TYPE = "basis_record"
 READ_TIMEOUT_SECONDS = 30.0

@@ -8,13 +8,15 @@ from confluent_kafka import Consumer, KafkaException
 
 from sluice_kit.artifacts import ArtifactStore
 from sluice_kit.config import Wiring
-from sluice_kit.kafka import stage_reader_config, transactional_producer_config
+from sluice_kit.kafka import client_config, reader_config, transactional_producer_config
+from sluice_kit.kafka.fetch_client import FetchClient
 from sluice_kit.stage.announcing import DRAINED, announcement
 from sluice_kit.stage.basis import BasisLog
 from sluice_kit.stage.checkpoint import Checkpointer
 from sluice_kit.stage.errors import ChainNotDrainedError, ReplayInputGoneError, StageError
 from sluice_kit.stage.model import Output
 from sluice_kit.stage.poison import describe
+from sluice_kit.stage.range_reader import Positions, RangeReader, ends_of, partition_counts, read_to_end
 from sluice_kit.stage.rebuilding import rebuild_from_bus
 from sluice_kit.stage.restore import (
     LoggedPlaces,
@@ -24,7 +26,7 @@ from sluice_kit.stage.restore import (
     replay_pending,
     starts_of,
 )
-from sluice_kit.stage.source import InputReader, RangeReader, partition_counts, read_to_end
+from sluice_kit.stage.source import InputReader
 from sluice_kit.stage.spec import ChainSpec, StageSettings
 from sluice_kit.stage.transaction import TransactionalWriter
 from sluice_kit.stage.uncompared import Start, audit_events
@@ -57,7 +59,7 @@ class ShardPlace:
     def consumer(self, purpose: str, *, tells_ends: bool = False) -> Consumer:
         """A consumer that assigns explicit offsets; `tells_ends` as `read_to_end` needs it."""
         group = f"{self.principal}-{purpose}-{self.shard}"
-        config = stage_reader_config(self.wiring, self.principal, group=group)
+        config = reader_config(self.wiring, self.principal, group=group)
         return Consumer(config | {"enable.partition.eof": tells_ends})
 
     def audit(self, report: RestoreReport, now: int) -> list[Output]:
@@ -129,9 +131,19 @@ def _brought_up(place: ShardPlace, partitions: dict[str, int], writer: Transacti
         for topic in place.spec.head.inputs
         for partition in range(partitions[topic])
     }
-    reader = InputReader(place.consumer("input"), positions, with_headers=place.spec.with_headers)
+    reader = _reader(place, positions)
     head.positions = reader.positions
     return OpenShard(members, reader, partitions, writer, restored)
+
+
+def _reader(place: ShardPlace, positions: Positions) -> InputReader:
+    consumer = place.consumer("ends")
+    try:
+        ends = ends_of(consumer, positions)
+    finally:
+        consumer.close()
+    fetching = FetchClient(client_config(place.wiring, place.principal), positions)
+    return InputReader(fetching, positions, ends, with_headers=place.spec.with_headers)
 
 
 def _check_complete(member: MemberHistory) -> None:

@@ -8,8 +8,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from sluice_kit.stage.chain import positions_after
 from sluice_kit.stage.model import BusReading, Record
+from sluice_kit.stage.range_reader import METADATA_SECONDS, Positions, read_to_end
 from sluice_kit.stage.restore import MemberHistory, RestoreReport, batches_after
-from sluice_kit.stage.source import METADATA_SECONDS, Positions, read_to_end
 from sluice_kit.stage.spec import ChainSpec
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,7 @@ from sluice_kit.stage.checkpoint import Checkpointer
 from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.stage.errors import ChainNotDrainedError, ReplayDivergenceError
 from sluice_kit.stage.model import Batch, Coordinate, Output, Record, Stage
-from sluice_kit.stage.source import Positions
+from sluice_kit.stage.range_reader import Positions
 from sluice_kit.stage.spec import ChainSpec
 from sluice_kit.stage.uncompared import Uncompared
 

@@ -93,6 +93,7 @@ class StageRunner:
         checkpoints.drain()
         self._announce(shard, drained=True)
         shard.writer.close()
+        shard.reader.close()
 
     def _step_until_stopped(self, shard: OpenShard, checkpoints: ChainCheckpoints) -> None:
         ahead = ReadAhead(

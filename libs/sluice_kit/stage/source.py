@@ -2,83 +2,105 @@
 
 import threading
 import time
-from bisect import bisect_left
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import cast
+from typing import Final, Protocol
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from sluice_kit.kafka.messages import KafkaMessage, arrived
-from sluice_kit.stage.batching import OFFSET, by_partition, with_prepared
+from sluice_kit.kafka.cluster import RequestFailed
+from sluice_kit.kafka.committed_records import BrokenBatch
+from sluice_kit.kafka.fetch_client import Fetched, OffsetGone
+from sluice_kit.kafka.wire import AccessRefused
+from sluice_kit.stage.batching import with_prepared
 from sluice_kit.stage.errors import ReplayInputGoneError, StageError
 from sluice_kit.stage.input_basis import positions_behind
-from sluice_kit.stage.model import InputRange, Prepare, Record
+from sluice_kit.stage.model import InputRange, Place, Prepare, Record
+from sluice_kit.stage.range_reader import Positions
 from sluice_kit.stage.read_records import ReadRecords
 
 log = structlog.get_logger(__name__)
 
-Positions = dict[tuple[str, int], int]
-
-METADATA_SECONDS = 30.0
-ENDS_SECONDS = 1.0
-READ_AHEAD_CHUNK = 1_000
-"""Records read and prepared at a time, so that the first ones of a burst are not kept waiting."""
-FEW = 500
+ENDS_SECONDS: Final = 1.0
+FEW: Final = 500
 """Fewer records than this that come at a time are prepared later, together: for many at once, each one costs
-a third of what it costs in a handful."""
-PASSING = frozenset(
-    {
-        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
-        KafkaError._TRANSPORT,  # noqa: SLF001
-        KafkaError._TIMED_OUT,  # noqa: SLF001
-        KafkaError._RESOLVE,  # noqa: SLF001
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    }
-)
-"""Errors that pass by themselves when the broker is back; librdkafka keeps trying."""
+a third of what it costs in a handful. As many as this are a backlog, which is read ahead."""
+_WAIT_SECONDS: Final = 0.1
+_TOGETHER_SECONDS: Final = 0.02
+"""Of a steady flow so much is read at a time; a record waits for half of it on average."""
 
 
-def partition_counts(consumer: Consumer, topics: Sequence[str]) -> dict[str, int]:
-    """Partitions of each topic. Raises StageError naming topics that do not exist or may not be seen."""
-    metadata = consumer.list_topics(timeout=METADATA_SECONDS).topics
-    missing = [topic for topic in topics if topic not in metadata or not metadata[topic].partitions]
-    if missing:
-        raise StageError(f"topics {missing} do not exist for this principal: run `sluice topics apply`")
-    return {topic: len(metadata[topic].partitions) for topic in topics}
+class Fetching(Protocol):
+    """What an `InputReader` reads with: a `FetchClient`."""
+
+    @property
+    def ends(self) -> Mapping[Place, int]:
+        """Where each partition ended when it was last heard of."""
+        ...
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be read at the moment."""
+        ...
+
+    def read(self, wait_seconds: float) -> list[Fetched]:
+        """What is there; waits for the first of it at most `wait_seconds`."""
+        ...
+
+    def close(self) -> None:
+        """Hang up."""
+        ...
 
 
 class InputReader:
-    """Assigned partitions of one shard; hands out records with the offset range that they stand for."""
+    """The input partitions of one shard; hands out records with the offset range that they stand for."""
 
-    def __init__(self, consumer: Consumer, positions: Positions, *, with_headers: frozenset[str]) -> None:
-        self._consumer = consumer
+    def __init__(
+        self,
+        fetching: Fetching,
+        positions: Mapping[Place, int],
+        ends: Mapping[Place, int],
+        *,
+        with_headers: frozenset[str],
+    ) -> None:
+        self._fetching = fetching
         self._with_headers = with_headers
         self.positions = dict(positions)
-        self._ends: Positions = {}
+        self._ends = dict(ends)
         self._behind: Positions = {}
-        self._check_retained()
-        consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in self.positions.items()])
+        self._problem: str | None = None
+        self._note_lag()
 
-    def read(self, most: int, wait_seconds: float) -> list[Record]:
-        """Up to `most` records; waits for the first at most `wait_seconds`, never for a full batch."""
-        messages = cast("list[KafkaMessage]", arrived(self._consumer, most, wait_seconds))
-        with_headers = self._with_headers
+    def read(self, wait_seconds: float) -> list[Record]:
+        """What is there; waits for the first of it at most `wait_seconds`.
+
+        Raises ReplayInputGoneError, and StageError where the broker refuses.
+        """
+        try:
+            fetched = self._fetching.read(wait_seconds)
+        except OffsetGone as error:
+            raise ReplayInputGoneError(f"REPLAY_INPUT_GONE: {error}") from error
+        except (AccessRefused, BrokenBatch, RequestFailed) as error:
+            raise StageError(f"reading: {error}") from error
+        self._tell(self._fetching.problem)
         make = tuple.__new__  # without the function that a named tuple puts in front: there are millions
-        records: list[Record] = []
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                self._raise_unless_passing(message, error)
-                continue
-            topic = message.topic()
-            headers = (message.headers() or ()) if topic in with_headers else ()
-            where, offset, key = message.partition(), message.offset(), message.key()
-            records.append(make(Record, (topic, where, offset, key, message.value(), headers, None)))
-        return records
+        found: list[Record] = []
+        for (topic, partition), records in fetched:
+            if topic in self._with_headers:
+                found += [
+                    make(Record, (topic, partition, one.offset, one.key, one.value, one.headers, None))
+                    for one in records
+                ]
+            else:
+                found += [
+                    make(Record, (topic, partition, one.offset, one.key, one.value, (), None))
+                    for one in records
+                ]
+        return found
+
+    def close(self) -> None:
+        """Hang up; nothing reads any more."""
+        self._fetching.close()
 
     def ranges(self, records: Sequence[Record]) -> list[InputRange]:
         """Offset ranges from the current positions to behind `records`."""
@@ -91,13 +113,8 @@ class InputReader:
             self.positions[item.topic, item.partition] = item.end
 
     def note_ends(self) -> None:
-        """Look how far the positions are behind, as the client heard last; only for the thread that reads.
-
-        The client lets one thread in at a time, and one that reads hardly ever leaves.
-        """
-        for where, known in self._ends.items():
-            _, end = self._consumer.get_watermark_offsets(TopicPartition(*where), cached=True)
-            self._ends[where] = max(known, end)
+        """Look how far the positions are behind; only for the thread that reads."""
+        self._ends |= self._fetching.ends
         self._note_lag()
 
     def lag(self) -> Positions:
@@ -107,69 +124,19 @@ class InputReader:
     def _note_lag(self) -> None:
         self._behind = {where: max(0, end - self.positions[where]) for where, end in self._ends.items()}
 
-    def _check_retained(self) -> None:
-        """Every position is still in the log. Raises ReplayInputGoneError."""
-        for (topic, partition), offset in self.positions.items():
-            low, high = self._consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=METADATA_SECONDS
-            )
-            if offset < low or offset > high:
-                raise ReplayInputGoneError(
-                    f"REPLAY_INPUT_GONE: {topic}/{partition} holds offsets {low} to {high}, "
-                    f"this shard needs {offset}: see docs/runbooks/input-gone.md"
-                )
-            self._ends[topic, partition] = high
-        self._note_lag()
-
-    @staticmethod
-    def _raise_unless_passing(message: KafkaMessage, error: KafkaError) -> None:
-        if error.code() in PASSING or error.retriable():
-            log.warning("input.waiting", error=error.str())
-            return
-        if error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
-            raise ReplayInputGoneError(
-                f"REPLAY_INPUT_GONE: {message.topic()}/{message.partition()}: {error.str()}"
-            )
-        raise StageError(f"reading {message.topic()}/{message.partition()}: {error.str()}")
-
-
-def read_to_end(
-    consumer: Consumer, starts: Positions, silence_seconds: float = 30.0
-) -> Generator[list[Record], None, None]:
-    """Committed records from `starts` to the end of each partition.
-
-    `consumer` reports partition ends (`enable.partition.eof`): markers and aborted records take offsets, so
-    an end is known by being told, not by counting. Raises StageError after `silence_seconds` of nothing.
-    """
-    consumer.assign([TopicPartition(*where, offset) for where, offset in starts.items()])
-    open_ends = set(starts)
-    heard = time.monotonic()
-    try:
-        while open_ends:
-            records = []
-            for message in cast("list[KafkaMessage]", arrived(consumer, 2_000, 0.2)):
-                heard = time.monotonic()
-                error = message.error()
-                where = (message.topic(), message.partition())
-                if error is None:
-                    records.append(Record(*where, message.offset(), message.key(), message.value()))
-                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public home
-                    open_ends.discard(where)
-                elif error.code() not in PASSING and not error.retriable():
-                    raise StageError(f"reading {where[0]}/{where[1]}: {error.str()}")
-            if records:
-                yield records
-            if time.monotonic() - heard > silence_seconds:
-                raise StageError(f"nothing comes from {sorted(open_ends)}: is the broker away?")
-    finally:
-        consumer.unassign()
+    def _tell(self, problem: str | None) -> None:
+        if problem is not None and problem != self._problem:
+            log.warning("input.waiting", error=problem)
+        self._problem = problem
 
 
 class ReadAhead:
     """Reads records in a thread of its own while the batch before is stepped and committed.
 
-    Of a backlog that thread prepares them as well; what comes a few at a time is prepared when it is taken.
-    What waits is bounded by `limit` records: a slow stage stops the reading, not the memory.
+    What waits is bounded by `limit` records: a slow stage stops the reading, not the memory. A backlog is
+    read without a pause, and prepared in that thread. Of a steady flow the records of some time are read
+    together, for each question costs broker and stage as much as many records; they are prepared when they
+    are taken. A stage that has nothing to do is given what comes at once.
     """
 
     def __init__(
@@ -184,16 +151,28 @@ class ReadAhead:
         self._limit = limit
         self._waiting = ReadRecords(unhurried)
         self._changed = threading.Condition()
+        self._wanted = False
+        """Whether the stage has nothing to do until something is read."""
+        self._due = 0.0
+        """When to read next, in any case."""
         self._failure: Exception | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="read-ahead", daemon=True)
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """How many records were read and not taken."""
+        return len(self._waiting)
+
     def take(self, most: int, wait_seconds: float) -> list[Record]:
         """Up to `most` records; waits at most `wait_seconds` for the first. Raises what reading raised."""
         with self._changed:
             if not self._waiting and self._failure is None:
-                self._changed.wait(wait_seconds)
+                self._wanted = True
+                self._changed.notify_all()
+                self._changed.wait_for(self._has_something, wait_seconds)
+                self._wanted = False
             if not self._waiting and self._failure is not None:
                 raise self._failure
             taken = self._waiting.take(most)
@@ -215,8 +194,8 @@ class ReadAhead:
     def _run(self) -> None:
         try:
             noted = time.monotonic()
-            while not self._stopped:
-                records = self._reader.read(READ_AHEAD_CHUNK, 0.1)
+            while self._awaited():
+                records = self._reader.read(_WAIT_SECONDS)
                 if records:
                     self._keep(records)
                 if time.monotonic() - noted > ENDS_SECONDS:
@@ -227,14 +206,30 @@ class ReadAhead:
                 self._failure = error
                 self._changed.notify_all()
 
+    def _awaited(self) -> bool:
+        """Wait until it is time to read; False: it never will be."""
+        with self._changed:
+            while not self._stopped:
+                left = self._due - time.monotonic()
+                if len(self._waiting) >= self._limit:
+                    self._changed.wait()
+                elif left > 0 and not self._wanted:
+                    self._changed.wait(left)
+                else:
+                    break
+            return not self._stopped
+
     def _keep(self, records: list[Record]) -> None:
-        if self._prepare is not None and len(records) >= FEW:
+        many = len(records) >= FEW
+        if self._prepare is not None and many:
             records = with_prepared(self._prepare, records)
         with self._changed:
             self._waiting.add(records)
+            self._due = time.monotonic() + (0.0 if many else _TOGETHER_SECONDS)
             self._changed.notify_all()
-            while len(self._waiting) >= self._limit and not self._stopped:
-                self._changed.wait(0.5)
+
+    def _has_something(self) -> bool:
+        return len(self._waiting) > 0 or self._failure is not None
 
 
 def _with_all_prepared(prepare: Prepare, records: Sequence[Record]) -> list[Record]:
@@ -248,44 +243,3 @@ def _with_all_prepared(prepare: Prepare, records: Sequence[Record]) -> list[Reco
 
 def _is_raw(record: Record) -> bool:
     return record[-1] is None
-
-
-class RangeReader:
-    """Reads logged offset ranges again, for a restart or a replay proof."""
-
-    def __init__(
-        self, consumer: Consumer, starts: Mapping[tuple[str, int], int], *, with_headers: frozenset[str]
-    ) -> None:
-        self._reader = InputReader(consumer, dict(starts), with_headers=with_headers)
-        self._waiting: dict[tuple[str, int], list[Record]] = {where: [] for where in starts}
-        self._seen: Positions = dict(starts)
-
-    def read(self, ranges: Sequence[InputRange], *, stall_seconds: float = 30.0) -> list[Record]:
-        """The records of `ranges`, partition by partition.
-
-        Raises ReplayInputGoneError when a range cannot be completed within `stall_seconds` of silence.
-        """
-        records: list[Record] = []
-        for item in ranges:
-            where = (item.topic, item.partition)
-            self._fill(where, item.end, stall_seconds)
-            waiting = self._waiting[where]
-            end = bisect_left(waiting, item.end, key=OFFSET)
-            records += waiting[bisect_left(waiting, item.start, 0, end, key=OFFSET) : end]
-            del waiting[:end]
-        return records
-
-    def _fill(self, where: tuple[str, int], end: int, stall_seconds: float) -> None:
-        """A range ends behind a record that was delivered, so that record must come again."""
-        silent_since = time.monotonic()
-        while self._seen[where] < end:
-            got = self._reader.read(5_000, 0.2)
-            if not got and time.monotonic() - silent_since > stall_seconds:
-                raise ReplayInputGoneError(
-                    f"REPLAY_INPUT_GONE: {where[0]}/{where[1]} gives nothing below offset {end} any more"
-                )
-            if got:
-                silent_since = time.monotonic()
-            for at, records in by_partition(got).items():
-                self._waiting[at] += records
-                self._seen[at] = records[-1].offset + 1

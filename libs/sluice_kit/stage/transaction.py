@@ -7,8 +7,9 @@ from contextlib import contextmanager
 import numpy as np
 
 from sluice_kit.kafka import ClientConfig
+from sluice_kit.kafka.cluster import RequestFailed
 from sluice_kit.kafka.partitioner import hashes_of
-from sluice_kit.kafka.transaction_client import RequestFailed, TransactionClient
+from sluice_kit.kafka.transaction_client import TransactionClient
 from sluice_kit.kafka.wire import AccessRefused, ConnectionLost
 from sluice_kit.stage.delivery import PlacedFacts
 from sluice_kit.stage.errors import FencedError, TransactionAbortedError, TransactionUnknownError

@@ -1,18 +1,18 @@
 """A runner without a broker: the real loop and reader over topics in memory, with a writer that can fail."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from sluice_contracts import TOPICS
 from sluice_kit.artifacts import open_store
 from sluice_kit.config import Wiring
+from sluice_kit.kafka.fetch_client import Fetched
 from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.stage import ChainSpec, Coordinate, Output, StageSettings
 from sluice_kit.stage import runner as running
@@ -31,34 +31,13 @@ Place = tuple[str, int]
 PARTITIONS = {name: topic.partitions for name, topic in TOPICS.items()}
 
 
-class Message(NamedTuple):
-    """A record as a consumer hands it over; methods as the kit calls them."""
+class Standing(NamedTuple):
+    """A record in the log."""
 
-    at: Place
-    number: int
-    raw_key: bytes | None
-    raw: bytes
-
-    def topic(self) -> str:
-        return self.at[0]
-
-    def partition(self) -> int:
-        return self.at[1]
-
-    def offset(self) -> int:
-        return self.number
-
-    def key(self) -> bytes | None:
-        return self.raw_key
-
-    def value(self) -> bytes:
-        return self.raw
-
-    def headers(self) -> None:
-        return None
-
-    def error(self) -> None:
-        return None
+    offset: int
+    key: bytes | None
+    value: bytes
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 class Topics:
@@ -66,7 +45,7 @@ class Topics:
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
-        self._logs: dict[Place, list[Message]] = {}
+        self._logs: dict[Place, list[Standing]] = {}
         self._partitioner = Partitioner()
 
     def put(self, records: Sequence[Output], partition: int | None = None) -> None:
@@ -76,17 +55,19 @@ class Topics:
                 if number is None:
                     number = self._partitioner.partition(key or b"", PARTITIONS[topic])
                 log = self._logs.setdefault((topic, number), [])
-                log.append(Message((topic, number), len(log), key, value))
+                log.append(Standing(len(log), key, value))
             self.changed.notify_all()
 
-    def log(self, place: Place) -> list[Message]:
+    def log(self, place: Place) -> list[Standing]:
         with self.changed:
             return list(self._logs.get(place, ()))
 
     def values(self, topic: str) -> list[bytes]:
         """What stands in a topic, partition by partition."""
         with self.changed:
-            return [one.raw for (name, _), log in sorted(self._logs.items()) if name == topic for one in log]
+            return [
+                one.value for (name, _), log in sorted(self._logs.items()) if name == topic for one in log
+            ]
 
     def basis(self, service: str) -> list[BasisRecord]:
         """The batches of a stage, announcements left out."""
@@ -94,36 +75,38 @@ class Topics:
         return [record for record in records if "instance" not in record.environment]
 
 
-class MemoryConsumer:
-    """The part of a consumer that an `InputReader` uses."""
+class MemoryFetching:
+    """What an `InputReader` reads with."""
 
-    def __init__(self, topics: Topics) -> None:
+    problem = None
+
+    def __init__(self, topics: Topics, positions: Mapping[Place, int]) -> None:
         self._topics = topics
-        self._at: dict[Place, int] = {}
+        self._at = dict(positions)
 
-    def assign(self, partitions: Sequence[TopicPartition]) -> None:
-        self._at = {(one.topic, one.partition): one.offset for one in partitions}
+    @property
+    def ends(self) -> Mapping[Place, int]:
+        return {place: len(self._topics.log(place)) for place in self._at}
 
-    def consume(self, most: int, timeout: float = 0) -> list[Message]:
-        found: list[Message] = []
-        for place, at in self._at.items():
-            new = self._topics.log(place)[at : at + most - len(found)]
-            self._at[place] = at + len(new)
-            found += new
+    def read(self, wait_seconds: float) -> list[Fetched]:
+        with self._topics.changed:
+            found = self._new()
+            if not found:
+                self._topics.changed.wait(wait_seconds)
+                found = self._new()
         return found
 
-    def poll(self, timeout: float) -> Message | None:
-        found = self.consume(1)
-        if not found:
-            with self._topics.changed:
-                self._topics.changed.wait(timeout)
-            found = self.consume(1)
-        return found[0] if found else None
+    def close(self) -> None:
+        return
 
-    def get_watermark_offsets(
-        self, where: TopicPartition, timeout: float = 0, *, cached: bool = False
-    ) -> tuple[int, int]:
-        return 0, len(self._topics.log((where.topic, where.partition)))
+    def _new(self) -> list[Fetched]:
+        found = []
+        for place, at in self._at.items():
+            new = self._topics.log(place)[at:]
+            if new:
+                found.append(Fetched(place, new))
+            self._at[place] = at + len(new)
+        return found
 
 
 @dataclass
@@ -185,7 +168,7 @@ class MemoryBasis:
         return found[-1] if found else None
 
     def since(self, offset: int) -> list[tuple[int, BasisRecord]]:
-        return [(one.number, BasisRecord.decode(one.raw)) for one in self.topics.log(self.place)[offset:]]
+        return [(one.offset, BasisRecord.decode(one.value)) for one in self.topics.log(self.place)[offset:]]
 
 
 class Shard:
@@ -245,8 +228,8 @@ def started(
             for stage in spec.members
         ]
         starts = {(topic, number): 0 for topic in spec.head.inputs for number in range(PARTITIONS[topic])}
-        consumer = cast("Consumer", MemoryConsumer(topics))
-        reader = InputReader(consumer, starts, with_headers=frozenset())
+        fetching = MemoryFetching(topics, starts)
+        reader = InputReader(fetching, starts, fetching.ends, with_headers=frozenset())
         members[0].positions = reader.positions
         open_writer = cast("TransactionalWriter", writer)
         return OpenShard(members, reader, PARTITIONS, open_writer, RestoreReport(0, 0, (), 0.0))

@@ -1,36 +1,38 @@
 """What a reader knows of its input: how far it is behind, as of its last look."""
 
+import threading
 from collections.abc import Sequence
 from queue import Empty, Queue
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
-from sluice_kit.stage import InputRange, Record
+from sluice_kit.kafka.fetch_client import Fetched
+from sluice_kit.stage import InputRange, Record, source
+from sluice_kit.stage.errors import StageError
 from sluice_kit.stage.source import FEW, InputReader, ReadAhead
+from sluice_kit.testing.waiting import until
 
 
-class Ends:
-    """The part of a consumer that knows where partitions end; `heard` is what its cache says."""
+class Answers:
+    """What a fetch client was told lately."""
 
-    def __init__(self, *ends: int) -> None:
-        self.ends = list(ends)
-        self.heard = [-1001] * len(ends)
+    problem = None
 
-    def get_watermark_offsets(
-        self, where: TopicPartition, timeout: float = 0, *, cached: bool = False
-    ) -> tuple[int, int]:
-        known = self.heard if cached else self.ends
-        return 0, known[where.partition]
+    def __init__(self) -> None:
+        self.ends: dict[tuple[str, int], int] = {}
 
-    def assign(self, partitions: Sequence[TopicPartition]) -> None:
-        assert len(partitions) == len(self.ends)
+    def read(self, wait_seconds: float) -> list[Fetched]:
+        raise AssertionError(wait_seconds)
+
+    def close(self) -> None:
+        return
 
 
 def test_the_lag_is_that_of_the_last_look_and_known_from_the_start() -> None:
-    ends = Ends(50, 7)
-    reader = InputReader(cast("Consumer", ends), {("t", 0): 10, ("t", 1): 7}, with_headers=frozenset())
+    answers = Answers()
+    positions, ends = {("t", 0): 10, ("t", 1): 7}, {("t", 0): 50, ("t", 1): 7}
+    reader = InputReader(answers, positions, ends, with_headers=frozenset())
     assert reader.lag() == {("t", 0): 40, ("t", 1): 0}
 
     reader.advance([InputRange("t", 0, 10, 30)])
@@ -39,20 +41,20 @@ def test_the_lag_is_that_of_the_last_look_and_known_from_the_start() -> None:
     assert reader.lag() == {("t", 0): 20, ("t", 1): 0}, (
         "nothing was fetched yet: the ends are those of the start"
     )
-    ends.heard = [60, 12]
+    answers.ends = {("t", 0): 60, ("t", 1): 12}
     reader.note_ends()
     assert reader.lag() == {("t", 0): 30, ("t", 1): 5}
 
 
 class Arrivals:
-    """A reader to which records come when a test says so; `looked` tells that those before were kept."""
+    """A reader to which records come when a test says so."""
 
     def __init__(self) -> None:
         self.coming: Queue[list[Record]] = Queue()
-        self.looked: Queue[None] = Queue()
+        self.asked = threading.Semaphore(0)
 
-    def read(self, _most: int, wait_seconds: float) -> list[Record]:
-        self.looked.put(None)
+    def read(self, wait_seconds: float) -> list[Record]:
+        self.asked.release()
         try:
             return self.coming.get(timeout=wait_seconds)
         except Empty:
@@ -60,16 +62,6 @@ class Arrivals:
 
     def note_ends(self) -> None:
         return
-
-    def arrive(self, *chunks: list[Record]) -> None:
-        """Returns once they are kept: only then is the reader asked again."""
-        for chunk in chunks:
-            self.coming.put(chunk)
-        while not self.coming.empty():
-            self.looked.get(timeout=5)
-        while not self.looked.empty():
-            self.looked.get_nowait()
-        self.looked.get(timeout=5)
 
 
 def numbered(first: int, count: int) -> list[Record]:
@@ -94,7 +86,9 @@ def test_records_are_prepared_many_together_and_keep_their_order(
 
     ahead = ReadAhead(cast("InputReader", arrivals), prepare, limit=10_000)
     try:
-        arrivals.arrive(*(numbered(sum(chunks[:at]), count) for at, count in enumerate(chunks)))
+        for at, count in enumerate(chunks):
+            arrivals.coming.put(numbered(sum(chunks[:at]), count))
+            until(lambda: ahead.waiting == sum(chunks[: at + 1]), "the chunk is kept")  # noqa: B023
         taken = ahead.take(10_000, 1)
         ahead.give_back(taken[1:])
         again = ahead.take(10_000, 1)
@@ -104,3 +98,57 @@ def test_records_are_prepared_many_together_and_keep_their_order(
     assert [record.prepared for record in taken] == list(range(sum(chunks)))
     assert again == taken[1:]
     assert sizes == prepared_together
+
+
+def test_a_steady_flow_is_read_together_unless_the_stage_has_nothing_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(source, "_TOGETHER_SECONDS", 600.0)
+    arrivals = Arrivals()
+    ahead = ReadAhead(cast("InputReader", arrivals), None, limit=2 * FEW)
+    try:
+        arrivals.coming.put(numbered(0, 3))
+        until(lambda: ahead.waiting == 3, "the first are read")
+        while arrivals.asked.acquire(blocking=False):
+            pass
+        assert len(ahead.take(3, 5)) == 3
+        assert not arrivals.asked.acquire(timeout=0.3), "more would have come too soon"
+
+        arrivals.coming.put(numbered(3, 1))
+        assert len(ahead.take(3, 5)) == 1, "the stage has nothing to do: it is asked at once"
+    finally:
+        ahead.stop()
+
+
+def test_a_backlog_is_read_without_a_pause_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "_TOGETHER_SECONDS", 600.0)
+    arrivals = Arrivals()
+    for number in range(3):
+        arrivals.coming.put(numbered(number * FEW, FEW))
+    ahead = ReadAhead(cast("InputReader", arrivals), None, limit=2 * FEW)
+    try:
+        until(lambda: ahead.waiting == 2 * FEW, "two of three")
+        assert arrivals.coming.qsize() == 1
+        assert len(ahead.take(FEW, 5)) == FEW
+        until(arrivals.coming.empty, "the third, as soon as there is room")
+    finally:
+        ahead.stop()
+
+
+def test_what_reading_raises_reaches_the_stage_behind_what_was_read() -> None:
+    class Failing(Arrivals):
+        def read(self, wait_seconds: float) -> list[Record]:
+            found = super().read(wait_seconds)
+            if not found:
+                raise StageError("the broker refuses")
+            return found
+
+    arrivals = Failing()
+    arrivals.coming.put(numbered(0, FEW))
+    ahead = ReadAhead(cast("InputReader", arrivals), None, limit=10_000)
+    try:
+        assert len(ahead.take(10_000, 5)) == FEW
+        with pytest.raises(StageError, match="refuses"):
+            ahead.take(10_000, 5)
+    finally:
+        ahead.stop()
