@@ -49,6 +49,10 @@ class Cluster:
                 raise RequestFailed(f"{place[0]}/{place[1]}", LEADER_NOT_AVAILABLE)
         return self._leaders[place]
 
+    def knows(self, place: Place) -> bool:
+        """Whether `leader` needs not ask."""
+        return place in self._leaders
+
     def moved(self, place: Place) -> None:
         """The leader of a partition is to be asked for again."""
         self._leaders.pop(place, None)

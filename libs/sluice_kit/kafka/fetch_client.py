@@ -34,8 +34,9 @@ _ANSWER: Final = FetchRequest_v7.RESPONSE_TYPE
 _OFFSET_OUT_OF_RANGE: Final = 1
 _SESSION_GONE: Final = frozenset({70, 71})
 """FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH."""
-_OTHER_LEADER: Final = MOVED | {56, 74, 75, 78}
-"""And lost storage, leaders' epochs that do not fit, offsets that a new leader does not know yet."""
+_OTHER_LEADER: Final = MOVED | {-1, 56, 74, 75, 78}
+"""And an error without a name, lost storage, leaders' epochs that do not fit, offsets that a new leader does
+not know yet."""
 
 
 class OffsetGone(Exception):
@@ -94,11 +95,18 @@ class FetchClient:
         self._cluster = Cluster(config)
         self._positions = dict(positions)
         self._sessions: dict[Address, _Session] = {}
-        self._resumes = 0.0
+        self._lost: str | None = None
+        """Why no broker can be asked."""
+        self._leaderless: dict[Place, str] = {}
+        """Why partitions are not asked for."""
+        self._resumes = self._looks_again = 0.0
         self.ends: dict[Place, int] = {}
         """Where each partition ended when it was last heard of."""
-        self.problem: str | None = None
-        """Why nothing can be read at the moment."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why something cannot be read at the moment."""
+        return self._lost or next(iter(self._leaderless.values()), None)
 
     def read(self, wait_seconds: float) -> list[Fetched]:
         """What is there; waits for the first of it at most `wait_seconds`."""
@@ -113,11 +121,7 @@ class FetchClient:
         except ConnectionLost as error:
             self._cluster.close()
             self._sessions.clear()
-            self._pause(str(error))
-        except RequestFailed as error:
-            if not error.retriable:
-                raise
-            self._pause(str(error))
+            self._lost, self._resumes = str(error), time.monotonic() + _PAUSE_SECONDS
         return found
 
     def close(self) -> None:
@@ -128,9 +132,9 @@ class FetchClient:
         """Put a question to each broker that has none."""
         led: dict[Address, dict[Place, int]] = {}
         for place, position in self._positions.items():
-            led.setdefault(self._cluster.leader(place), {})[place] = position
-        for address in self._sessions.keys() - led.keys():
-            del self._sessions[address]
+            address = self._leader(place)
+            if address is not None:
+                led.setdefault(address, {})[place] = position
         for address, positions in led.items():
             session = self._sessions.setdefault(address, _Session())
             if session.asked is None:
@@ -139,16 +143,38 @@ class FetchClient:
                 connection.send(question.API_KEY, question.API_VERSION, question.encode())
                 session.asked = time.monotonic()
 
+    def _leader(self, place: Place) -> Address | None:
+        """The broker that leads a partition; None: nobody does, and it is not yet time to ask again."""
+        if not self._cluster.knows(place) and time.monotonic() < self._looks_again:
+            return None
+        try:
+            address = self._cluster.leader(place)
+        except RequestFailed as error:
+            if not error.retriable:
+                raise
+            self._leads_not(place, str(error))
+            return None
+        if self._leaderless:
+            self._leaderless.pop(place, None)
+        return address
+
+    def _leads_not(self, place: Place, why: str) -> None:
+        """Look for the leader of a partition in a moment; the others are read meanwhile."""
+        self._cluster.moved(place)
+        self._leaderless[place] = why
+        self._looks_again = time.monotonic() + _PAUSE_SECONDS
+
     def _answering(self, wait_seconds: float) -> list[Address]:
         """The brokers whose answer has come. Raises ConnectionLost when one does not answer at all."""
-        open_at = {self._cluster.connection(_PURPOSE, at).fileno(): at for at in self._sessions}
+        asked = {at: session.asked for at, session in self._sessions.items() if session.asked is not None}
+        open_at = {self._cluster.connection(_PURPOSE, at).fileno(): at for at in asked}
         poll = select.poll()
         for descriptor in open_at:
             poll.register(descriptor, select.POLLIN)
         answering = [open_at[descriptor] for descriptor, _ in poll.poll(wait_seconds * 1_000)]
         since = time.monotonic() - ANSWER_SECONDS
-        for address in self._sessions.keys() - answering:
-            if (self._sessions[address].asked or since) < since:
+        for address in asked.keys() - answering:
+            if asked[address] < since:
                 raise ConnectionLost(f"{address[0]}:{address[1]}: no answer within {ANSWER_SECONDS} s")
         return answering
 
@@ -161,9 +187,9 @@ class FetchClient:
             session.forget()
             return
         if answer.error_code:
-            raise RequestFailed(f"{address[0]}:{address[1]}", answer.error_code)
+            raise ConnectionLost(str(RequestFailed(f"{address[0]}:{address[1]}", answer.error_code)))
         session.answered(answer.session_id)
-        self.problem = None
+        self._lost = None
         for topic, partitions in answer.topics:
             for partition, code, end, _, _, aborted, content in partitions:
                 place = (topic, partition)
@@ -180,14 +206,10 @@ class FetchClient:
         """A partition cannot be read: in a moment from another broker, or not at all, which raises."""
         if code == _OFFSET_OUT_OF_RANGE:
             raise OffsetGone(f"{place[0]}/{place[1]} has no offset {self._positions[place]}")
-        if code not in _OTHER_LEADER:
-            raise RequestFailed(f"{place[0]}/{place[1]}", code)
-        self._cluster.moved(place)
-        self._pause(f"{place[0]}/{place[1]} is led by another broker")
-
-    def _pause(self, problem: str) -> None:
-        self.problem = problem
-        self._resumes = time.monotonic() + _PAUSE_SECONDS
+        refused = RequestFailed(f"{place[0]}/{place[1]}", code)
+        if code not in _OTHER_LEADER and not refused.retriable:
+            raise refused
+        self._leads_not(place, str(refused))
 
 
 def _by_topic(partitions: Mapping[Place, Any]) -> list[tuple[str, list[Any]]]:
