@@ -90,6 +90,7 @@ def test_a_stock_deserializer_reads_what_was_admitted(deployment: Path, unique: 
             (line for line in consumer.stdout if line.startswith(f"{place} ")), "nothing of it was seen"
         )
         consumer.send_signal(signal.SIGINT)
+        consumer.communicate(timeout=60)  # what it still prints has to find a reader
     assert line.rstrip().endswith("C-1042  43.21 EUR")
     assert consumer.returncode == 0
 
