@@ -176,7 +176,6 @@ class _Growing:
             self._keys.index.apply(rows, self.batch_no, keys)
             if first % (_GROW_ROWS * 50) == 0:
                 self._peak = max(self._peak, psutil.Process().memory_info().rss)
-        self._made = size
         time.sleep(_ROW_SETTLE_SECONDS)  # merges end; a key's cost is what is measured, not theirs
         cpu, wall = zip(*[self._round() for _ in range(_ROUNDS)], strict=True)
         self._peak = max(self._peak, psutil.Process().memory_info().rss)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]
 
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import (
@@ -20,13 +20,13 @@ from sluice_kit.kafka import (
 )
 from sluice_kit.kafka.fetch_client import FetchClient, OffsetGone
 from sluice_kit.kafka.messages import KafkaMessage
+from sluice_kit.kafka.record_batches import Place
 from sluice_kit.kafka.wire import AccessRefused
 from sluice_kit.testing.waiting import until
+from tests.integration.own_topic import own_topic
 
 pytestmark = pytest.mark.integration
 COUNT = 3
-
-Place = tuple[str, int]
 
 
 class Seen(NamedTuple):
@@ -111,13 +111,11 @@ def nothing_more(client: FetchClient) -> bool:
 
 @pytest.fixture
 def ground(admin: AdminClient, wiring: Wiring, unique: Callable[[str], str]) -> Iterator[Ground]:
-    name = unique("fetch.ground")
-    admin.create_topics([NewTopic(name, num_partitions=COUNT)])[name].result()
-    made = Ground(wiring, name)
-    yield made
-    for client in made.clients:
-        client.close()
-    admin.delete_topics([name])[name].result()
+    with own_topic(admin, unique("fetch.ground"), COUNT) as name:
+        made = Ground(wiring, name)
+        yield made
+        for client in made.clients:
+            client.close()
 
 
 @pytest.fixture
@@ -281,13 +279,12 @@ def test_a_topic_that_is_not_there_is_waited_for_by_name(
     ground.clients.append(client)
     assert client.read(0.2) == []
     assert name in (client.problem or "")
-    admin.create_topics([NewTopic(name, num_partitions=1)])[name].result()
-    producer = Producer(idempotent_producer_config(ground.wiring, "admin"))
-    producer.produce(name, b"value", b"key")
-    assert producer.flush(10) == 0
-    assert [seen.value for seen in read(client, 1)] == [b"value"]
-    assert client.problem is None
-    admin.delete_topics([name])[name].result()
+    with own_topic(admin, name, 1):
+        producer = Producer(idempotent_producer_config(ground.wiring, "admin"))
+        producer.produce(name, b"value", b"key")
+        assert producer.flush(10) == 0
+        assert [seen.value for seen in read(client, 1)] == [b"value"]
+        assert client.problem is None
 
 
 def test_a_broker_that_is_away_is_waited_for(ground: Ground) -> None:

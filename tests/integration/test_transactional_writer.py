@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]
 
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import (
@@ -22,6 +22,7 @@ from sluice_kit.kafka.record_batches import Place
 from sluice_kit.stage import Coordinate, FencedError, Output
 from sluice_kit.stage.errors import TransactionAbortedError, TransactionUnknownError
 from sluice_kit.stage.transaction import TransactionalWriter
+from tests.integration.own_topic import own_topic
 
 pytestmark = pytest.mark.integration
 COUNT = 3
@@ -74,13 +75,11 @@ class Ground:
 
 @pytest.fixture
 def ground(admin: AdminClient, wiring: Wiring, unique: Callable[[str], str]) -> Iterator[Ground]:
-    name = unique("writer.ground")
-    admin.create_topics([NewTopic(name, num_partitions=COUNT)])[name].result()
-    made = Ground(wiring, name)
-    yield made
-    for writer in made.writers:
-        writer.close()
-    admin.delete_topics([name])[name].result()
+    with own_topic(admin, unique("writer.ground"), COUNT) as name:
+        made = Ground(wiring, name)
+        yield made
+        for writer in made.writers:
+            writer.close()
 
 
 def test_facts_stand_where_they_were_told_to_in_batch_after_batch(ground: Ground) -> None:

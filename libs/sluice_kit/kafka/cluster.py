@@ -18,8 +18,11 @@ MOVED: Final = frozenset({UNKNOWN_TOPIC, LEADER_NOT_AVAILABLE, NOT_LEADER})
 """With these a broker says that it did nothing: a topic is new, or its leader another one."""
 _FENCED: Final = frozenset({47, 90})
 """INVALID_PRODUCER_EPOCH, PRODUCER_FENCED."""
-_PASSING: Final = frozenset({14, 15, 16, 51})
-"""A coordinator that is loading, not available, another one, or busy with the transaction before."""
+COORDINATOR_LOADING, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, CONCURRENT_TRANSACTIONS = 14, 15, 16, 51
+NOT_READY: Final = frozenset(
+    {COORDINATOR_LOADING, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, CONCURRENT_TRANSACTIONS}
+)
+"""With these a coordinator says that it is to be asked again, or another one."""
 
 
 class RequestFailed(Exception):
@@ -28,9 +31,8 @@ class RequestFailed(Exception):
     def __init__(self, what: str, code: int) -> None:
         problem = for_code(code)
         super().__init__(f"{what}: {problem.__name__}")
-        self.code = code
         self.fenced = code in _FENCED
-        self.retriable = problem.retriable or code in _PASSING
+        self.retriable = problem.retriable or code in NOT_READY
 
 
 class Cluster:

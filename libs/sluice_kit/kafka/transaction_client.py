@@ -19,7 +19,17 @@ from aiokafka.protocol.transaction import (
 )
 
 from sluice_kit.kafka.clients import ClientConfig
-from sluice_kit.kafka.cluster import ANSWER_SECONDS, MOVED, NOT_LEADER, Address, Cluster, RequestFailed
+from sluice_kit.kafka.cluster import (
+    ANSWER_SECONDS,
+    COORDINATOR_NOT_AVAILABLE,
+    MOVED,
+    NOT_COORDINATOR,
+    NOT_LEADER,
+    NOT_READY,
+    Address,
+    Cluster,
+    RequestFailed,
+)
 from sluice_kit.kafka.record_batches import Place, RecordBatch, Sequences, Written, produce_request, produced
 from sluice_kit.kafka.wire import Connection
 
@@ -31,8 +41,6 @@ _TRANSACTIONS: Final = 1
 _RETRY_FIRST, _RETRY_MOST = 0.002, 0.1
 _LEADER_PAUSE: Final = 0.02
 _NOT_ATTEMPTED: Final = 55
-_LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR, _CONCURRENT = 14, 15, 16, 51
-_NOT_READY: Final = frozenset({_LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR, _CONCURRENT})
 
 Sealed = Mapping[Place, tuple[RecordBatch, bytearray]]
 """A batch for each partition, and its bytes."""
@@ -183,9 +191,9 @@ class TransactionClient:
                 code = code_of(asked)
                 if not code:
                     return asked
-            if code in (_NOT_AVAILABLE, _NOT_COORDINATOR):
+            if code in (COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR):
                 self._coordinator = None
-            elif code and code not in _NOT_READY:
+            elif code and code not in NOT_READY:
                 raise RequestFailed(self._id, code)
             if code:
                 if time.monotonic() > deadline:

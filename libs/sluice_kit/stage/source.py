@@ -86,16 +86,14 @@ class InputReader:
         make = tuple.__new__  # without the function that a named tuple puts in front: there are millions
         found: list[Record] = []
         for (topic, partition), records in fetched:
-            if topic in self._with_headers:
-                found += [
-                    make(Record, (topic, partition, one.offset, one.key, one.value, one.headers, None))
-                    for one in records
-                ]
-            else:
-                found += [
-                    make(Record, (topic, partition, one.offset, one.key, one.value, (), None))
-                    for one in records
-                ]
+            wanted = topic in self._with_headers
+            found += [
+                make(
+                    Record,
+                    (topic, partition, one.offset, one.key, one.value, one.headers if wanted else (), None),
+                )
+                for one in records
+            ]
         return found
 
     def close(self) -> None:
@@ -168,7 +166,7 @@ class ReadAhead:
     def take(self, most: int, wait_seconds: float) -> list[Record]:
         """Up to `most` records; waits at most `wait_seconds` for the first. Raises what reading raised."""
         with self._changed:
-            if not self._waiting and self._failure is None:
+            if not self._has_something():
                 self._wanted = True
                 self._changed.notify_all()
                 self._changed.wait_for(self._has_something, wait_seconds)
