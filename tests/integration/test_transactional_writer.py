@@ -140,6 +140,50 @@ def test_outputs_and_a_record_for_one_partition_land_where_they_say(ground: Grou
     assert [Coordinate(ground.topic, 1, basis[0])] == [read[b"basis"]]
 
 
+def test_what_the_coordinator_hears_of_beforehand_is_written_as_anything_else(ground: Ground) -> None:
+    """Little and much, more partitions than were expected and fewer, committed and aborted."""
+    writer = ground.opened()
+    everywhere = [(ground.topic, partition) for partition in range(COUNT)]
+    much = [Output(ground.topic, b"key-%d" % n, b"%d-" % n + bytes(50_000)) for n in range(9)]
+    batches = ((ground.outputs(1, 2), everywhere), (much, ()), (ground.outputs(3), everywhere))
+    landings = []
+    for outputs, expected in batches:
+        for end in (writer.abort, writer.commit):
+            writer.begin()
+            parts = [(outputs[:1], frozenset({ground.topic})), (outputs[1:], frozenset({ground.topic}))]
+            landings = writer.write_parts(parts, expected)
+            writer.write_to(ground.topic, 0, b"basis-%d" % len(outputs), lambda _offset: None)
+            end()
+
+    read = ground.committed(2 + 9 + 1 + 3)
+    assert read.keys() == {
+        *(out.value for out in ground.outputs(1, 2, 3)),
+        *(out.value for out in much),
+        *(b"basis-%d" % n for n in (1, 2, 9)),
+    }
+    (landed,) = landings[0].landed() or []
+    assert read[b"value-3"][1:] == (landed.partitions[0], landed.offsets[0])
+
+
+@pytest.mark.parametrize("code", [16, 51])
+def test_a_coordinator_that_is_not_ready_yet_is_told_again(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """The markers of the batch before may not be written yet, or the coordinator has moved."""
+    writer = ground.opened()
+    writer.begin()
+    writer.write(ground.outputs(1))
+    writer.commit()
+    worst, codes = transaction_client._worst, [code, 51]
+    monkeypatch.setattr(transaction_client, "_worst", lambda answer: codes.pop(0) if codes else worst(answer))
+    writer.begin()
+    writer.write(ground.outputs(2))
+    writer.commit()
+
+    assert not codes
+    assert ground.committed(2).keys() == {b"value-1", b"value-2"}
+
+
 def test_more_than_a_batch_holds_is_written_in_order(ground: Ground) -> None:
     """Eight megabytes for one key: many record batches, several requests under way."""
     writer = ground.opened()

@@ -56,6 +56,7 @@ class TransactionClient:
         self._coordinator: Address | None = None
         self._sequences = Sequences(-1, -1)
         self._added: set[Place] = set()
+        self._announced: tuple[Connection, AddPartitionsToTxnRequest_v0, set[Place]] | None = None
         self._in_flight: list[tuple[Connection, Sealed]] = []
         self.written = Written()
 
@@ -70,6 +71,18 @@ class TransactionClient:
         self.written = Written()
         self._added.clear()
         self._cluster.drop_closed()
+
+    def announce(self, places: Iterable[Place]) -> None:
+        """Tell the coordinator where will be appended to, `places` and what was appended already.
+
+        Its answer is waited for when the first records are sent, and so costs no time if that is later.
+        """
+        new = {*places, *self.written.places()} - self._added
+        if new and self._announced is None and self._coordinator is not None:
+            request = self._adding(new)
+            connection = self._cluster.connection("coordinator", self._coordinator)
+            connection.send(request.API_KEY, request.API_VERSION, request.encode())
+            self._announced = (connection, request, new)
 
     def append(
         self, places: Iterable[Place], keys: Iterable[bytes | None], values: Iterable[bytes | None]
@@ -128,7 +141,8 @@ class TransactionClient:
 
     def _send(self) -> None:
         unsent = self.written.take_unsent()
-        self._add({place for place in unsent if place not in self._added})
+        self._hear()
+        self._add(unsent.keys() - self._added)
         while unsent:
             self._produce(
                 {
@@ -156,17 +170,31 @@ class TransactionClient:
             )
             self._in_flight.append((connection, batches))
 
-    def _add(self, places: set[Place]) -> None:
-        if not places:
+    def _hear(self) -> None:
+        """Read the answer to what was announced. What the coordinator was not ready for is added later."""
+        if self._announced is None:
             return
+        (connection, request, places), self._announced = self._announced, None
+        code = _worst(request.RESPONSE_TYPE.decode(connection.receive()))
+        if not code:
+            self._added |= places
+        elif code == NOT_COORDINATOR:
+            self._coordinator = None
+        elif code not in NOT_READY:
+            raise RequestFailed(self._id, code)
+
+    def _add(self, places: set[Place]) -> None:
+        if places:
+            self._ask_coordinator(self._adding(places), _worst)
+            self._added |= places
+
+    def _adding(self, places: set[Place]) -> AddPartitionsToTxnRequest_v0:
         topics: dict[str, list[int]] = {}
         for topic, partition in sorted(places):
             topics.setdefault(topic, []).append(partition)
-        request = AddPartitionsToTxnRequest_v0(
+        return AddPartitionsToTxnRequest_v0(
             self._id, self._sequences.producer_id, self._sequences.epoch, list(topics.items())
         )
-        self._ask_coordinator(request, _worst)
-        self._added |= places
 
     def _end(self, *, committed: bool) -> None:
         if not self._added:

@@ -211,11 +211,12 @@ class StageRunner:
         for run in runs:
             for put in run.artifacts:
                 self._store.put_content(put.prefix, put.content, put.suffix)
-            run.landing = writer.write(run.resolved(), followed_by(run.stage))
-        for run, member in zip(runs, shard.members, strict=True):
+        basis = [(f"basis.{member.stage.name}", self._place.shard) for member in shard.members]
+        landings = writer.write_parts([(run.resolved(), followed_by(run.stage)) for run in runs], basis)
+        for run, member, landing, place_of_basis in zip(runs, shard.members, landings, basis, strict=True):
+            run.landing = landing
             record = self._basis_record(run, member, batch)
-            topic = f"basis.{member.stage.name}"
-            writer.write_to(topic, self._place.shard, record.encode(), member.wrote)
+            writer.write_to(*place_of_basis, record.encode(), member.wrote)
         step_seconds = time.monotonic() - started - placing
         attempt.done = _Done(runs, batch, step_seconds, time.monotonic() - started)
         writer.commit()

@@ -1,8 +1,9 @@
 """One transaction a batch: facts, then what names their coordinates, then the basis record."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import numpy as np
 
@@ -90,12 +91,26 @@ class TransactionalWriter:
 
         The result says after the commit where those to `followed` topics stand.
         """
-        places, keys, values = self._columns(outputs)
-        self._foresight.forget({topic for topic, _ in places})
-        landing = Landing(outputs, places, followed, self._client.written)
-        with self._failures():
-            self._client.append(places, keys, values)
+        (landing,) = self.write_parts([(outputs, followed)])
         return landing
+
+    def write_parts(
+        self, parts: Sequence[tuple[Sequence[Output], frozenset[str]]], expected: Iterable[Place] = ()
+    ) -> list[Landing]:
+        """`write` for several, of which each has topics that are followed.
+
+        Records for the `expected` partitions come after them. While those are made, the coordinator hears of
+        every partition.
+        """
+        columns = [self._columns(outputs) for outputs, _ in parts]
+        self._foresight.forget({topic for places, _, _ in columns for topic, _ in places})
+        landings = []
+        with self._failures():
+            self._client.announce(chain(expected, *(places for places, _, _ in columns)))
+            for (outputs, followed), (places, keys, values) in zip(parts, columns, strict=True):
+                landings.append(Landing(outputs, places, followed, self._client.written))
+                self._client.append(places, keys, values)
+        return landings
 
     def write_to(self, topic: str, partition: int, value: bytes, delivered: Callable[[int], None]) -> None:
         """Append a record for an explicit partition (a basis record); `delivered` gets its offset."""

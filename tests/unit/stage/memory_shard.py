@@ -1,7 +1,7 @@
 """A runner without a broker: the real loop and reader over topics in memory, with a writer that can fail."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,6 +138,13 @@ class MemoryWriter:
         self.open += [
             (out, self.partitioner.partition(out.key or b"", PARTITIONS[out.topic])) for out in outputs
         ]
+
+    def write_parts(
+        self, parts: Sequence[tuple[Sequence[Output], frozenset[str]]], expected: Iterable[Place] = ()
+    ) -> list[None]:
+        for outputs, _ in parts:
+            self.write(outputs)
+        return [None for _ in parts]
 
     def write_to(self, topic: str, partition: int, value: bytes, delivered: Callable[[int], None]) -> None:
         self.open.append((Output(topic, None, value), partition))
