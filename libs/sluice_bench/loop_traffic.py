@@ -1,8 +1,8 @@
 """The generator of the loop bench: payments and labels of a world of the reference engine, one after another.
 
 The model of the bench learns on a world of the same parameters and another seed, so decisions are those of
-ordinary traffic. A world that is at its end comes again as the next month, and entities keep their history.
-All belongs to the standing run of the default tenant.
+ordinary traffic: one payment in twenty leads to a call. A world that is at its end comes again as the next
+month, and entities keep their history. All belongs to the standing run of the default tenant.
 """
 
 import tempfile
@@ -28,8 +28,6 @@ from sluice_oracle.columns import LABEL_EVENT_SCHEMA, LABEL_EVENTS, PAYMENT_SCHE
 START: Final = "2019-01-01"
 """Many months of traffic have room before now: the gate takes no payment of the future."""
 SEED: Final = 9
-FRAUD: Final = {"card_testing": 0.004, "compromised_terminal": 0.006, "account_takeover": 0.006}
-"""Twice the usual, so that about one payment in twenty leads to a call."""
 _HORIZON_SECONDS: Final = 20 * 366 * 86_400
 _LABEL_TIMES: Final = ("effective_time", "observed_time")
 _NO_PINS: Final = "0" * 64
@@ -119,7 +117,7 @@ def _world(events: int) -> tuple[list[_Row], int]:
     A label that is due after the end stands where it comes in the next turn; its payment is one of the
     turn before.
     """
-    parameters = WorldParameters.model_validate({"events": events, "start": START, "fraud": FRAUD})
+    parameters = WorldParameters.model_validate({"events": events, "start": START})
     span = parameters.days * DAY_MICROS
     with tempfile.TemporaryDirectory(prefix="sluice-bench-world-") as name:
         folder = Path(name) / "world"

@@ -50,6 +50,7 @@ def chains_since(
         "by_outcome": _counted([one["payload"]["outcome"] for one in decisions]),
         "by_mode": _counted([one["payload"]["mode"] for one in decisions]),
         "intents": len(intents),
+        "by_effector": _counted([one["payload"]["effector"] for one in intents]),
         "outcomes": len(outcomes),
         "by_action": _counted([one["payload"]["outcome"] for one in outcomes]),
         "audit_records": records,
