@@ -15,8 +15,8 @@ from typing import Any, Final
 import orjson
 
 from services.decision_fabric.model import SERVICE, EarlySnapshot, Payment
+from sluice_kit.places import Place
 from sluice_kit.stage import Coordinate, FrozenState, StageError
-from sluice_kit.stage.input_basis import Place
 from sluice_kit.stage.keyed_state import KeyedOverlay, KeyedState
 from sluice_kit.stage.snapshot_file import write_snapshot_file
 

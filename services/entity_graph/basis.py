@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from sluice_kit.places import Place
 from sluice_kit.stage import Record
-from sluice_kit.stage.input_basis import Place, listed_positions, positions_behind, positions_digest
+from sluice_kit.stage.input_basis import listed_positions, positions_behind, positions_digest
 from sluice_kit.stage.keyed_state import KeyedOverlay
 
 POSITIONS: Final = "positions"

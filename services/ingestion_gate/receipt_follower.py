@@ -22,6 +22,7 @@ from services.ingestion_gate.receipt_index import TOPICS, PlaceIndex, identities
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config
 from sluice_kit.kafka.messages import KafkaMessage
+from sluice_kit.places import Place
 from sluice_kit.stage.chain import MemberRun
 from sluice_kit.stage.foresight import MARKER
 from sluice_kit.telemetry import Health, get_logger
@@ -40,8 +41,6 @@ _MARKER_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 5.0
 _READ_SECONDS: Final = 5.0
 """How long the log is read, at least, after a gap in what is handed over: where one is, more may follow."""
-
-Place = tuple[str, int]
 
 
 class ReceiptFollower:

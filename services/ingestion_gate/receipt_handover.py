@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 
 from services.ingestion_gate.receipt_index import TOPICS, keys_of, own_ids_in, place_base
+from sluice_kit.places import Place
 from sluice_kit.stage import Coordinate
 from sluice_kit.stage.chain import MemberRun
 from sluice_kit.stage.foresight import MARKER
@@ -22,7 +23,6 @@ FOLLOWED: Final = frozenset({"audit.receipt", "audit.quarantine"})
 GOVERNANCE_TOPIC: Final = "audit.governance"
 _MOST_WAITING: Final = 8
 
-Place = tuple[str, int]
 Action = tuple[Coordinate, bytes]
 """What an operator did: where the record stands, and its value."""
 

@@ -15,7 +15,7 @@ from services.online_features.joining import Asked, Context, Early, Key
 from services.online_features.signals import Tally
 from services.online_features.watermarks import RunProgress
 from sluice_features import FeatureError, FeatureSetRef, Scope, SnapshotBatch
-from sluice_kit.stage.input_basis import Place
+from sluice_kit.places import Place
 from sluice_kit.stage.snapshot_file import write_snapshot_file
 
 _AT_ONCE: Final = 1_000

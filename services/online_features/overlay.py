@@ -10,8 +10,9 @@ from services.online_features.joining import Asked, Context, Early, Key
 from services.online_features.signals import Tally
 from services.online_features.watermarks import RunProgress
 from sluice_features import FeatureOverlay, Scope
+from sluice_kit.places import Place
 from sluice_kit.stage import Record
-from sluice_kit.stage.input_basis import Place, positions_behind, positions_digest
+from sluice_kit.stage.input_basis import positions_behind, positions_digest
 
 
 class Committed(Protocol):

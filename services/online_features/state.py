@@ -13,8 +13,8 @@ from services.online_features.signals import SERVICE, Tally
 from services.online_features.watermarks import RunProgress
 from sluice_features import FeatureError, FeatureSet, FeatureState, Scope
 from sluice_kit.artifacts import ArtifactError
+from sluice_kit.places import Place
 from sluice_kit.stage import Coordinate
-from sluice_kit.stage.input_basis import Place
 from sluice_kit.stage.model import FrozenState
 
 _JOIN: Final = "-join"

@@ -20,8 +20,8 @@ from sluice_kit.kafka import (
 )
 from sluice_kit.kafka.fetch_client import FetchClient, OffsetGone
 from sluice_kit.kafka.messages import KafkaMessage
-from sluice_kit.kafka.record_batches import Place
 from sluice_kit.kafka.wire import AccessRefused
+from sluice_kit.places import Place
 from sluice_kit.testing.waiting import until
 from tests.integration.own_topic import own_topic
 

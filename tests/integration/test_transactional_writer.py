@@ -18,7 +18,7 @@ from sluice_kit.kafka import (
     transactional_producer_config,
 )
 from sluice_kit.kafka.messages import KafkaMessage
-from sluice_kit.kafka.record_batches import Place
+from sluice_kit.places import Place
 from sluice_kit.stage import Coordinate, FencedError, Output
 from sluice_kit.stage.errors import TransactionAbortedError, TransactionUnknownError
 from sluice_kit.stage.transaction import TransactionalWriter

@@ -6,8 +6,8 @@ from aiokafka.errors import for_code
 from aiokafka.protocol.metadata import MetadataRequest_v5
 
 from sluice_kit.kafka.clients import ClientConfig
-from sluice_kit.kafka.record_batches import Place
 from sluice_kit.kafka.wire import Connection, ConnectionLost
+from sluice_kit.places import Place
 
 Address = tuple[str, int]
 

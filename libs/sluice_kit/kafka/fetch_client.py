@@ -16,8 +16,8 @@ from aiokafka.record.default_records import DefaultRecord
 from sluice_kit.kafka.clients import ClientConfig
 from sluice_kit.kafka.cluster import ANSWER_SECONDS, MOVED, Address, Cluster, RequestFailed
 from sluice_kit.kafka.committed_records import committed_records
-from sluice_kit.kafka.record_batches import Place
 from sluice_kit.kafka.wire import ConnectionLost
+from sluice_kit.places import Place
 
 _CONSUMER: Final = -1
 _COMMITTED: Final = 1

@@ -8,7 +8,7 @@ from typing import Final
 
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
-Place = tuple[str, int]
+from sluice_kit.places import Place
 
 _GREATEST_BATCH: Final = 1_000_000
 """Bytes; what topics allow is a little more (contracts: max_message_bytes). A larger record goes alone."""

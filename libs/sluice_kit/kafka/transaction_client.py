@@ -30,8 +30,9 @@ from sluice_kit.kafka.cluster import (
     Cluster,
     RequestFailed,
 )
-from sluice_kit.kafka.record_batches import Place, RecordBatch, Sequences, Written, produce_request, produced
+from sluice_kit.kafka.record_batches import RecordBatch, Sequences, Written, produce_request, produced
 from sluice_kit.kafka.wire import Connection
+from sluice_kit.places import Place
 
 _ENOUGH_TO_SEND: Final = 1_000_000
 """Bytes with which a request is sent before the transaction is complete: the broker works meanwhile."""

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from sluice_kit.stage.model import Place, Prepare, Record, Stage
+from sluice_kit.places import Place
+from sluice_kit.stage.model import Prepare, Record, Stage
 
 WHERE = itemgetter(Record._fields.index("topic"), Record._fields.index("partition"))
 OFFSET = itemgetter(Record._fields.index("offset"))

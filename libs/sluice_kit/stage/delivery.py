@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from sluice_kit.kafka.record_batches import Written
-from sluice_kit.stage.model import Coordinate, Place
+from sluice_kit.places import Place
+from sluice_kit.stage.model import Coordinate
 
 
 class PlacedFacts:

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
+from sluice_kit.places import Place
 from sluice_kit.stage.batching import OFFSET, WHERE
-from sluice_kit.stage.model import Place, Record
+from sluice_kit.stage.model import Record
 
 __all__ = ["ListedPosition", "Place", "listed_positions", "positions_behind", "positions_digest"]
 

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sluice_kit.kafka.record_batches import Written
-from sluice_kit.stage.model import Output, Place
+from sluice_kit.places import Place
+from sluice_kit.stage.model import Output
 
 Numbers = npt.NDArray[np.int64]
 

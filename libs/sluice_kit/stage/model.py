@@ -11,9 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-Place = tuple[str, int]
-"""Topic and partition."""
-
 
 class Coordinate(NamedTuple):
     """Where a record stands in the log."""

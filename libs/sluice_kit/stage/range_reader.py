@@ -9,9 +9,10 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from sluice_kit.kafka.messages import KafkaMessage, arrived
+from sluice_kit.places import Place
 from sluice_kit.stage.batching import OFFSET, by_partition
 from sluice_kit.stage.errors import ReplayInputGoneError, StageError
-from sluice_kit.stage.model import InputRange, Place, Record
+from sluice_kit.stage.model import InputRange, Record
 
 log = structlog.get_logger(__name__)
 

@@ -12,10 +12,11 @@ from sluice_kit.kafka.cluster import RequestFailed
 from sluice_kit.kafka.committed_records import BrokenBatch
 from sluice_kit.kafka.fetch_client import Fetched, OffsetGone
 from sluice_kit.kafka.wire import AccessRefused
+from sluice_kit.places import Place
 from sluice_kit.stage.batching import with_prepared
 from sluice_kit.stage.errors import ReplayInputGoneError, StageError
 from sluice_kit.stage.input_basis import positions_behind
-from sluice_kit.stage.model import InputRange, Place, Prepare, Record
+from sluice_kit.stage.model import InputRange, Prepare, Record
 from sluice_kit.stage.range_reader import Positions
 from sluice_kit.stage.read_records import ReadRecords
 

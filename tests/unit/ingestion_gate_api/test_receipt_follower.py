@@ -25,6 +25,7 @@ from sluice_contracts import derived_id
 from sluice_kit.config import Wiring
 from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.kafka.record_batches import Written
+from sluice_kit.places import Place
 from sluice_kit.stage import Output
 from sluice_kit.stage.chain import MemberRun
 from sluice_kit.stage.landing import Landing
@@ -37,7 +38,6 @@ PLACES = [(topic, number) for topic, count in PARTITIONS.items() for number in r
 WAIT_SECONDS = 10.0
 
 Writer = Literal["handed over", "not handed over", "with unknown offsets", "of another shard", "aborted"]
-Place = tuple[str, int]
 
 
 class Event(NamedTuple):

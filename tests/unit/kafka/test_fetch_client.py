@@ -14,8 +14,8 @@ from sluice_kit.kafka import fetch_client
 from sluice_kit.kafka.cluster import Address, RequestFailed
 from sluice_kit.kafka.committed_records import BrokenBatch
 from sluice_kit.kafka.fetch_client import FetchClient
-from sluice_kit.kafka.record_batches import Place
 from sluice_kit.kafka.wire import ConnectionLost
+from sluice_kit.places import Place
 
 ONE, OTHER = ("one", 9092), ("other", 9092)
 

@@ -9,7 +9,8 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice_kit.kafka.record_batches import Place, Sequences, Written, produce_request, produced
+from sluice_kit.kafka.record_batches import Sequences, Written, produce_request, produced
+from sluice_kit.places import Place
 
 PLACES = st.tuples(st.sampled_from(["a", "topic.b"]), st.integers(0, 2))
 RECORDS = st.lists(st.tuples(PLACES, st.none() | st.binary(max_size=9), st.binary(max_size=99)), max_size=40)

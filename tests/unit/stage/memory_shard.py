@@ -14,6 +14,7 @@ from sluice_kit.artifacts import open_store
 from sluice_kit.config import Wiring
 from sluice_kit.kafka.fetch_client import Fetched
 from sluice_kit.kafka.partitioner import Partitioner
+from sluice_kit.places import Place
 from sluice_kit.stage import ChainSpec, Coordinate, Output, StageSettings
 from sluice_kit.stage import runner as running
 from sluice_kit.stage.basis import BasisLog, BasisRecord
@@ -27,7 +28,6 @@ from sluice_kit.stage.transaction import TransactionalWriter
 from sluice_kit.telemetry import Health, MetricFamilies
 from sluice_kit.testing.waiting import until
 
-Place = tuple[str, int]
 PARTITIONS = {name: topic.partitions for name, topic in TOPICS.items()}
 
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from sluice_kit.kafka.partitioner import Partitioner
 from sluice_kit.kafka.record_batches import Written
+from sluice_kit.places import Place
 from sluice_kit.stage.landing import Landing
-from sluice_kit.stage.model import Output, Place
+from sluice_kit.stage.model import Output
 from tests.unit.stage.test_delivery import appended, settle
 
 PARTITIONS = {"audit.a": 3, "audit.b": 1, "lane": 2}
