@@ -26,7 +26,7 @@ from sluice_contracts import TOPICS, derived_id, encode
 from sluice_decisions import Bundle, load_bundle
 from sluice_kit.artifacts import ArtifactStore, open_store
 from sluice_kit.config import Wiring
-from sluice_kit.kafka.partitioner import hashes_of
+from sluice_kit.kafka.partitioner import places_of
 from sluice_kit.stage import Batch, ChainSpec, Coordinate, Output, Record, StageSettings
 from sluice_kit.stage.batching import with_prepared
 from sluice_kit.stage.chain import MemberRun, ranges_of, run_chain
@@ -40,6 +40,7 @@ PAYMENTS: Final = "traffic.payment"
 _OPERATOR: Final = "ingress.operator"
 _LADDER: Final = "ingress.degrade_ladder"
 _PARTITIONS: Final = 4
+_COUNTS: Final = {name: topic.partitions for name, topic in TOPICS.items()}
 _WARM_UP: Final = 0.2
 """Share of the batches that only fill caches."""
 
@@ -156,13 +157,10 @@ class _Chain:
         return runs
 
     def _place(self, _index: int, facts: Sequence[Output]) -> list[Coordinate]:
-        placed = []
-        hashes = hashes_of([key or b"" for _, key, _ in facts]).tolist()
-        for (topic, _, value), hashed in zip(facts, hashes, strict=True):
+        for topic, _, value in facts:
             self.written[topic].append(len(value))
-            partition = hashed % TOPICS[topic].partitions
-            placed.append(Coordinate(topic, partition, self._next(topic, partition)))
-        return placed
+        places = places_of([fact.topic for fact in facts], [fact.key for fact in facts], _COUNTS)
+        return [Coordinate(*place, self._next(*place)) for place in places]
 
     def _next(self, topic: str, partition: int) -> int:
         self._ends[topic, partition] += 1

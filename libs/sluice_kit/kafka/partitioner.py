@@ -3,10 +3,12 @@
 Source: org.apache.kafka.common.utils.Utils.murmur2 and librdkafka's `murmur2_random`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from sluice_kit.places import Place
 
 SEED = 0x9747B28C
 MULTIPLIER = 0x5BD1E995
@@ -68,6 +70,15 @@ def hashes_of(keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
         many = len(alike) >= FEWEST_KEYS
         hashes[chosen] = murmur2_of_many(alike) if many else list(map(murmur2, alike))
     return hashes & _POSITIVE
+
+
+def places_of(
+    topics: Sequence[str], keys: Sequence[bytes | None], partitions: Mapping[str, int]
+) -> list[Place]:
+    """Where a record of each topic and key goes; `partitions` says how many each topic has."""
+    counts = np.fromiter(map(partitions.__getitem__, topics), np.int64, len(topics))
+    numbers = (hashes_of([key or b"" for key in keys]) % counts).tolist()
+    return list(zip(topics, numbers, strict=True))
 
 
 class Partitioner:

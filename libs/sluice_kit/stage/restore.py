@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from sluice_kit.artifacts import ArtifactError, Locator
-from sluice_kit.kafka.partitioner import hashes_of
+from sluice_kit.kafka.partitioner import places_of
 from sluice_kit.stage.basis import BasisLog, BasisRecord, offsets_by_partition
 from sluice_kit.stage.batching import arranged
 from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
@@ -122,12 +122,8 @@ class LoggedPlaces:
         """The `place` of a replay. A fact unknown to the log gets offset -1."""
         offsets = self._offsets[index]
         unknown: Iterator[int] = iter(())
-        counts = self._partitions
-        hashes = hashes_of([fact.key or b"" for fact in facts]).tolist()
-        return [
-            Coordinate(topic, where := hashed % counts[topic], next(offsets.get((topic, where), unknown), -1))
-            for (topic, _, _), hashed in zip(facts, hashes, strict=True)
-        ]
+        places = places_of([fact.topic for fact in facts], [fact.key for fact in facts], self._partitions)
+        return [Coordinate(*place, next(offsets.get(place, unknown), -1)) for place in places]
 
 
 def logged_batch(spec: ChainSpec, record: BasisRecord, inputs: Sequence[Record]) -> Batch:

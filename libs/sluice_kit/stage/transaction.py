@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
-import numpy as np
-
 from sluice_kit.kafka import ClientConfig
 from sluice_kit.kafka.cluster import RequestFailed
-from sluice_kit.kafka.partitioner import hashes_of
+from sluice_kit.kafka.partitioner import places_of
 from sluice_kit.kafka.transaction_client import TransactionClient
 from sluice_kit.kafka.wire import AccessRefused, ConnectionLost
 from sluice_kit.places import Place
@@ -157,9 +155,7 @@ class TransactionalWriter:
         if not outputs:
             return [], (), ()
         topics, keys, values = zip(*outputs, strict=True)
-        counts = np.fromiter(map(self._partitions.__getitem__, topics), np.int64, len(topics))
-        partitions = (hashes_of([key or b"" for key in keys]) % counts).tolist()
-        return list(zip(topics, partitions, strict=True)), keys, values
+        return places_of(topics, keys, self._partitions), keys, values
 
     @contextmanager
     def _failures(
