@@ -2,20 +2,27 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import orjson
 
 from sluice_decisions import (
+    Bundle,
     BundleParts,
+    BundleProblem,
     Case,
+    Decision,
     DecisionPolicy,
     DocumentProblem,
     FeatureBinding,
     PostureInForce,
+    RuleSet,
     SnapshotView,
     ThresholdTable,
+    compile_rules,
+    decide,
 )
 from sluice_decisions.postures import Capability, Posture
 from sluice_decisions.training import LabelledTable, TrainingParameters, fit
@@ -139,3 +146,24 @@ def snapshot(
 def case(seen: SnapshotView | None, event_id: str = "e-1", amount: int = 2_000, **changes: Any) -> Case:
     fields = {"currency": "EUR", "terminal_id": "T-1", **changes.pop("fields", {})}
     return Case(event_id, amount, fields, seen, **changes)
+
+
+NORMAL = posture()
+
+
+def decided(
+    bundle: Bundle | BundleProblem | None, one: Case, rung: PostureInForce | None = NORMAL, **given: Any
+) -> Decision:
+    [decision] = decide(bundle, rung, [one], NOW, **given).decisions
+    return decision
+
+
+def with_policy(bundle: Bundle, **changes: Any) -> Bundle:
+    changed = policy(**changes)
+    rules = compile_rules(changed, BINDING, "policy")
+    assert isinstance(rules, RuleSet), rules
+    return replace(bundle, policy=changed, rules=rules)
+
+
+def rule(name: str, when: str, outcome: str, **more: str) -> dict[str, str]:
+    return {"id": name, "when": when, "outcome": outcome, "reason_code": name.upper(), **more}
