@@ -140,7 +140,7 @@ class FetchClient:
             if session.asked is None:
                 question = session.question(positions)
                 connection = self._cluster.connection(_PURPOSE, address)
-                connection.send(question.API_KEY, question.API_VERSION, question.encode())
+                connection.post(question)
                 session.asked = time.monotonic()
 
     def _leader(self, place: Place) -> Address | None:

@@ -82,7 +82,7 @@ class TransactionClient:
         if new and self._announced is None and self._coordinator is not None:
             request = self._adding(new)
             connection = self._cluster.connection("coordinator", self._coordinator)
-            connection.send(request.API_KEY, request.API_VERSION, request.encode())
+            connection.post(request)
             self._announced = (connection, request, new)
 
     def append(
@@ -177,12 +177,10 @@ class TransactionClient:
             return
         (connection, request, places), self._announced = self._announced, None
         code = _worst(request.RESPONSE_TYPE.decode(connection.receive()))
-        if not code:
+        if code:
+            self._bear(code)
+        else:
             self._added |= places
-        elif code == NOT_COORDINATOR:
-            self._coordinator = None
-        elif code not in NOT_READY:
-            raise RequestFailed(self._id, code)
 
     def _add(self, places: set[Place]) -> None:
         if places:
@@ -220,15 +218,19 @@ class TransactionClient:
                 code = code_of(asked)
                 if not code:
                     return asked
-            if code in (COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR):
-                self._coordinator = None
-            elif code and code not in NOT_READY:
-                raise RequestFailed(self._id, code)
             if code:
+                self._bear(code)
                 if time.monotonic() > deadline:
                     raise RequestFailed(f"{self._id}: no coordinator after {ANSWER_SECONDS} s", code)
                 time.sleep(pause)
                 pause = min(2 * pause, _RETRY_MOST)
+
+    def _bear(self, code: int) -> None:
+        """Go on after an error with which a coordinator, or another one, is to be asked again."""
+        if code in (COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR):
+            self._coordinator = None
+        elif code not in NOT_READY:
+            raise RequestFailed(self._id, code)
 
 
 def _worst(answer: Any) -> int:

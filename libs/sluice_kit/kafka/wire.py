@@ -54,8 +54,12 @@ class Connection:
 
     def ask(self, request: RequestStruct) -> Response:
         """Send a request and wait for its answer; none may be waited for. Raises ConnectionLost."""
-        self.send(request.API_KEY, request.API_VERSION, request.encode())
+        self.post(request)
         return request.RESPONSE_TYPE.decode(self.receive())
+
+    def post(self, request: RequestStruct) -> None:
+        """`send` for what aiokafka encodes. Raises ConnectionLost."""
+        self.send(request.API_KEY, request.API_VERSION, request.encode())
 
     def send(self, key: int, version: int, *body: bytes | bytearray) -> None:
         """Send a request whose answer `receive` gives later. Raises ConnectionLost."""

@@ -102,10 +102,11 @@ class TransactionalWriter:
         every partition.
         """
         columns = [self._columns(outputs) for outputs, _ in parts]
-        self._foresight.forget({topic for places, _, _ in columns for topic, _ in places})
+        written = set(chain.from_iterable(places for places, _, _ in columns))
+        self._foresight.forget({topic for topic, _ in written})
         landings = []
         with self._failures():
-            self._client.announce(chain(expected, *(places for places, _, _ in columns)))
+            self._client.announce(written.union(expected))
             for (outputs, followed), (places, keys, values) in zip(parts, columns, strict=True):
                 landings.append(Landing(outputs, places, followed, self._client.written))
                 self._client.append(places, keys, values)

@@ -38,10 +38,10 @@ class Broker:
     answers: list[bytes] = field(default_factory=list)
     away: bool = False
 
-    def send(self, _key: int, _version: int, *body: bytes) -> None:
+    def post(self, question: Any) -> None:
         if self.away:
             raise ConnectionLost("away")
-        self.asked.append(FetchRequest_v7.decode(b"".join(body)))
+        self.asked.append(FetchRequest_v7.decode(question.encode()))
 
     def receive(self) -> bytes:
         return self.answers.pop(0)

@@ -80,7 +80,7 @@ def test_answers_come_in_the_order_of_requests_however_they_are_cut() -> None:
     with broker(right) as port, connected(port) as connection:
         first: Any = connection.ask(REQUEST)
         for _ in range(2):
-            connection.send(REQUEST.API_KEY, REQUEST.API_VERSION, REQUEST.encode())
+            connection.post(REQUEST)
         later: list[Any] = [FindCoordinatorResponse_v1.decode(connection.receive()) for _ in range(2)]
         assert [first.coordinator_id, *(answer.coordinator_id for answer in later)] == [1, 2, 3]
         assert connection.is_open()
