@@ -27,6 +27,7 @@ from sluice_decisions import Bundle, load_bundle
 from sluice_kit.artifacts import ArtifactStore, open_store
 from sluice_kit.config import Wiring
 from sluice_kit.kafka.partitioner import places_of
+from sluice_kit.places import Place
 from sluice_kit.stage import Batch, ChainSpec, Coordinate, Output, Record, StageSettings
 from sluice_kit.stage.batching import with_prepared
 from sluice_kit.stage.chain import MemberRun, ranges_of, run_chain
@@ -100,7 +101,7 @@ class _Chain:
     batch_no: int = 0
     spent: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     written: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    _ends: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
+    _ends: dict[Place, int] = field(default_factory=lambda: defaultdict(int))
 
     @classmethod
     def open(cls, folder: Path) -> "_Chain":

@@ -27,6 +27,7 @@ from sluice_bench.process_cpu import CpuUsed
 from sluice_contracts import TOPICS
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config
+from sluice_kit.places import Place
 
 PRINCIPAL: Final = "admin"
 TARGET: Final = 6_000
@@ -86,7 +87,7 @@ def run(
     }
 
 
-def _floor(wiring: Wiring, starts: dict[tuple[str, int], int]) -> tuple[float, float]:
+def _floor(wiring: Wiring, starts: dict[Place, int]) -> tuple[float, float]:
     """Records a second, and CPU microseconds a record."""
     ends = _ends(wiring)
     wanted = sum(ends.values()) - sum(starts.values())
@@ -165,7 +166,7 @@ def _wait_for(wiring: Wiring, leaves: int) -> None:
         time.sleep(_LOOK_SECONDS)
 
 
-def _ends(wiring: Wiring) -> dict[tuple[str, int], int]:
+def _ends(wiring: Wiring) -> dict[Place, int]:
     consumer = Consumer(reader_config(wiring, PRINCIPAL, group="bench-ends"))
     try:
         return {

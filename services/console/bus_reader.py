@@ -15,6 +15,7 @@ from sluice_contracts import TOPICS, Decoded, decode
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import client_config, reader_config
 from sluice_kit.kafka.messages import KafkaMessage
+from sluice_kit.places import Place
 from sluice_kit.telemetry import Health, get_logger
 
 _log = get_logger("bus_reader")
@@ -142,7 +143,7 @@ class BusReader:
                 if isinstance(content, Decoded):
                     self._seen.take(now, content.fields)
 
-    def _look(self, admin: AdminClient, consumer: Consumer) -> dict[tuple[str, int], int]:
+    def _look(self, admin: AdminClient, consumer: Consumer) -> dict[Place, int]:
         """The end of every partition; sums them up by topic. A commit marker counts as a record."""
         known = consumer.list_topics(timeout=_BROKER_SECONDS).topics
         places = [
@@ -162,7 +163,7 @@ class BusReader:
         self._health.ok(CHECK)
         return ends
 
-    def _skip(self, consumer: Consumer, ends: dict[tuple[str, int], int]) -> None:
+    def _skip(self, consumer: Consumer, ends: dict[Place, int]) -> None:
         for place in consumer.position(consumer.assignment()):
             end = ends.get((place.topic, place.partition), 0)
             if 0 <= place.offset < end - _TOO_FAR:

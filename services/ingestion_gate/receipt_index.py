@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
+from sluice_kit.places import Place
 from sluice_kit.stage import Coordinate
 
 KEY_BYTES: Final = 16
@@ -19,7 +20,7 @@ _PARTITION_BITS: Final = 16
 _OFFSET_MASK: Final = (1 << _OFFSET_BITS) - 1
 _PARTITION_MASK: Final = (1 << _PARTITION_BITS) - 1
 
-Positions = Mapping[tuple[str, int], int]
+Positions = Mapping[Place, int]
 """(topic, partition) to the next offset to read."""
 
 

@@ -12,6 +12,7 @@ from services.ingestion_gate.receipt_index import coordinate_of
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config
 from sluice_kit.kafka.messages import KafkaMessage
+from sluice_kit.places import Place
 from sluice_kit.stage import Coordinate
 
 _MAX_AT_ONCE: Final = 500
@@ -41,7 +42,7 @@ class RecordFetcher:
         """The records at these places, in order, without those that are gone. Raises FetchTimeoutError."""
         wanted = [coordinate_of(place) for place in places]
         found: dict[Coordinate, bytes] = {}
-        by_partition: dict[tuple[str, int], list[int]] = {}
+        by_partition: dict[Place, list[int]] = {}
         for topic, partition, offset in wanted:
             by_partition.setdefault((topic, partition), []).append(offset)
         with self._consumer() as consumer:
@@ -90,7 +91,7 @@ class RecordFetcher:
     def _round(
         self,
         consumer: Consumer,
-        left: dict[tuple[str, int], list[int]],
+        left: dict[Place, list[int]],
         found: dict[Coordinate, bytes],
         deadline: float,
     ) -> None:

@@ -60,7 +60,7 @@ def murmur2_of_many(keys: Sequence[bytes]) -> Hashes:
     return value
 
 
-def hashes_of(keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
+def _hashes_of(keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
     """Of many keys at once: what is taken modulo a topic's partitions."""
     hashes = np.empty(len(keys), np.int64)
     lengths = np.fromiter(map(len, keys), np.int64, len(keys))
@@ -77,7 +77,7 @@ def places_of(
 ) -> list[Place]:
     """Where a record of each topic and key goes; `partitions` says how many each topic has."""
     counts = np.fromiter(map(partitions.__getitem__, topics), np.int64, len(topics))
-    numbers = (hashes_of([key or b"" for key in keys]) % counts).tolist()
+    numbers = (_hashes_of([key or b"" for key in keys]) % counts).tolist()
     return list(zip(topics, numbers, strict=True))
 
 

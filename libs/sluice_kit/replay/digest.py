@@ -11,6 +11,8 @@ import sys
 from array import array
 from collections.abc import Mapping, Sequence
 
+from sluice_kit.places import Place
+
 GROUP = 1024
 DOMAIN = "sluice.replay.v1"
 
@@ -55,7 +57,7 @@ class PartitionDigest:
                 self._hash.update(part)
 
 
-def combined(digests: Mapping[tuple[str, int], tuple[int, str]]) -> str:
+def combined(digests: Mapping[Place, tuple[int, str]]) -> str:
     """The digest over (records, digest) of all partitions."""
     lines = (
         f"{topic} {partition} {records} {digest}\n"

@@ -9,13 +9,13 @@ from confluent_kafka.admin import AdminClient
 
 from sluice_contracts import TOPICS
 from sluice_kit.artifacts import ArtifactError, ArtifactStore
+from sluice_kit.places import Place
 from sluice_kit.replay.ranges import ReplayError
 from sluice_kit.replay.reading import REQUEST_SECONDS, retained
 from sluice_kit.replay.selecting import partitions_of
 from sluice_kit.stage.basis import BasisLog
 from sluice_kit.stage.checkpoint import CheckpointManifest
 
-Partition = tuple[str, int]
 BASIS_PREFIX = "basis."
 
 
@@ -53,13 +53,13 @@ class ReaderLag:
         }
 
 
-Positions = Mapping[tuple[str, str], Mapping[Partition, int]]
+Positions = Mapping[tuple[str, str], Mapping[Place, int]]
 """(reader, source) to its position at each partition."""
 
 
 def against_ends(consumer: Consumer, positions: Positions) -> list[ReaderLag]:
     """Positions beside the committed end of every partition, in order; topics that are gone are left out."""
-    ends: dict[Partition, int] = {}
+    ends: dict[Place, int] = {}
     for where in sorted({where for reader in positions.values() for where in reader}):
         try:
             ends[where] = retained(consumer, *where)[1]
@@ -75,7 +75,7 @@ def against_ends(consumer: Consumer, positions: Positions) -> list[ReaderLag]:
 
 def stage_positions(consumer: Consumer, artifacts: ArtifactStore) -> Positions:
     """Where every stage stands: its last checkpoint's positions and the batches behind it."""
-    found: dict[tuple[str, str], dict[Partition, int]] = {}
+    found: dict[tuple[str, str], dict[Place, int]] = {}
     for topic in TOPICS.values():
         if topic.cls != "basis":
             continue
@@ -92,11 +92,11 @@ def stage_positions(consumer: Consumer, artifacts: ArtifactStore) -> Positions:
     return found
 
 
-def _shard_positions(basis: BasisLog, artifacts: ArtifactStore) -> dict[Partition, int]:
+def _shard_positions(basis: BasisLog, artifacts: ArtifactStore) -> dict[Place, int]:
     last = basis.last()
     if last is None:
         return {}
-    positions: dict[Partition, int] = {}
+    positions: dict[Place, int] = {}
     start = 0
     if last[1].checkpoint is not None:
         try:
@@ -116,7 +116,7 @@ def group_positions(admin: AdminClient) -> Positions:
     try:
         listed = admin.list_consumer_groups(request_timeout=REQUEST_SECONDS).result()
         names = [group.group_id for group in listed.valid]
-        offsets: dict[tuple[str, str], dict[Partition, int]] = {}
+        offsets: dict[tuple[str, str], dict[Place, int]] = {}
         for name in names:
             asked = [ConsumerGroupTopicPartitions(name)]
             answer = admin.list_consumer_group_offsets(asked, request_timeout=REQUEST_SECONDS)[name].result()
@@ -141,7 +141,7 @@ async def workflow_positions(dsn: str, password: str | None) -> Positions:
             "select table_schema from information_schema.tables "
             "where table_name = 'inbox_position' order by 1"
         )
-        found: dict[tuple[str, str], dict[Partition, int]] = {}
+        found: dict[tuple[str, str], dict[Place, int]] = {}
         for row in schemas:
             schema = '"' + row["table_schema"].replace('"', '""') + '"'
             rows = await connection.fetch(

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from sluice_kit.places import Place
+
 
 class ReplayError(Exception):
     """A replay cannot be done as asked; `code` names why, the message says where and what to do."""
@@ -89,6 +91,6 @@ def merged(ranges: Iterable[OffsetRange]) -> list[OffsetRange]:
     return result
 
 
-def by_partition(ranges: Iterable[OffsetRange]) -> dict[tuple[str, int], Sequence[OffsetRange]]:
+def by_partition(ranges: Iterable[OffsetRange]) -> dict[Place, Sequence[OffsetRange]]:
     """Merged ranges of each partition, in order."""
     return {where: list(items) for where, items in groupby(merged(ranges), key=lambda item: item[:2])}

@@ -7,6 +7,7 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public all the same
 
 from sluice_contracts import TOPICS
+from sluice_kit.places import Place
 from sluice_kit.replay.ranges import ReplayError
 from sluice_kit.replay.reading import REQUEST_SECONDS
 
@@ -68,9 +69,7 @@ def list_topics(admin: AdminClient) -> list[ListedTopic]:
     ]
 
 
-def _offsets(
-    admin: AdminClient, numbers: dict[str, list[int]], spec: OffsetSpec
-) -> dict[tuple[str, int], int]:
+def _offsets(admin: AdminClient, numbers: dict[str, list[int]], spec: OffsetSpec) -> dict[Place, int]:
     asked = {TopicPartition(name, number): spec for name, parts in numbers.items() for number in parts}
     if not asked:
         return {}

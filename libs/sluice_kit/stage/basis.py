@@ -147,9 +147,9 @@ def _spans(offsets: list[int]) -> list[tuple[int, int]]:
     return [(start, count) for start, count in spans]
 
 
-def offsets_by_partition(runs: Sequence[tuple[str, int, int, int]]) -> dict[tuple[str, int], Iterator[int]]:
+def offsets_by_partition(runs: Sequence[tuple[str, int, int, int]]) -> dict[Place, Iterator[int]]:
     """For each partition an iterator over the offsets that its facts were given, in order."""
-    spans: dict[tuple[str, int], list[range]] = {}
+    spans: dict[Place, list[range]] = {}
     for topic, partition, start, count in runs:
         spans.setdefault((topic, partition), []).append(range(start, start + count))
     return {where: iter([offset for span in parts for offset in span]) for where, parts in spans.items()}

@@ -233,7 +233,7 @@ def ranges_within(partitions: Mapping[Place, Sequence[Record]]) -> list[InputRan
 
 def merge_ranges(left: Sequence[InputRange], right: Sequence[InputRange]) -> list[InputRange]:
     """One range a partition that covers both."""
-    merged: dict[tuple[str, int], InputRange] = {(item.topic, item.partition): item for item in left}
+    merged: dict[Place, InputRange] = {(item.topic, item.partition): item for item in left}
     for item in right:
         seen = merged.get((item.topic, item.partition))
         merged[item.topic, item.partition] = (
@@ -244,9 +244,7 @@ def merge_ranges(left: Sequence[InputRange], right: Sequence[InputRange]) -> lis
     return [merged[where] for where in sorted(merged)]
 
 
-def positions_after(
-    positions: Mapping[tuple[str, int], int], ranges: Sequence[InputRange]
-) -> dict[tuple[str, int], int]:
+def positions_after(positions: Mapping[Place, int], ranges: Sequence[InputRange]) -> dict[Place, int]:
     """Next offset of each partition once `ranges` are consumed."""
     after = dict(positions)
     for item in ranges:

@@ -12,6 +12,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict
 
 from sluice_kit.artifacts import ArtifactStore, Locator, SealConflict
+from sluice_kit.places import Place
 from sluice_kit.stage.errors import StageError
 from sluice_kit.stage.giving_way import giving_way, rest, restfully
 from sluice_kit.stage.model import FrozenState, StageState
@@ -55,7 +56,7 @@ class CheckpointPoint:
     batch_no: int
     now: int
     basis_next: int
-    positions: dict[tuple[str, int], int]
+    positions: dict[Place, int]
 
 
 Kept = tuple[Locator, CheckpointManifest]

@@ -13,8 +13,6 @@ from sluice_kit.places import Place
 from sluice_kit.stage.batching import OFFSET, WHERE
 from sluice_kit.stage.model import Record
 
-__all__ = ["ListedPosition", "Place", "listed_positions", "positions_behind", "positions_digest"]
-
 ListedPosition = tuple[str, int, int]
 """Topic, partition and next offset."""
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from sluice_kit.places import Place
+
 
 class Coordinate(NamedTuple):
     """Where a record stands in the log."""
@@ -147,7 +149,7 @@ class BusReading:
     """
 
     read: Callable[[Sequence[str]], Iterator[list[Record]]]
-    positions: Mapping[tuple[str, int], int]
+    positions: Mapping[Place, int]
     now: int
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from sluice_kit.places import Place
 from sluice_kit.stage.chain import MemberRun
 from sluice_kit.stage.model import Record
 from sluice_kit.stage.restore import RestoreReport
@@ -100,7 +101,7 @@ class StageObserver:
         for metrics, size in zip(self._metrics, sizes, strict=True):
             metrics.state_bytes.set(size)
 
-    def lag(self, behind: Mapping[tuple[str, int], int]) -> None:
+    def lag(self, behind: Mapping[Place, int]) -> None:
         """Records between the head's positions and the ends of its inputs, as last heard from the broker."""
         for where, records in behind.items():
             self._metrics[0].lag_records(*where).set(records)

@@ -8,6 +8,7 @@ import structlog
 
 from sluice_kit.artifacts import ArtifactError, Locator
 from sluice_kit.kafka.partitioner import places_of
+from sluice_kit.places import Place
 from sluice_kit.stage.basis import BasisLog, BasisRecord, offsets_by_partition
 from sluice_kit.stage.batching import arranged
 from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
@@ -112,7 +113,7 @@ class LoggedPlaces:
 
     def __init__(self, partitions: dict[str, int]) -> None:
         self._partitions = partitions
-        self._offsets: list[dict[tuple[str, int], Iterator[int]]] = []
+        self._offsets: list[dict[Place, Iterator[int]]] = []
 
     def batch(self, records: Sequence[BasisRecord]) -> None:
         """Go to the next batch: one basis record a member."""

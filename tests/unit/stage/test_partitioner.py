@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice_kit.kafka.partitioner import Partitioner, murmur2, murmur2_of_many, places_of
+from sluice_kit.kafka.partitioner import FEWEST_KEYS, Partitioner, murmur2, murmur2_of_many, places_of
+
+RECORDS = st.tuples(st.sampled_from(["few", "many"]), st.none() | st.binary(max_size=3))
 
 
 @given(length=st.integers(0, 70), data=st.data())
@@ -19,7 +21,7 @@ def test_known_hashes() -> None:
         assert murmur2_of_many([key]).tolist() == [signed & 0xFFFFFFFF]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["few", "many"]), st.none() | st.binary(max_size=3)), max_size=64))
+@given(st.lists(RECORDS, max_size=4 * FEWEST_KEYS))
 def test_many_records_go_where_each_goes(records: list[tuple[str, bytes | None]]) -> None:
     counts = {"few": 1, "many": 4}
     each = [(topic, Partitioner().partition(key or b"", counts[topic])) for topic, key in records]
