@@ -196,6 +196,34 @@ def test_a_backlog_comes_in_parts_and_whole(ground: Ground) -> None:
     assert sum(client.ends.values()) == 4_000
 
 
+def test_topics_read_by_turns_lose_and_repeat_nothing(
+    ground: Ground, admin: AdminClient, unique: Callable[[str], str]
+) -> None:
+    plain = Producer(idempotent_producer_config(ground.wiring, "admin"))
+    with own_topic(admin, unique("fetch.effects"), 1) as effects:
+        positions = {(ground.topic, number): 0 for number in range(COUNT)} | {(effects, 0): 0}
+        client = FetchClient(client_config(ground.wiring, "admin"), positions)
+        ground.clients.append(client)
+        found: list[tuple[str, bytes]] = []
+
+        def take(only: set[str] | None, count: int) -> None:
+            def enough() -> bool:
+                for place, records in client.read(0.2, only):
+                    found.extend((place[0], record.value) for record in records)
+                return len(found) >= count
+
+            until(enough, f"{count} records", 30)
+
+        for number, (only, count) in enumerate([({effects}, 1), (None, 22), ({effects}, 23), (None, 44)]):
+            ground.write(plain, number * 10, 10)
+            plain.produce(effects, b"effect-%d" % number)
+            assert plain.flush(10) == 0
+            take(only, count)
+            if not number:
+                assert [topic for topic, _ in found] == [effects]
+    assert len(set(found)) == len(found) == 44
+
+
 def test_a_record_larger_than_an_answer_is_read(ground: Ground) -> None:
     producer = Producer(idempotent_producer_config(ground.wiring, "admin"))
     producer.produce(ground.topic, bytes(1_040_000), b"large", 1)
@@ -231,7 +259,7 @@ def test_a_lost_connection_costs_neither_a_record_nor_a_second_one(ground: Groun
     for number in range(5):
         ground.write(producer, number * 30, 30)
         if number == 2:
-            client._ask()
+            client._ask(None)
         for connection in client._cluster._connections.values():
             connection._socket.shutdown(socket.SHUT_RDWR)
         found += read(client, 30)

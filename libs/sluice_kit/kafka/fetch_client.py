@@ -7,7 +7,7 @@ since the last question (a fetch session, KIP-227). Coding of requests and recor
 
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from aiokafka.protocol.fetch import FetchRequest_v7
@@ -63,8 +63,8 @@ class _Session:
         self._id = self._epoch = _NEW
         self._told: dict[Place, int] = {}
 
-    def question(self, positions: Mapping[Place, int]) -> FetchRequest_v7:
-        """What asks for everything behind `positions`."""
+    def question(self, positions: Mapping[Place, int], open_ms: int) -> FetchRequest_v7:
+        """What asks for everything behind `positions`, and waits so long for the first of it."""
         changed, left = {}, {}
         for place, position in positions.items():
             if self._told.get(place) != position:
@@ -72,7 +72,7 @@ class _Session:
         for place in self._told.keys() - positions.keys():
             left[place] = place[1]
         self._told = dict(positions)
-        limits = (_OPEN_MS, 1, _MOST_BYTES)
+        limits = (open_ms, 1, _MOST_BYTES)
         named = (_by_topic(changed), _by_topic(left))
         return FetchRequest_v7(_CONSUMER, *limits, _COMMITTED, self._id, self._epoch, *named)
 
@@ -108,14 +108,18 @@ class FetchClient:
         """Why something cannot be read at the moment."""
         return self._lost or next(iter(self._leaderless.values()), None)
 
-    def read(self, wait_seconds: float) -> list[Fetched]:
-        """What is there; waits for the first of it at most `wait_seconds`."""
+    def read(self, wait_seconds: float, only: Collection[str] | None = None) -> list[Fetched]:
+        """What is there; waits for the first of it at most `wait_seconds`.
+
+        `only` of these topics, and without a broker's waiting for them, so that the others can be asked for
+        soon. What was asked for before comes as well.
+        """
         found: list[Fetched] = []
         if (pause := self._resumes - time.monotonic()) > 0:
             time.sleep(min(pause, wait_seconds))
             return found
         try:
-            self._ask()
+            self._ask(only)
             for address in self._answering(wait_seconds):
                 self._take(address, found)
         except ConnectionLost as error:
@@ -128,17 +132,19 @@ class FetchClient:
         """Hang up."""
         self._cluster.close()
 
-    def _ask(self) -> None:
+    def _ask(self, only: Collection[str] | None) -> None:
         """Put a question to each broker that has none."""
         led: dict[Address, dict[Place, int]] = {}
         for place, position in self._positions.items():
+            if only is not None and place[0] not in only:
+                continue
             address = self._leader(place)
             if address is not None:
                 led.setdefault(address, {})[place] = position
         for address, positions in led.items():
             session = self._sessions.setdefault(address, _Session())
             if session.asked is None:
-                question = session.question(positions)
+                question = session.question(positions, _OPEN_MS if only is None else 0)
                 connection = self._cluster.connection(_PURPOSE, address)
                 connection.post(question)
                 session.asked = time.monotonic()

@@ -25,6 +25,15 @@ class ReadRecords:
     def __len__(self) -> int:
         return len(self._hurried) + len(self._unhurried)
 
+    def with_room(self, topics: frozenset[str], limit: int) -> frozenset[str]:
+        """Those of `topics` of whose kind fewer than `limit` records wait."""
+        full: frozenset[str] = frozenset()
+        if len(self._unhurried) >= limit:
+            full |= topics & self._topics
+        if len(self._hurried) >= limit:
+            full |= topics - self._topics
+        return topics - full
+
     def add(self, records: Sequence[Record]) -> None:
         """Records that were just read."""
         topics = self._topics

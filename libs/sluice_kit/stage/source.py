@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import Final, Protocol
 
@@ -44,8 +44,8 @@ class Fetching(Protocol):
         """Why nothing can be read at the moment."""
         ...
 
-    def read(self, wait_seconds: float) -> list[Fetched]:
-        """What is there; waits for the first of it at most `wait_seconds`."""
+    def read(self, wait_seconds: float, only: Collection[str] | None = None) -> list[Fetched]:
+        """What is there, `only` of these topics; waits for the first of it at most `wait_seconds`."""
         ...
 
     def close(self) -> None:
@@ -68,17 +68,18 @@ class InputReader:
         self._with_headers = with_headers
         self.positions = dict(positions)
         self._ends = dict(ends)
+        self.topics = frozenset(topic for topic, _ in positions)
         self._behind: Positions = {}
         self._problem: str | None = None
         self._note_lag()
 
-    def read(self, wait_seconds: float) -> list[Record]:
-        """What is there; waits for the first of it at most `wait_seconds`.
+    def read(self, wait_seconds: float, only: Collection[str] | None = None) -> list[Record]:
+        """What is there, `only` of these topics; waits for the first of it at most `wait_seconds`.
 
         Raises ReplayInputGoneError, and StageError where the broker refuses.
         """
         try:
-            fetched = self._fetching.read(wait_seconds)
+            fetched = self._fetching.read(wait_seconds, only)
         except OffsetGone as error:
             raise ReplayInputGoneError(f"REPLAY_INPUT_GONE: {error}") from error
         except (AccessRefused, BrokenBatch, RequestFailed) as error:
@@ -132,10 +133,11 @@ class InputReader:
 class ReadAhead:
     """Reads records in a thread of its own while the batch before is stepped and committed.
 
-    What waits is bounded by `limit` records: a slow stage stops the reading, not the memory. A backlog is
-    read without a pause, and prepared in that thread. Of a steady flow the records of some time are read
-    together, for each question costs broker and stage as much as many records; they are prepared when they
-    are taken. A stage that has nothing to do is given what comes at once.
+    What waits is bounded by `limit` records, and as many that have time: a slow stage stops the reading, not
+    the memory, and where one kind is full, the other is read. A backlog is read without a pause, and prepared
+    in that thread. Of a steady flow the records of some time are read together, for each question costs
+    broker and stage as much as many records; they are prepared when they are taken. A stage that has nothing
+    to do is given what comes at once.
     """
 
     def __init__(
@@ -154,6 +156,8 @@ class ReadAhead:
         """Whether the stage has nothing to do until something is read."""
         self._due = 0.0
         """When to read next, in any case."""
+        self._asked_for_part = False
+        """Whether a part of the topics was read lately, and nothing was taken since."""
         self._failure: Exception | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="read-ahead", daemon=True)
@@ -175,6 +179,7 @@ class ReadAhead:
             if not self._waiting and self._failure is not None:
                 raise self._failure
             taken = self._waiting.take(most)
+            self._asked_for_part = False
             self._changed.notify_all()
         return taken if self._prepare is None else _with_all_prepared(self._prepare, taken)
 
@@ -193,8 +198,8 @@ class ReadAhead:
     def _run(self) -> None:
         try:
             noted = time.monotonic()
-            while self._awaited():
-                records = self._reader.read(_WAIT_SECONDS)
+            while topics := self._awaited():
+                records = self._reader.read(_WAIT_SECONDS, None if topics == self._reader.topics else topics)
                 if records:
                     self._keep(records)
                 if time.monotonic() - noted > ENDS_SECONDS:
@@ -205,18 +210,21 @@ class ReadAhead:
                 self._failure = error
                 self._changed.notify_all()
 
-    def _awaited(self) -> bool:
-        """Wait until it is time to read; False: it never will be."""
+    def _awaited(self) -> frozenset[str]:
+        """Wait until it is time to read, and what; nothing: it never will be."""
+        every = self._reader.topics
         with self._changed:
             while not self._stopped:
+                topics = self._waiting.with_room(every, self._limit)
                 left = self._due - time.monotonic()
-                if len(self._waiting) >= self._limit:
+                if not topics or self._asked_for_part:
                     self._changed.wait()
                 elif left > 0 and not self._wanted:
                     self._changed.wait(left)
                 else:
-                    break
-            return not self._stopped
+                    self._asked_for_part = topics != every
+                    return topics
+            return frozenset()
 
     def _keep(self, records: list[Record]) -> None:
         many = len(records) >= FEW

@@ -3,7 +3,6 @@
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MethodType
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from sluice_kit.kafka.wire import ConnectionLost
 from sluice_kit.places import Place
 
 ONE, OTHER = ("one", 9092), ("other", 9092)
+ANSWERING = FetchClient._answering
 
 
 def batch(first: int, *values: bytes) -> bytes:
@@ -107,10 +107,10 @@ def ground(monkeypatch: pytest.MonkeyPatch) -> Ground:
     cluster = FakeCluster(leaders, {ONE: one, OTHER: other})
     monkeypatch.setattr(fetch_client, "Cluster", lambda _config: cluster)
     monkeypatch.setattr(fetch_client, "_PAUSE_SECONDS", 0.0)
-    client = FetchClient({}, {("t", 0): 0, ("t", 1): 4, ("t", 2): 0})
     monkeypatch.setattr(
-        client, "_answering", lambda _wait: [at for at, b in cluster.brokers.items() if b.answers]
+        FetchClient, "_answering", lambda _self, _wait: [at for at, b in cluster.brokers.items() if b.answers]
     )
+    client = FetchClient({}, {("t", 0): 0, ("t", 1): 4, ("t", 2): 0})
     return Ground(client, cluster, one, other)
 
 
@@ -135,6 +135,24 @@ def test_a_broker_without_room_for_sessions_is_told_everything_again(ground: Gro
     ground.read()
     assert ground.one.named() == {"t": [(0, 1), (2, 0)]}
     assert (ground.one.asked[-1].session_id, ground.one.asked[-1].session_epoch) == (0, 0)
+
+
+def test_some_topics_can_be_read_without_the_others(ground: Ground) -> None:
+    ground.cluster.leaders["u", 0] = ONE
+    client = FetchClient({}, {("t", 0): 0, ("u", 0): 5})
+    assert client.read(0, {"u"}) == []
+    assert ground.one.named() == {"u": [(0, 5)]}
+    assert ground.one.asked[-1].max_wait_time == 0, "what the others have is not kept waiting"
+    ground.one.answer(7)
+    assert client.read(0) == []
+    assert client.read(0) == []
+    assert ground.one.named() == {"t": [(0, 0)]}
+    assert ground.one.asked[-1].max_wait_time > 0
+    ground.one.answer(7, (0, 0, batch(0, b"a")))
+    assert [place for place, _ in client.read(0, {"u"})] == [("t", 0)], "it was asked for before"
+    assert client.read(0, {"u"}) == []
+    assert ground.one.named() == {}
+    assert ground.one.forgotten() == [("t", [0])]
 
 
 def test_a_partition_that_moves_is_asked_for_elsewhere_and_what_came_with_it_is_kept(ground: Ground) -> None:
@@ -194,7 +212,7 @@ def test_a_damaged_batch_is_not_taken(ground: Ground) -> None:
 def test_a_broker_that_does_not_answer_is_given_up(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = socket.socketpair()
     monkeypatch.setattr(Broker, "fileno", lambda _: ours.fileno(), raising=False)
-    monkeypatch.setattr(ground.client, "_answering", MethodType(FetchClient._answering, ground.client))
+    monkeypatch.setattr(FetchClient, "_answering", ANSWERING)
     with ours, theirs:
         assert ground.read() == {}
         assert ground.client.problem is None

@@ -1,7 +1,7 @@
 """A runner without a broker: the real loop and reader over topics in memory, with a writer that can fail."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,20 +88,22 @@ class MemoryFetching:
     def ends(self) -> Mapping[Place, int]:
         return {place: len(self._topics.log(place)) for place in self._at}
 
-    def read(self, wait_seconds: float) -> list[Fetched]:
+    def read(self, wait_seconds: float, only: Collection[str] | None = None) -> list[Fetched]:
         with self._topics.changed:
-            found = self._new()
+            found = self._new(only)
             if not found:
                 self._topics.changed.wait(wait_seconds)
-                found = self._new()
+                found = self._new(only)
         return found
 
     def close(self) -> None:
         return
 
-    def _new(self) -> list[Fetched]:
+    def _new(self, only: Collection[str] | None) -> list[Fetched]:
         found = []
         for place, at in self._at.items():
+            if only is not None and place[0] not in only:
+                continue
             new = self._topics.log(place)[at:]
             if new:
                 found.append(Fetched(place, new))

@@ -1,7 +1,7 @@
 """What a reader knows of its input: how far it is behind, as of its last look."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from queue import Empty, Queue
 from typing import Any, cast
 
@@ -13,6 +13,8 @@ from sluice_kit.stage.errors import StageError
 from sluice_kit.stage.source import FEW, InputReader, ReadAhead
 from sluice_kit.testing.waiting import until
 
+EFFECTS = "effects"
+
 
 class Answers:
     """What a fetch client was told lately."""
@@ -22,8 +24,8 @@ class Answers:
     def __init__(self) -> None:
         self.ends: dict[tuple[str, int], int] = {}
 
-    def read(self, wait_seconds: float) -> list[Fetched]:
-        raise AssertionError(wait_seconds)
+    def read(self, wait_seconds: float, only: Collection[str] | None = None) -> list[Fetched]:
+        raise AssertionError(wait_seconds, only)
 
     def close(self) -> None:
         return
@@ -52,8 +54,11 @@ class Arrivals:
     def __init__(self) -> None:
         self.coming: Queue[list[Record]] = Queue()
         self.asked = threading.Semaphore(0)
+        self.only: list[Collection[str] | None] = []
+        self.topics = frozenset({"t", EFFECTS})
 
-    def read(self, wait_seconds: float) -> list[Record]:
+    def read(self, wait_seconds: float, only: Collection[str] | None = None) -> list[Record]:
+        self.only.append(only)
         self.asked.release()
         try:
             return self.coming.get(timeout=wait_seconds)
@@ -64,8 +69,8 @@ class Arrivals:
         return
 
 
-def numbered(first: int, count: int) -> list[Record]:
-    return [Record("t", 0, number, None, b"%d" % number) for number in range(first, first + count)]
+def numbered(first: int, count: int, topic: str = "t") -> list[Record]:
+    return [Record(topic, 0, number, None, b"%d" % number) for number in range(first, first + count)]
 
 
 @pytest.mark.parametrize(
@@ -135,10 +140,27 @@ def test_a_backlog_is_read_without_a_pause_up_to_a_limit(monkeypatch: pytest.Mon
         ahead.stop()
 
 
+def test_where_one_kind_fills_what_waits_the_other_is_read_once_a_batch() -> None:
+    arrivals = Arrivals()
+    arrivals.coming.put(numbered(0, FEW))
+    arrivals.coming.put(numbered(0, 3, EFFECTS))
+    ahead = ReadAhead(cast("InputReader", arrivals), None, FEW, frozenset({EFFECTS}))
+    try:
+        until(lambda: ahead.waiting == FEW + 3, "a backlog, and effects beside it")
+        assert arrivals.only == [None, {EFFECTS}]
+
+        arrivals.coming.put(numbered(3, FEW, EFFECTS))
+        assert len(ahead.take(3, 1)) == 3
+        until(lambda: len(arrivals.only) == 4, "both while there is room, then what a burst leaves room for")
+        assert arrivals.only[2:] == [None, {"t"}]
+    finally:
+        ahead.stop()
+
+
 def test_what_reading_raises_reaches_the_stage_behind_what_was_read() -> None:
     class Failing(Arrivals):
-        def read(self, wait_seconds: float) -> list[Record]:
-            found = super().read(wait_seconds)
+        def read(self, wait_seconds: float, only: Collection[str] | None = None) -> list[Record]:
+            found = super().read(wait_seconds, only)
             if not found:
                 raise StageError("the broker refuses")
             return found
