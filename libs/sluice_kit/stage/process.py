@@ -96,6 +96,12 @@ def parse_arguments(service: str, arguments: Sequence[str] | None = None) -> Sta
     parser.add_argument("--shard", type=int, default=0)
     parser.add_argument("--http-port", type=int, default=None, help="0: a free one; default: the wiring's")
     parser.add_argument("--max-batch", type=int, default=defaults.max_batch_records, metavar="RECORDS")
+    parser.add_argument(
+        "--linger-ms",
+        type=float,
+        default=defaults.linger_seconds * 1e3,
+        help="between batches of a steady flow, at least: costs latency, saves work of broker and stage",
+    )
     parser.add_argument("--checkpoint-seconds", type=float, default=defaults.checkpoint_seconds)
     parser.add_argument("--checkpoint-events", type=int, default=defaults.checkpoint_events)
     parser.add_argument(
@@ -108,6 +114,7 @@ def parse_arguments(service: str, arguments: Sequence[str] | None = None) -> Sta
     wiring = load_wiring(given.wiring)
     settings = StageSettings(
         max_batch_records=given.max_batch,
+        linger_seconds=given.linger_ms / 1e3,
         checkpoint_seconds=given.checkpoint_seconds,
         checkpoint_events=given.checkpoint_events,
         accept_code_change=given.accept_code_change,

@@ -97,7 +97,11 @@ class StageRunner:
 
     def _step_until_stopped(self, shard: OpenShard, checkpoints: ChainCheckpoints) -> None:
         ahead = ReadAhead(
-            shard.reader, self.spec.prepare, 2 * self.settings.max_batch_records, self.spec.unhurried
+            shard.reader,
+            self.spec.prepare,
+            2 * self.settings.max_batch_records,
+            self.spec.unhurried,
+            self.settings.linger_seconds,
         )
         ticker = Ticker(self.spec.members, self.settings.idle_tick_seconds)
         lag_due = time.monotonic()

@@ -28,7 +28,7 @@ FEW: Final = 500
 a third of what it costs in a handful. As many as this are a backlog, which is read ahead."""
 _WAIT_SECONDS: Final = 0.1
 _TOGETHER_SECONDS: Final = 0.02
-"""Of a steady flow so much is read at a time; a record waits for half of it on average."""
+"""Of a steady flow at least so much is read at a time; a record waits for half of it on average."""
 
 
 class Fetching(Protocol):
@@ -137,7 +137,7 @@ class ReadAhead:
     the memory, and where one kind is full, the other is read. A backlog is read without a pause, and prepared
     in that thread. Of a steady flow the records of some time are read together, for each question costs
     broker and stage as much as many records; they are prepared when they are taken. A stage that has nothing
-    to do is given what comes at once.
+    to do is given what comes `linger_seconds` after what it was given last: without any, at once.
     """
 
     def __init__(
@@ -146,6 +146,7 @@ class ReadAhead:
         prepare: Prepare | None,
         limit: int,
         unhurried: frozenset[str] = frozenset(),
+        linger_seconds: float = 0.0,
     ) -> None:
         self._reader = reader
         self._prepare = prepare
@@ -154,8 +155,9 @@ class ReadAhead:
         self._changed = threading.Condition()
         self._wanted = False
         """Whether the stage has nothing to do until something is read."""
-        self._due = 0.0
-        """When to read next, in any case."""
+        self._linger_seconds = linger_seconds
+        self._due = self._soonest = 0.0
+        """When to read next in any case, and where the stage has nothing to do."""
         self._asked_for_part = False
         """Whether a part of the topics was read lately, and nothing was taken since."""
         self._failure: Exception | None = None
@@ -216,10 +218,10 @@ class ReadAhead:
         with self._changed:
             while not self._stopped:
                 topics = self._waiting.with_room(every, self._limit)
-                left = self._due - time.monotonic()
+                left = (self._soonest if self._wanted else self._due) - time.monotonic()
                 if not topics or self._asked_for_part:
                     self._changed.wait()
-                elif left > 0 and not self._wanted:
+                elif left > 0:
                     self._changed.wait(left)
                 else:
                     self._asked_for_part = topics != every
@@ -232,7 +234,9 @@ class ReadAhead:
             records = with_prepared(self._prepare, records)
         with self._changed:
             self._waiting.add(records)
-            self._due = time.monotonic() + (0.0 if many else _TOGETHER_SECONDS)
+            now = time.monotonic()
+            self._soonest = now + (0.0 if many else self._linger_seconds)
+            self._due = now + (0.0 if many else max(_TOGETHER_SECONDS, self._linger_seconds))
             self._changed.notify_all()
 
     def _has_something(self) -> bool:

@@ -65,6 +65,8 @@ class StageSettings:
     """Tuning of one shard's runner. Times in seconds, sizes in records."""
 
     max_batch_records: int = 2_000
+    linger_seconds: float = 0.0
+    """How long a stage that has nothing to do waits for more of a steady flow: fewer, larger batches."""
     idle_tick_seconds: float = 1.0
     checkpoint_seconds: float = 30.0
     checkpoint_events: int = 500_000

@@ -1,6 +1,7 @@
 """What a reader knows of its input: how far it is behind, as of its last look."""
 
 import threading
+import time
 from collections.abc import Collection, Sequence
 from queue import Empty, Queue
 from typing import Any, cast
@@ -121,6 +122,21 @@ def test_a_steady_flow_is_read_together_unless_the_stage_has_nothing_to_do(
 
         arrivals.coming.put(numbered(3, 1))
         assert len(ahead.take(3, 5)) == 1, "the stage has nothing to do: it is asked at once"
+    finally:
+        ahead.stop()
+
+
+def test_a_stage_that_lingers_is_given_more_at_a_time() -> None:
+    arrivals, linger = Arrivals(), 0.4
+    arrivals.coming.put(numbered(0, 3))
+    ahead = ReadAhead(cast("InputReader", arrivals), None, 2 * FEW, linger_seconds=linger)
+    try:
+        begin = time.monotonic()
+        assert len(ahead.take(3, 5)) == 3
+        assert time.monotonic() - begin < linger, "the first of a flow comes at once"
+        arrivals.coming.put(numbered(3, 2))
+        assert len(ahead.take(3, 5)) == 2
+        assert time.monotonic() - begin > linger
     finally:
         ahead.stop()
 
