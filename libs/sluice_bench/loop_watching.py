@@ -49,6 +49,7 @@ def chains_since(
         "decided_payments": len({one["payload"]["subject_event_id"] for one in decisions}),
         "by_outcome": _counted([one["payload"]["outcome"] for one in decisions]),
         "by_mode": _counted([one["payload"]["mode"] for one in decisions]),
+        "without_snapshot": sum(one["payload"]["snapshot_hash"] is None for one in decisions),
         "intents": len(intents),
         "by_effector": _counted([one["payload"]["effector"] for one in intents]),
         "outcomes": len(outcomes),
@@ -78,12 +79,15 @@ def await_decision(wiring: dict[str, Any], starts: Starts, event_id: str, deadli
 
 
 def complete(found: dict[str, Any], payments: int) -> bool:
-    """Whether each payment was decided once, each intent has an outcome, each audit record is whole."""
+    """Whether each payment was decided once, each intent has an outcome, each audit record is whole.
+
+    The record of a decision that used no snapshot lacks one for good, and says so.
+    """
     return bool(
         found["decisions"] == found["decided_payments"] == payments
         and found["intents"] == found["outcomes"]
         and found["audit_records"] - found["audit_corrections"] == payments
-        and found["audit_incomplete"] <= found["audit_corrections"]
+        and found["audit_incomplete"] <= found["audit_corrections"] + found["without_snapshot"]
     )
 
 
