@@ -27,12 +27,7 @@ class ReadRecords:
 
     def with_room(self, topics: frozenset[str], limit: int) -> frozenset[str]:
         """Those of `topics` of whose kind fewer than `limit` records wait."""
-        full: frozenset[str] = frozenset()
-        if len(self._unhurried) >= limit:
-            full |= topics & self._topics
-        if len(self._hurried) >= limit:
-            full |= topics - self._topics
-        return topics - full
+        return frozenset(topic for topic in topics if len(self._queue_of(topic)) < limit)
 
     def add(self, records: Sequence[Record]) -> None:
         """Records that were just read."""
@@ -43,8 +38,7 @@ class ReadRecords:
     def give_back(self, records: Sequence[Record]) -> None:
         """Records that were taken last, and are to be the next ones again."""
         for record in reversed(records):
-            queue = self._unhurried if record[0] in self._topics else self._hurried
-            queue.appendleft(record)
+            self._queue_of(record[0]).appendleft(record)
 
     def take(self, most: int) -> list[Record]:
         """Up to `most` records, of those that have time no more than of the others, or a few; all, if alone.
@@ -55,6 +49,9 @@ class ReadRecords:
         spread = max(hurried, FEWEST_UNHURRIED) if hurried else most
         unhurried = min(len(self._unhurried), most - hurried, spread)
         return _first(self._hurried, hurried) + _first(self._unhurried, unhurried)
+
+    def _queue_of(self, topic: str) -> deque[Record]:
+        return self._unhurried if topic in self._topics else self._hurried
 
 
 def _first(queue: deque[Record], count: int) -> list[Record]:
