@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any, Final
 
 import requests
 from jgo.config import GlobalSettings
@@ -47,6 +48,10 @@ class LockedArtifact:
         return f"{self.name}-{self.version}{tail}.{self.packaging}"
 
 
+_FILTERED: Final[dict[str, Any]] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+"""Python 3.11 knows filters from 3.11.4 on, Debian 12 has 3.11.2. The archive's digest is pinned anyway."""
+
+
 def locked(part: str) -> list[LockedArtifact]:
     """What the committed lock file says `part` (kafka, registry) consists of."""
     text = resources.files("sluice_substrate").joinpath("jars.lock.toml").read_text(encoding="utf-8")
@@ -77,7 +82,7 @@ def unpacked(archive: Path) -> Path:
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as staging:
             with tarfile.open(archive) as stream:
-                stream.extractall(staging, filter="data")
+                stream.extractall(staging, **_FILTERED)  # noqa: S202 - filtered where Python can
             try:
                 Path(staging).rename(target)
             except OSError:
