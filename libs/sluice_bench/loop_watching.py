@@ -91,9 +91,9 @@ def complete(found: dict[str, Any], payments: int) -> bool:
     )
 
 
-def verify_chain(wiring: dict[str, Any]) -> dict[str, Any]:
-    """Step the chain's whole history again and hold it against the log."""
-    return verify(Wiring(**wiring), "ingestion_gate", principal=PRINCIPAL).to_json()
+def verify_chain(wiring: dict[str, Any], *, behind_gate: bool) -> dict[str, Any]:
+    """Step the history of the chain, or of what is behind its gate, again and hold it against the log."""
+    return verify(Wiring(**wiring), "ingestion_gate", principal=PRINCIPAL, behind_head=behind_gate).to_json()
 
 
 def recovery_seconds(

@@ -24,6 +24,12 @@ def verify(  # noqa: PLR0917 - typer makes options of parameters
     from_checkpoint: Annotated[
         bool, typer.Option("--from-checkpoint", help="From the older kept checkpoint on, not from offset 0.")
     ] = False,
+    behind_gate: Annotated[
+        bool,
+        typer.Option(
+            "--behind-gate", help="Not the gate: what is chained behind it, on the facts as they stand."
+        ),
+    ] = False,
     principal: Annotated[str, typer.Option("--principal", help="Who reads; nothing is written.")] = PRINCIPAL,
     wiring: WiringFile = DEFAULT_WIRING,
     as_json: AsJson = False,
@@ -41,6 +47,7 @@ def verify(  # noqa: PLR0917 - typer makes options of parameters
             principal=principal,
             from_checkpoint=from_checkpoint,
             run=run,
+            behind_head=behind_gate,
             progress=advance,
         )
     if as_json:

@@ -122,6 +122,19 @@ def test_a_chain_comes_out_as_it_was_logged(
     assert since["batches"] < report["batches"]
 
 
+def test_what_is_behind_the_gate_comes_out_without_it(
+    drained: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, whole = verified(drained)
+    monkeypatch.setattr(apart, "WORTH_EVENTS", 1)
+    monkeypatch.setattr(ReceiptWriter, "__init__", None)  # a gate that cannot step
+    code, report = verified(drained, "--behind-gate")
+    assert (code, report["identical"], report["members"]) == (0, True, ["flow_meter"])
+    assert report["batches"] == whole["batches"]
+    of_run = verified(drained, "--behind-gate", "--run", "standing")[1]
+    assert 0 < of_run["batches"] < whole["batches"]
+
+
 def test_a_tampered_member_is_named_with_batch_event_and_field(
     drained: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

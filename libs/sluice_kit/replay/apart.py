@@ -3,7 +3,8 @@
 Facts stand on the bus at the places that the log names, so a group needs nobody before it: it is fed from the
 bus, as it would be in a process of its own. What members hand to the head, which no topic keeps, comes over
 from their processes. Each process holds its own digests against the log. That proves the whole: the members'
-outputs follow from the facts that stand there, the head's facts from its inputs and these outputs.
+outputs follow from the facts that stand there, the head's facts from its inputs and these outputs. Where only
+what is behind the head is asked for, the first half of that is the answer.
 """
 
 import multiprocessing
@@ -59,11 +60,12 @@ class Asked:
     principal: str
     from_checkpoint: bool
     run: str | None
+    behind_head: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class GroupsBatch:
-    """What the process of a group says of a batch."""
+    """What the process of a group says of a batch; `handed` only where the head is stepped as well."""
 
     batch_no: int
     handed: Sequence[Sequence[Handed]]
@@ -122,7 +124,10 @@ def stepped_apart(
             )
             process.start()
             processes.append(process)
-        yield from _step_head(history, spec, members, said, asked.run)
+        if asked.behind_head:
+            yield from _hear_members(members[0], said, asked.run)
+        else:
+            yield from _step_head(history, spec, members, said, asked.run)
     finally:
         for process in processes:
             process.kill()
@@ -150,6 +155,18 @@ def _step_head(
             replayed.records[0].events,
             any(group.differs for group in told) or differs(replayed.runs[0], replayed.records[0]),
             run is None or any(group.of_run for group in told) or batch_speaks_of(replayed, run),
+        )
+
+
+def _hear_members(
+    head: MemberHistory, said: "Sequence[Queue[GroupsBatch | str]]", run: str | None
+) -> Iterator[SteppedApart]:
+    for _, record in head.pending:
+        told = [_next(group, record.batch_no) for group in said]
+        yield SteppedApart(
+            record.events,
+            any(group.differs for group in told),
+            run is None or any(group.of_run for group in told),
         )
 
 
@@ -195,8 +212,8 @@ def _batches_of_group(history: History, asked: Asked, group: range) -> Iterator[
             run = asked.run
             of_run = run is not None and batch_speaks_of(stepped.replayed, run)
             records = stepped.replayed.records
-            told = GroupsBatch(records[0].batch_no, stepped.handed, stepped.differs, of_run)
-            yield told, records[0].events
+            handed = () if asked.behind_head else stepped.handed
+            yield GroupsBatch(records[0].batch_no, handed, stepped.differs, of_run), records[0].events
     finally:
         consumer.close()
 

@@ -67,14 +67,18 @@ def verify(
     principal: str = PRINCIPAL,
     from_checkpoint: bool = False,
     run: str | None = None,
+    behind_head: bool = False,
     progress: Progress = lambda _batches: None,
 ) -> VerifyReport:
     """Step a stage's history again and say whether it comes out as it was logged; it may go on running.
 
-    The chain is the one that the last basis record names. Everything is read as `principal`; nothing is
-    written but a scratch folder. Raises ReplayError, StageError (inputs that are gone among them).
+    The chain is the one that the last basis record names. `behind_head`: a long history of a chain is stepped
+    without its head; the others are fed with its facts as they stand on the bus. Everything is read as
+    `principal`; nothing is written but a scratch folder.
+
+    Raises ReplayError, StageError (inputs that are gone among them).
     """
-    asked = Asked(wiring, service, shard, principal, from_checkpoint, run)
+    asked = Asked(wiring, service, shard, principal, from_checkpoint, run, behind_head)
     started = time.monotonic()
     with _opened(asked) as opened:
         apart = worth_it(opened.members)
@@ -134,7 +138,8 @@ def _in_several_processes(asked: Asked, opened: _Opened, progress: Progress) -> 
     except NotApartError as error:
         log.info("replay.in_one_process", reason=str(error))
         return None
-    return _Verified(first, [stage.name for stage in spec.members], batches, events, None)
+    stepped_members = spec.members[1:] if asked.behind_head else spec.members
+    return _Verified(first, [stage.name for stage in stepped_members], batches, events, None)
 
 
 def _in_one_process(asked: Asked, opened: _Opened, progress: Progress) -> _Verified:
