@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
@@ -24,6 +24,8 @@ _JOIN_SECONDS = 10.0
 _LOOK_SECONDS = 0.2
 _STILL_GROWING_SECONDS = 120.0
 Tell = Callable[[str], None]
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,9 @@ class BenchStack:
             process.terminate()
             process.join(_JOIN_SECONDS)
 
-    def submit(self, work: Callable[..., Any], *arguments: Any, **named: Any) -> "Future[Any]":
+    def submit(
+        self, work: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> "Future[Result]":
         """Run `work` in a process of its own, beside what goes on here."""
         return self._pool.submit(work, *arguments, **named)
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sluice_bench.arithmetic import percentile, spread
 from sluice_bench.bench_stack import BenchStack
 from sluice_bench.gate_process import PROBE, running_gate
+from sluice_bench.pacing import Pace
 from sluice_bench.payments import paced
 
 TARGET_MS: Final = 10.0
@@ -56,8 +57,7 @@ def _probed(stack: BenchStack, seconds: float, arguments: Sequence[str]) -> dict
     with running_gate(stack.home, *arguments, "--probe-out", str(out), module=PROBE) as gate:
         gate.wait_ready()
         mark = f"checkpoint-{time.monotonic_ns()}"
-        count = round(PER_SECOND * seconds)
         start_at = time.monotonic() + _LEAD_SECONDS
-        stack.submit(paced, stack.plain, mark, count, PER_SECOND, start_at).result()
+        stack.submit(paced, stack.plain, mark, Pace.steady(PER_SECOND, seconds), start_at).result()
     seen: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return seen

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from sluice_bench.paced_sending import send_paced
 from sluice_bench.pacing import Pace
-from sluice_bench.payments import PRINCIPAL, RUN_ID, Generator, bench_event_id, send_paced
+from sluice_bench.payments import PLACE, PRINCIPAL, RUN_ID, Generator, bench_event_id
 from sluice_contracts import encode
 from sluice_engine import EngineSpec, ReferenceEngine, WorldParameters
 from sluice_engine.parameters import DAY_MICROS
@@ -28,6 +29,8 @@ from sluice_oracle.columns import LABEL_EVENT_SCHEMA, LABEL_EVENTS, PAYMENT_SCHE
 START: Final = "2019-01-01"
 """Many months of traffic have room before now: the gate takes no payment of the future."""
 SEED: Final = 9
+_PACK_SECONDS: Final = 0.01
+"""A hundred requests a second, as a publisher sends them that gathers for 10 ms."""
 _HORIZON_SECONDS: Final = 20 * 366 * 86_400
 _LABEL_TIMES: Final = ("effective_time", "observed_time")
 _NO_PINS: Final = "0" * 64
@@ -107,7 +110,7 @@ def paced_loop(wiring: dict[str, Any], wanted: Slice, pace: Pace, start_at: floa
 
     Returns by how many seconds the generator itself was late at most.
     """
-    return send_paced(wiring, list(loop_values(wanted)), pace, start_at)
+    return send_paced(wiring, PRINCIPAL, PLACE, list(loop_values(wanted)), pace, start_at, _PACK_SECONDS)
 
 
 @lru_cache(maxsize=1)

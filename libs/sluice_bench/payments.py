@@ -5,20 +5,22 @@ fields that a world fills are filled, so that sizes are those of a streamed worl
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 from confluent_kafka import Producer
 
+from sluice_bench.paced_sending import send_paced
 from sluice_bench.pacing import Pace
 from sluice_contracts import derived_id, encode
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import idempotent_producer_config
-from sluice_substrate.priority import precedence
 
 LANE: Final = "ingress.world_stream_producer"
 PRINCIPAL: Final = "world_stream_producer"
 RUN_ID: Final = "standing"
+PLACE: Final = (LANE, RUN_ID.encode())
+"""Topic and key of what is sent at a pace."""
 _NO_PINS: Final = "0" * 64
 _POLL_EVERY: Final = 2_000
 _FLUSH_SECONDS: Final = 120
@@ -51,35 +53,12 @@ def paced(wiring: dict[str, Any], mark: str, pace: Pace, start_at: float) -> flo
 
     Returns by how many seconds the generator itself was late at most.
     """
-    return send_paced(wiring, list(enumerate(payment_values(mark, pace.count))), pace, start_at)
-
-
-@precedence()
-def send_paced(
-    wiring: dict[str, Any], events: Sequence[tuple[int, bytes]], pace: Pace, start_at: float
-) -> float:
-    """Send values, each with the number that says when it is due; how many seconds one was late at most.
-
-    The generator stands for machines of its own, so it does not queue for a core behind what it measures.
-    """
-    generator = Generator(wiring)
-    sent, latest = 0, 0.0
-    while sent < len(events):
-        now = time.monotonic() - start_at
-        due = pace.due(now)
-        if events[sent][0] < due:
-            latest = max(latest, now - pace.intended(events[sent][0]))
-            while sent < len(events) and events[sent][0] < due:
-                generator.send(events[sent][1])
-                sent += 1
-        generator.serve()
-        time.sleep(0.001)
-    generator.flush()
-    return latest
+    events = list(enumerate(payment_values(mark, pace.count)))
+    return send_paced(wiring, PRINCIPAL, PLACE, events, pace, start_at)
 
 
 class Generator:
-    """Puts framed events on the lane, as the World Stream Producer does."""
+    """Puts framed events on the lane as fast as it goes."""
 
     def __init__(self, wiring: dict[str, Any]) -> None:
         config = idempotent_producer_config(Wiring(**wiring), PRINCIPAL)
@@ -94,10 +73,6 @@ class Generator:
         if self._sent % _POLL_EVERY == 0:
             while len(self._producer) > 50_000:
                 self._producer.poll(0.01)
-
-    def serve(self) -> None:
-        """Take acknowledgements in."""
-        self._producer.poll(0)
 
     def flush(self) -> None:
         """Wait for all of them. Raises RuntimeError for those that do not come."""

@@ -24,18 +24,22 @@ class RecordBatch:
 
     __slots__ = ("builder", "count", "offset")
 
-    def __init__(self) -> None:
+    def __init__(self, *, transactional: bool = True) -> None:
         self.builder: DefaultRecordBatchBuilder | None = DefaultRecordBatchBuilder(
-            _MAGIC, DefaultRecordBatch.CODEC_NONE, 1, _NOBODY, _NOBODY, 0, _GREATEST_BATCH
+            _MAGIC, DefaultRecordBatch.CODEC_NONE, transactional, _NOBODY, _NOBODY, 0, _GREATEST_BATCH
         )
         self.count = 0
         self.offset: int | None = None
 
 
 class Written:
-    """The record batches of one transaction, in the order in which their records were appended."""
+    """The record batches of one transaction, in the order in which their records were appended.
 
-    def __init__(self) -> None:
+    Those of a producer without transactions are made in the same way.
+    """
+
+    def __init__(self, *, transactional: bool = True) -> None:
+        self._transactional = transactional
         self._growing: dict[Place, RecordBatch] = {}
         self._unsent: dict[Place, list[RecordBatch]] = {}
         self._batches: dict[Place, list[RecordBatch]] = {}
@@ -88,7 +92,7 @@ class Written:
         return offsets[start : start + count]
 
     def _begun(self, place: Place) -> RecordBatch:
-        batch = self._growing[place] = RecordBatch()
+        batch = self._growing[place] = RecordBatch(transactional=self._transactional)
         self._unsent.setdefault(place, []).append(batch)
         self._batches.setdefault(place, []).append(batch)
         return batch
@@ -113,7 +117,7 @@ class Sequences:
 
 
 def produce_request(
-    transactional_id: str, milliseconds: int, batches: Mapping[Place, bytearray]
+    transactional_id: str | None, milliseconds: int, batches: Mapping[Place, bytearray]
 ) -> list[bytes | bytearray]:
     """The body of ProduceRequest 7: one batch for each of many partitions, acknowledged by all replicas."""
     topics: dict[str, list[tuple[int, bytearray]]] = {}
@@ -148,6 +152,8 @@ def produced(answer: bytes) -> dict[Place, tuple[int, int]]:
     return found
 
 
-def _text(value: str) -> bytes:
+def _text(value: str | None) -> bytes:
+    if value is None:
+        return struct.pack(">h", -1)
     octets = value.encode()
     return struct.pack(">h", len(octets)) + octets
