@@ -9,12 +9,16 @@ from typing import Any
 import psutil
 
 from sluice_bench.bench_stack import Tell
+from sluice_bench.machine_speed import reference_ms
 
 
 def measured(name: str, part: Callable[[], dict[str, Any]], tell: Tell) -> dict[str, Any]:
-    """What a part found, with its time and the load average; `error` says why it could not run."""
-    load, started = load_average(), time.monotonic()
-    tell(f"{name} begins, load average {load}")
+    """What a part found, with its time, the load average, and how fast the machine was before and after.
+
+    `error` says why it could not run.
+    """
+    load, speed, started = load_average(), reference_ms(), time.monotonic()
+    tell(f"{name} begins, load average {load}, reference work {speed} ms")
     try:
         found = part()
     except Exception as error:  # noqa: BLE001 - the other parts still run; this one is reported
@@ -24,6 +28,7 @@ def measured(name: str, part: Callable[[], dict[str, Any]], tell: Tell) -> dict[
     return found | {
         "part_seconds": seconds,
         "load_average": {"before": load, "after": load_average()},
+        "reference_ms": {"before": speed, "after": reference_ms()},
     }
 
 

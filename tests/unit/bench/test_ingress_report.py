@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sluice_bench.ingress import PARTS, effort
-from sluice_bench.parts import machine, parts_report
+from sluice_bench.parts import machine, measured, parts_report
 from sluice_bench.payments import bench_event_id, payment_values
 from sluice_cli.bench_commands import bench_app, row
 from sluice_contracts import Decoded, decode
@@ -25,6 +25,14 @@ def test_met_missed_and_failed_are_three_different_things() -> None:
     assert found["parts"] == parts
     assert found["repetitions"] == 2
     assert json.loads(json.dumps(found)) == found
+
+
+def test_a_part_says_how_fast_the_machine_was() -> None:
+    told: list[str] = []
+    found = measured("wsp", lambda: {"passed": True}, told.append)
+    speed = found["reference_ms"]
+    assert min(speed["before"], speed["after"]) > 0
+    assert f"reference work {speed['before']} ms" in told[0]
 
 
 def test_the_machine_is_described_without_naming_it() -> None:
