@@ -95,6 +95,18 @@ def test_facts_stand_where_they_were_told_to_in_batch_after_batch(ground: Ground
     assert ground.committed(90) == told
 
 
+def test_who_commits_has_time_while_the_broker_writes(ground: Ground) -> None:
+    writer = ground.opened()
+    writer.begin()
+    writer.place(ground.outputs(1))  # a new partition's first offset is asked for
+    landing = writer.write(ground.outputs(2, 3), frozenset({ground.topic}))
+    seen: list[object] = []
+    writer.commit(lambda: seen.append(landing.landed()))
+    assert seen == [None]
+    assert landing.landed() is not None
+    ground.committed(3)
+
+
 def test_facts_are_told_their_offsets_where_others_write_as_well(ground: Ground) -> None:
     """Foreseeing fails once, which aborts that batch; from then on the writer waits."""
     other = Producer(idempotent_producer_config(ground.wiring, "admin"))

@@ -47,6 +47,10 @@ Sealed = Mapping[Place, tuple[RecordBatch, bytearray]]
 """A batch for each partition, and its bytes."""
 
 
+def nothing() -> None:
+    """What is done meanwhile where there is nothing else to do."""
+
+
 class TransactionClient:
     """One transaction after another. Methods raise RequestFailed, ConnectionLost or AccessRefused."""
 
@@ -93,9 +97,13 @@ class TransactionClient:
         if self.written.unsent_bytes() >= _ENOUGH_TO_SEND:
             self._send()
 
-    def settle(self) -> None:
-        """Send all that was appended, and wait until `written` knows where it stands."""
+    def settle(self, meanwhile: Callable[[], None] = nothing) -> None:
+        """Send all that was appended, and wait until `written` knows where it stands.
+
+        `meanwhile` is called once everything was sent: the brokers need some milliseconds.
+        """
         self._send()
+        meanwhile()
         deadline = time.monotonic() + ANSWER_SECONDS
         while self._in_flight:
             moved = self._answered()

@@ -16,6 +16,7 @@ import structlog
 
 from sluice_kit.artifacts import ArtifactStore, StoreUnavailable
 from sluice_kit.config import Wiring
+from sluice_kit.kafka.transaction_client import nothing
 from sluice_kit.stage.announcing import INSTANCE, announcement
 from sluice_kit.stage.basis import BasisRecord, runs_of_passes
 from sluice_kit.stage.batch_size import BatchSize
@@ -75,6 +76,8 @@ class StageRunner:
         self._poison = PoisonWatch(self.settings.poison)
         self._size = BatchSize(self.settings.max_batch_records, self.settings.transaction_timeout_seconds)
         self._open: OpenShard | None = None
+        self._meanwhile: Callable[[], None] = nothing
+        """What this thread does while the brokers write a batch."""
         self.restored: RestoreReport | None = None
 
     def stop(self) -> None:
@@ -103,6 +106,7 @@ class StageRunner:
             self.spec.unhurried,
             self.settings.linger_seconds,
         )
+        self._meanwhile = ahead.prepare_waiting
         ticker = Ticker(self.spec.members, self.settings.idle_tick_seconds)
         lag_due = time.monotonic()
         try:
@@ -223,7 +227,7 @@ class StageRunner:
             writer.write_to(*place_of_basis, record.encode(), member.wrote)
         step_seconds = time.monotonic() - started - placing
         attempt.done = _Done(runs, batch, step_seconds, time.monotonic() - started)
-        writer.commit()
+        writer.commit(self._meanwhile)
         return attempt.done._replace(seconds=time.monotonic() - started)
 
     def _basis_record(self, run: MemberRun, member: MemberHistory, batch: Batch) -> BasisRecord:

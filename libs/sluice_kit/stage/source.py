@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
-from itertools import groupby
 from typing import Final, Protocol
 
 import structlog
@@ -26,6 +25,8 @@ ENDS_SECONDS: Final = 1.0
 FEW: Final = 500
 """Fewer records than this that come at a time are prepared later, together: for many at once, each one costs
 a third of what it costs in a handful. As many as this are a backlog, which is read ahead."""
+FEWEST_TOGETHER: Final = 50
+"""Fewer that wait are prepared when they are taken: more will have come by then."""
 _WAIT_SECONDS: Final = 0.1
 _TOGETHER_SECONDS: Final = 0.02
 """Of a steady flow at least so much is read at a time; a record waits for half of it on average."""
@@ -136,8 +137,9 @@ class ReadAhead:
     What waits is bounded by `limit` records, and as many that have time: a slow stage stops the reading, not
     the memory, and where one kind is full, the other is read. A backlog is read without a pause, and prepared
     in that thread. Of a steady flow the records of some time are read together, for each question costs
-    broker and stage as much as many records; they are prepared when they are taken. A stage that has nothing
-    to do is given what comes `linger_seconds` after what it was given last: without any, at once.
+    broker and stage as much as many records; the stage's thread prepares them, while it waits for the broker
+    or when they are taken. A stage that has nothing to do is given what comes `linger_seconds` after what it
+    was given last: without any, at once.
     """
 
     def __init__(
@@ -184,6 +186,16 @@ class ReadAhead:
             self._asked_for_part = False
             self._changed.notify_all()
         return taken if self._prepare is None else _with_all_prepared(self._prepare, taken)
+
+    def prepare_waiting(self) -> None:
+        """Prepare what waits and is likely to be taken next; for the thread that takes."""
+        if self._prepare is None:
+            return
+        with self._changed:
+            if len(self._waiting) < FEWEST_TOGETHER:
+                return
+            taken = self._waiting.take(FEW)
+        self.give_back(_with_all_prepared(self._prepare, taken))
 
     def give_back(self, records: Sequence[Record]) -> None:
         """Records that were taken last, and are to be the next ones again."""
@@ -244,13 +256,9 @@ class ReadAhead:
 
 
 def _with_all_prepared(prepare: Prepare, records: Sequence[Record]) -> list[Record]:
-    """The records with those prepared that are not yet."""
-    found: list[Record] = []
-    for raw, stretch in groupby(records, key=_is_raw):
-        alike = list(stretch)
-        found += with_prepared(prepare, alike) if raw else alike
-    return found
-
-
-def _is_raw(record: Record) -> bool:
-    return record[-1] is None
+    """The records with those prepared, together, that are not yet."""
+    raw = [record for record in records if record[-1] is None]
+    if not raw:
+        return list(records)
+    done = iter(with_prepared(prepare, raw))
+    return [next(done) if record[-1] is None else record for record in records]

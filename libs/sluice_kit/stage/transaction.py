@@ -8,7 +8,7 @@ from itertools import chain
 from sluice_kit.kafka import ClientConfig
 from sluice_kit.kafka.cluster import RequestFailed
 from sluice_kit.kafka.partitioner import places_of
-from sluice_kit.kafka.transaction_client import TransactionClient
+from sluice_kit.kafka.transaction_client import TransactionClient, nothing
 from sluice_kit.kafka.wire import AccessRefused, ConnectionLost
 from sluice_kit.places import Place
 from sluice_kit.stage.delivery import PlacedFacts
@@ -119,13 +119,13 @@ class TransactionalWriter:
         with self._failures():
             self._client.append([place], [None], [value])
 
-    def commit(self) -> None:
+    def commit(self, meanwhile: Callable[[], None] = nothing) -> None:
         """Commit, which fails when any record could not be delivered, or stands where none was expected.
 
-        Raises one of the three named failures.
+        `meanwhile` is called while the brokers write. Raises one of the three named failures.
         """
         with self._failures():
-            self._client.settle()
+            self._client.settle(meanwhile)
         unforeseen = self._foresight.disproved()
         if unforeseen:
             raise TransactionAbortedError(

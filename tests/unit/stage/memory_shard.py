@@ -14,6 +14,7 @@ from sluice_kit.artifacts import open_store
 from sluice_kit.config import Wiring
 from sluice_kit.kafka.fetch_client import Fetched
 from sluice_kit.kafka.partitioner import Partitioner
+from sluice_kit.kafka.transaction_client import nothing
 from sluice_kit.places import Place
 from sluice_kit.stage import ChainSpec, Coordinate, Output, StageSettings
 from sluice_kit.stage import runner as running
@@ -152,8 +153,9 @@ class MemoryWriter:
         self.open.append((Output(topic, None, value), partition))
         delivered(len(self.topics.log((topic, partition))))
 
-    def commit(self) -> None:
+    def commit(self, meanwhile: Callable[[], None] = nothing) -> None:
         self.before_commit([out for out, _ in self.open])
+        meanwhile()
         written, self.open = self.open, []
         for out, partition in written:
             self.topics.put([out], partition)

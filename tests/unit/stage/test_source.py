@@ -11,7 +11,7 @@ import pytest
 from sluice_kit.kafka.fetch_client import Fetched
 from sluice_kit.stage import InputRange, Record, source
 from sluice_kit.stage.errors import StageError
-from sluice_kit.stage.source import FEW, InputReader, ReadAhead
+from sluice_kit.stage.source import FEW, FEWEST_TOGETHER, InputReader, ReadAhead
 from sluice_kit.testing.waiting import until
 
 EFFECTS = "effects"
@@ -78,7 +78,7 @@ def numbered(first: int, count: int, topic: str = "t") -> list[Record]:
     ("chunks", "prepared_together"),
     [
         pytest.param([2, 3, 1], [6], id="a few at a time: when they are taken"),
-        pytest.param([FEW, 4, 1, FEW + 1, 2], [FEW, FEW + 1, 5, 2], id="many at once: as they come"),
+        pytest.param([FEW, 4, 1, FEW + 1, 2], [FEW, FEW + 1, 7], id="many at once: as they come"),
     ],
 )
 def test_records_are_prepared_many_together_and_keep_their_order(
@@ -104,6 +104,35 @@ def test_records_are_prepared_many_together_and_keep_their_order(
     assert [record.prepared for record in taken] == list(range(sum(chunks)))
     assert again == taken[1:]
     assert sizes == prepared_together
+
+
+def test_what_waits_is_prepared_once_and_keeps_its_order_when_more_comes() -> None:
+    arrivals, sizes = Arrivals(), []
+
+    def prepare(records: Sequence[Record]) -> list[Any]:
+        sizes.append(len(records))
+        return [int(record.value or b"") for record in records]
+
+    first, effects = FEWEST_TOGETHER - 10, 20
+    ahead = ReadAhead(cast("InputReader", arrivals), prepare, 10_000, frozenset({EFFECTS}))
+    try:
+        arrivals.coming.put(numbered(0, first))
+        until(lambda: ahead.waiting == first, "the first")
+        ahead.prepare_waiting()
+        assert not sizes, "so few are left to be prepared with what comes"
+        arrivals.coming.put(numbered(first, effects, EFFECTS))
+        until(lambda: ahead.waiting == first + effects, "effects")
+        ahead.prepare_waiting()
+        arrivals.coming.put(numbered(first + effects, 5))
+        until(lambda: ahead.waiting == first + effects + 5, "more")
+        taken = ahead.take(10_000, 1)
+    finally:
+        ahead.stop()
+
+    assert sizes == [first + effects, 5]
+    hurried = [*range(first), *range(first + effects, first + effects + 5)]
+    assert [record.prepared for record in taken] == [*hurried, *range(first, first + effects)]
+    assert [int(record.value or b"") for record in taken] == [record.prepared for record in taken]
 
 
 def test_a_steady_flow_is_read_together_unless_the_stage_has_nothing_to_do(
