@@ -1,7 +1,7 @@
 """The paced load: events are framed and sealed before the first is due, and go out in packs.
 
 The generator stands for machines of its own, but runs on the cores that it loads. librdkafka, fed event by
-event, takes 25 to 45 microseconds of them for each; this takes 3 to 5. Waiting for the next pack is part of
+event, takes 25 to 55 microseconds of them for each; this takes 5 to 8. Waiting for the next pack is part of
 every latency, since these are counted from the moment at which an event was to be sent.
 """
 

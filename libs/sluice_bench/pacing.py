@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import floor
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +35,6 @@ class Pace:
             number -= size
             begin += seconds
         return begin
-
-    def due(self, at: float) -> int:
-        """How many events should have been sent `at` seconds after the start."""
-        begin, before = 0.0, 0
-        for seconds, rate in self.steps:
-            size = round(seconds * rate)
-            if at < begin + seconds:
-                return before + min(size, max(0, floor((at - begin) * rate) + 1))
-            begin += seconds
-            before += size
-        return before
 
 
 def seconds_of(latencies: Sequence[float], pace: Pace) -> list[list[float]]:

@@ -17,6 +17,7 @@ from sluice_substrate.broker_config import BROKER, BrokerPorts
 from sluice_substrate.folders import Home
 from sluice_substrate.processes import ProcessRecord
 from sluice_substrate.secret_files import ensure_secret, write_private
+from tests.integration.own_topic import await_leaders
 
 FIRST, SECOND = 1, 2
 _REPLICATED: Final = "transaction.state.log.replication.factor=2\noffsets.topic.replication.factor=2\n"
@@ -85,6 +86,7 @@ class TwoBrokers:
             name, num_partitions=partitions, replica_assignment=[both[n % 2] for n in range(partitions)]
         )
         self.admin.create_topics([wanted])[name].result(30)
+        await_leaders(self.admin, name, partitions)
 
     def leaders(self, topic: str) -> list[int]:
         """Who leads each partition."""
