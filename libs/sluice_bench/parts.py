@@ -9,26 +9,27 @@ from typing import Any
 import psutil
 
 from sluice_bench.bench_stack import Tell
-from sluice_bench.machine_speed import reference_ms
+from sluice_bench.core_speed import core_speed
 
 
 def measured(name: str, part: Callable[[], dict[str, Any]], tell: Tell) -> dict[str, Any]:
-    """What a part found, with its time, the load average, and how fast the machine was before and after.
+    """What a part found, with its time, the load average, and how fast the cores were meanwhile.
 
     `error` says why it could not run.
     """
-    load, speed, started = load_average(), reference_ms(), time.monotonic()
-    tell(f"{name} begins, load average {load}, reference work {speed} ms")
-    try:
-        found = part()
-    except Exception as error:  # noqa: BLE001 - the other parts still run; this one is reported
-        found = {"error": f"{type(error).__name__}: {error}"}
+    load, started = load_average(), time.monotonic()
+    tell(f"{name} begins, load average {load}")
+    with core_speed() as speed:
+        try:
+            found = part()
+        except Exception as error:  # noqa: BLE001 - the other parts still run; this one is reported
+            found = {"error": f"{type(error).__name__}: {error}"}
     seconds = round(time.monotonic() - started, 1)
-    tell(f"{name} took {seconds} s: {in_words(found)}")
+    tell(f"{name} took {seconds} s, cores slower by {speed['slowdown']} x: {in_words(found)}")
     return found | {
         "part_seconds": seconds,
         "load_average": {"before": load, "after": load_average()},
-        "reference_ms": {"before": speed, "after": reference_ms()},
+        "core_speed": speed,
     }
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from sluice_bench.core_speed import speed_of
 from sluice_bench.ingress import PARTS, effort
 from sluice_bench.parts import machine, measured, parts_report
 from sluice_bench.payments import bench_event_id, payment_values
@@ -27,12 +28,19 @@ def test_met_missed_and_failed_are_three_different_things() -> None:
     assert json.loads(json.dumps(found)) == found
 
 
-def test_a_part_says_how_fast_the_machine_was() -> None:
+def test_a_part_says_how_fast_the_cores_were() -> None:
     told: list[str] = []
     found = measured("wsp", lambda: {"passed": True}, told.append)
-    speed = found["reference_ms"]
-    assert min(speed["before"], speed["after"]) > 0
-    assert f"reference work {speed['before']} ms" in told[0]
+    speed = found["core_speed"]
+    assert speed["samples"] >= 1
+    assert speed["fastest_us"] > 0
+    assert f"cores slower by {speed['slowdown']} x" in told[1]
+
+
+def test_slowdown_is_against_the_undisturbed_samples() -> None:
+    calm, disturbed = [250.0] * 50, [500.0] * 50
+    assert speed_of(calm) == {"fastest_us": 250.0, "slowdown": 1.0, "samples": 50}
+    assert speed_of(calm + disturbed)["slowdown"] == 1.5
 
 
 def test_the_machine_is_described_without_naming_it() -> None:
