@@ -1,10 +1,12 @@
 # One image for all services and the command line: the service is named by the command, the environment by its wiring.
 FROM python:3.11-slim AS packages
 WORKDIR /app
-COPY requirements.lock requirements-uv.lock ./
-RUN python -m venv venv && venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY requirements-run.lock ./
+RUN python -m venv venv && venv/bin/pip install --no-cache-dir --require-hashes -r requirements-run.lock
 
 FROM python:3.11-slim
+# OpenMP, which LightGBM is linked against; the slim image has none.
+RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY --from=packages /app/venv venv
 COPY contracts contracts

