@@ -48,7 +48,7 @@ def loop_answer(loop: Mapping[str, Any]) -> dict[str, Any]:
 
 def loop_rows(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The loop in the summary's table."""
-    actions, waited = answer["actions"], answer["decision_ms"]
+    actions, waited, checkout = answer["actions"], answer["decision_ms"], answer["checkout_ms"]
     mix = ", ".join(f"{name} {count:,}" for name, count in answer["by_outcome"].items())
     modes = ", ".join(f"{name} {count:,}" for name, count in answer["by_mode"].items())
     ends = ", ".join(f"{name} {count:,}" for name, count in actions["outcomes"].items())
@@ -58,12 +58,14 @@ def loop_rows(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("actions", f"{actions['intents']:,} intents: {ends}"),
         ("effects at the receiver", f"{actions['effects']:,}, each once"),
         ("audit records, signed", f"{answer['audit_records']:,}"),
+        ("a checkout that waits", f"p50 {checkout['p50']:,} ms, the slowest {checkout['max']:,} ms"),
     ]
     closed = answer["by_mode"].get("FAIL_CLOSED", 0)
     if closed:
         rows.insert(2, ("", f"{closed:,} while signals were too old to decide by (gate away, machine slow)"))
     if waited is not None:
-        rows.append(("lane to decision", f"p50 {waited['p50']:,} ms, p99 {waited['p99']:,} ms at full speed"))
+        behind = f"p50 {waited['p50']:,} ms, p99 {waited['p99']:,} ms in the queue of a world sent at once"
+        rows.append(("lane to decision", behind))
     return rows
 
 

@@ -14,7 +14,7 @@ from sluice_cli.demo_bundle import ActiveBundle
 from sluice_cli.demo_decisions import loop_answer, loop_checks, loop_rows, show_declined
 from sluice_cli.demo_steps import LABELS, PAYMENTS
 from sluice_cli.demo_story import Story
-from sluice_cli.demo_traffic import OutsideTraffic
+from sluice_cli.demo_traffic import Checkouts, OutsideTraffic
 from sluice_cli.demo_world import SealedWorld
 from sluice_kit.replay import ReplayReport
 from sluice_kit.replay.verifying import VerifyReport
@@ -30,6 +30,7 @@ class Outcome:
     outside: OutsideTraffic
     posts: tuple[Mapping[str, Any], Mapping[str, Any]]
     """Answers to one POST and to its retry."""
+    checkouts: Checkouts
     backfilled: int
     report: Mapping[str, Any]
     before: ReplayReport
@@ -47,7 +48,8 @@ class Outcome:
         settled = report["admitted"] + report["duplicates"] + report["quarantined"]
         topics = report["topics"]
         told = self.backfilled + outside.duplicates + 1  # the retried POST
-        facts = world.payments + outside.admitted + 1  # the POST
+        shopped, undecided = len(self.checkouts.waited_ms), self.checkouts.undecided
+        facts = world.payments + outside.admitted + 1 + shopped  # the POST, and those of the checkouts
         sent, labels = world.events, topics.get(LABELS, 0)
         checks = [
             (settled == report["lane_records"], f"{report['lane_records']} lane records, {settled} settled"),
@@ -61,6 +63,7 @@ class Outcome:
                 f"{report['quarantined']} quarantined, {outside.quarantined} were to be",
             ),
             (self._one_receipt, "the retried POST did not get the first receipt"),
+            (not undecided, f"{undecided} of {shopped} checkouts were answered without a decision"),
             (
                 self.after.records >= world.payments,
                 f"{self.after.records} payments replayed of {world.payments}",
@@ -96,6 +99,7 @@ class Outcome:
                 "batches": self.verified.batches,
             },
             **loop_answer(self.report["loop"]),
+            "checkout_ms": {"p50": self.checkouts.median_ms, "max": max(self.checkouts.waited_ms)},
             "bundle": {
                 "id": self.bundle.bundle_id,
                 "revision": self.bundle.revision,

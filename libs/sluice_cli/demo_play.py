@@ -8,7 +8,7 @@ from sluice_cli.demo_outcome import Outcome
 from sluice_cli.demo_receiver import Receiver, start_receiver
 from sluice_cli.demo_steps import DemoError, DemoSteps
 from sluice_cli.demo_story import Story
-from sluice_cli.demo_traffic import post_twice, send_outside_traffic
+from sluice_cli.demo_traffic import post_twice, send_outside_traffic, wait_at_checkout
 from sluice_cli.demo_waiting import Patience, SettledRows
 from sluice_cli.demo_world import SealedWorld, WorldSource, sealed_world
 from sluice_cli.progress import bring_up_progress
@@ -32,6 +32,11 @@ def play(steps: DemoSteps, story: Story, source: WorldSource, *, chaos: bool) ->
     token = token_file(steps.deployment.home / "secrets", PUBLISHER).read_text(encoding="utf-8").strip()
     posts = post_twice(steps.url("ingest_edge"), token)
     story.done("one payment over HTTP, and once more as a retry: the same receipt")
+    checkouts = wait_at_checkout(steps.url("ingest_edge"), token)
+    story.done(
+        f"{len(checkouts.waited_ms)} checkouts that wait for their decision: {checkouts.median_ms} ms, "
+        f"the slowest {max(checkouts.waited_ms)} ms"
+    )
 
     story.chapter("6. Replay, then the whole world once more (backfill): every event must be a duplicate")
     at = time.monotonic()
@@ -45,7 +50,7 @@ def play(steps: DemoSteps, story: Story, source: WorldSource, *, chaos: bool) ->
     story.chapter("7. The independent checker reads every topic back, and the effects at the receiver")
     at = time.monotonic()
     with story.bars() as bars:
-        everything = world.events + again + outside.sent + len(posts)
+        everything = world.events + again + outside.sent + len(posts) + len(checkouts.waited_ms)
         report = steps.check(
             everything, receiver.effects, lambda done, total: bars.show("records read", done, total)
         )
@@ -64,6 +69,7 @@ def play(steps: DemoSteps, story: Story, source: WorldSource, *, chaos: bool) ->
         gate_killed=killed,
         outside=outside,
         posts=posts,
+        checkouts=checkouts,
         backfilled=again,
         report=report,
         before=before,

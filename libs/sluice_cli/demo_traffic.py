@@ -1,10 +1,11 @@
 """What an outside publisher sends in the demo: good payments, repeats, altered copies, forgeries, noise."""
 
+import statistics
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import httpx
 from confluent_kafka import Producer
@@ -17,6 +18,7 @@ from sluice_kit.kafka import idempotent_producer_config
 LANE = f"ingress.{PUBLISHER}"
 NO_PINS = "0" * 64
 GOOD = 8
+CHECKOUTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,20 @@ class OutsideTraffic:
     duplicates: int
     quarantined: int
     example_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkouts:
+    """Payments posted one after the other, each waited for until its decision: milliseconds of each."""
+
+    waited_ms: tuple[float, ...]
+    undecided: int = 0
+    """How many were answered without a decision."""
+
+    @property
+    def median_ms(self) -> float:
+        """Of half of them it took no longer."""
+        return round(statistics.median(self.waited_ms), 1)
 
 
 def payment_fields(event_id: str, amount_minor: int, **changes: Any) -> dict[str, Any]:
@@ -85,27 +101,41 @@ def send_outside_traffic(wiring: Wiring) -> OutsideTraffic:
 
 def post_twice(url: str, token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """POST one payment over HTTP, then the very same again, as a client does that lost the first answer."""
-    body = {
-        "event_type": "payment",
-        "payload": {
-            "payment_id": "P-http",
-            "customer_id": "C-http",
-            "terminal_id": "T-2",
-            "amount_minor": 4_200,
-            "currency": "EUR",
-        },
-        "ts_utc": time.time_ns() // 1_000,
-        "schema_version": 1,
-    }
-    headers = {
-        "Authorization": f"Bearer {token}",
-        "Idempotency-Key": uuid.uuid4().hex,
-        "Prefer": "wait=20",
-    }
+    body = _posted("http")
+    headers = _headers(token, "wait=20")
     answers = [
         httpx.post(f"{url}/v1/events", json=body, headers=headers, timeout=30).json() for _ in range(2)
     ]
     return answers[0], answers[1]
+
+
+def wait_at_checkout(url: str, token: str) -> Checkouts:
+    """POST payments as a checkout does that goes on with the decision."""
+    waited, undecided = [], 0
+    with httpx.Client(base_url=url, timeout=30) as shop:
+        for number in range(CHECKOUTS):
+            headers = _headers(token, "wait=20, decision")
+            begin = time.perf_counter()
+            answer = shop.post("/v1/events", json=_posted(f"shop-{number}"), headers=headers).json()
+            waited.append(round((time.perf_counter() - begin) * 1e3, 1))
+            undecided += not answer.get("decision")
+    return Checkouts(tuple(waited), undecided)
+
+
+def _posted(name: str) -> dict[str, Any]:
+    payment = {
+        "payment_id": f"P-{name}",
+        "customer_id": f"C-{name}",
+        "terminal_id": "T-2",
+        "amount_minor": 4_200,
+        "currency": "EUR",
+    }
+    moment = time.time_ns() // 1_000
+    return {"event_type": "payment", "payload": payment, "ts_utc": moment, "schema_version": 1}
+
+
+def _headers(token: str, prefer: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}", "Idempotency-Key": uuid.uuid4().hex, "Prefer": prefer}
 
 
 def _forged_close(mark: str) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def test_the_last_line_has_the_promised_shape(outcome: dict[str, Any]) -> None:
     assert outcome["replay"]["batches"] > 0
     waited = outcome["decision_ms"]
     assert 0 <= waited["p50"] <= waited["p99"]
+    assert 0 < outcome["checkout_ms"]["p50"] <= outcome["checkout_ms"]["max"]
     assert re.fullmatch(r"(sha256:)?[0-9a-f]{64}", outcome["replay"]["digest"])
 
 

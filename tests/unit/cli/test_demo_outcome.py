@@ -7,7 +7,7 @@ import pytest
 
 from sluice_cli.demo_bundle import ActiveBundle
 from sluice_cli.demo_outcome import Outcome
-from sluice_cli.demo_traffic import OutsideTraffic
+from sluice_cli.demo_traffic import Checkouts, OutsideTraffic
 from sluice_cli.demo_world import SealedWorld
 from sluice_decisions.training import Evaluation, Trained
 from sluice_kit.artifacts import Digest, Locator
@@ -16,20 +16,20 @@ from sluice_kit.replay.history import BatchDifference
 from sluice_kit.replay.verifying import VerifyReport
 from sluice_kit.stage.basis import BasisRecord
 
-PAYMENTS = 100
-LABELS = 7
+PAYMENTS = 98
+LABELS = 9
 EVENTS = PAYMENTS + LABELS
-REPLAYED = ReplayReport(ranges=(), partitions=(), digest="a" * 64, records=PAYMENTS + 9, seconds=0.1)
+REPLAYED = ReplayReport(ranges=(), partitions=(), digest="a" * 64, records=PAYMENTS + 11, seconds=0.1)
 LOOP: dict[str, Any] = {
-    "decisions": PAYMENTS + 9,
+    "decisions": PAYMENTS + 11,
     "by_outcome": {"ALLOW": PAYMENTS, "DECLINE": 9},
-    "by_mode": {"MODEL": PAYMENTS + 9},
+    "by_mode": {"MODEL": PAYMENTS + 11},
     "without_snapshot": 0,
-    "intents": PAYMENTS + 9,
-    "outcomes": {"EXECUTED": PAYMENTS + 9},
+    "intents": PAYMENTS + 11,
+    "outcomes": {"EXECUTED": PAYMENTS + 11},
     "webhook_executed": 9,
     "effects": 9,
-    "audit_records": PAYMENTS + 9,
+    "audit_records": PAYMENTS + 11,
     "audit_corrections": 0,
     "incomplete": 0,
     "decision_ms": {"p50": 30, "p99": 90},
@@ -49,7 +49,7 @@ REPORT: dict[str, Any] = {
     "topics": {
         "ingress.world_stream_producer": EVENTS,
         "ingress.backfill": EVENTS,
-        "traffic.payment": PAYMENTS + 9,
+        "traffic.payment": PAYMENTS + 11,
         "traffic.label": LABELS,
     },
     "loop": LOOP,
@@ -62,6 +62,7 @@ RIGHT = Outcome(
     gate_killed=True,
     outside=OutsideTraffic(sent=16, admitted=8, duplicates=3, quarantined=5, example_id="demo-1"),
     posts=({"receipt": {"receipt_id": "r1"}}, {"receipt": {"receipt_id": "r1"}}),
+    checkouts=Checkouts((20.0, 30.0)),
     backfilled=EVENTS,
     report=REPORT,
     before=REPLAYED,
@@ -91,9 +92,10 @@ def test_a_right_outcome_has_no_problems() -> None:
     assert RIGHT.problems() == []
     answer = RIGHT.answer()
     digest = "a" * 64
-    assert answer["replay"] == {"events": PAYMENTS + 9, "digest": digest, "identical": True, "batches": 12}
-    assert answer["decisions"] == answer["audit_records"] == PAYMENTS + 9
+    assert answer["replay"] == {"events": PAYMENTS + 11, "digest": digest, "identical": True, "batches": 12}
+    assert answer["decisions"] == answer["audit_records"] == PAYMENTS + 11
     assert answer["decision_ms"] == {"p50": 30, "p99": 90}
+    assert answer["checkout_ms"] == {"p50": 25.0, "max": 30.0}
 
 
 @pytest.mark.parametrize(
@@ -106,9 +108,10 @@ def test_a_right_outcome_has_no_problems() -> None:
         (counted("ingress.world_stream_producer", 99), "99 rows streamed of 107"),
         (counted("ingress.backfill", 99), "99 rows of 107 again"),
         (counted("traffic.payment", 108), "108 payments on the bus, not 109"),
-        (counted("traffic.label", 6), "6 labels on the bus, not 7"),
+        (counted("traffic.label", 6), "6 labels on the bus, not 9"),
         (replace(RIGHT, posts=({"receipt": {"receipt_id": "r1"}}, {})), "did not get the first receipt"),
         (replace(RIGHT, posts=({}, {})), "did not get the first receipt"),
+        (replace(RIGHT, checkouts=Checkouts((20.0, 30.0), 1)), "1 of 2 checkouts were answered without"),
         (replace(RIGHT, after=replace(REPLAYED, digest="b" * 64)), f"replay gave {'b' * 64}"),
         (looped(decisions=108), "108 decisions of 109 payments"),
         (looped(audit_records=108), "108 audit records of 109 payments"),
@@ -116,7 +119,7 @@ def test_a_right_outcome_has_no_problems() -> None:
         (looped(outcomes={"EXECUTED": 108, "DENIED": 1}), "actions were not done: {'DENIED': 1}"),
         (looped(incomplete=1), "1 audit records lack a link"),
         (replace(RIGHT, verified=replace(VERIFIED, difference=DIFFERENCE)), "batch 7 comes out otherwise"),
-        (replace(RIGHT, after=replace(REPLAYED, records=99)), "99 payments replayed of 100"),
+        (replace(RIGHT, after=replace(REPLAYED, records=97)), "97 payments replayed of 98"),
     ],
 )
 def test_what_is_wrong_is_one_problem_in_words(outcome: Outcome, said: str) -> None:
