@@ -2,7 +2,7 @@
 
 A virtual core that shares a physical one with a neighbour takes up to twice the time for the same work, and
 which moment that is nobody inside can see. So a process of its own does a fixed piece of work ten times a
-second, on one core after the other, and takes note of the CPU time each turn needs: 0.3 to 0.5 % of a core.
+second, on one core after the other, and takes note of the CPU time each turn needs: 0.4 to 1 % of a core.
 """
 
 import json

@@ -15,6 +15,7 @@ from sluice_cli import demo_command
 from sluice_cli.demo_outcome import Outcome
 from sluice_cli.demo_steps import DemoError, DemoSteps
 from sluice_cli.demo_story import Story
+from sluice_cli.demo_traffic import CHECKOUTS, GOOD
 from sluice_cli.demo_world import SealedWorld, WorldSource, sealed_world
 from sluice_kit.config import Wiring
 from sluice_kit.config.wiring import ArtifactWiring, KafkaWiring, OracleWiring
@@ -27,8 +28,8 @@ HANDBOOK_MAPPING = ROOT / "deploy/mappings/handbook.yaml"
 HANDBOOK = os.environ.get("SLUICE_HANDBOOK")
 ROWS = 4_000
 BAD_ROWS = 3
-OUTSIDE = {"admitted": 9, "duplicates": 4, "quarantined": 5}
-"""What the demo's own outside publishers add, the HTTP client included."""
+OUTSIDE = {"admitted": GOOD + 1 + CHECKOUTS, "duplicates": 4, "quarantined": 5}
+"""What the demo's own outside publishers add: the lane, a POST with its retry, and checkouts."""
 
 
 def frauds(source: Path) -> int:

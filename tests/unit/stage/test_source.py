@@ -158,9 +158,9 @@ def test_a_steady_flow_is_read_together_unless_the_stage_has_nothing_to_do(
 def test_a_stage_that_lingers_is_given_more_at_a_time() -> None:
     arrivals, linger = Arrivals(), 0.4
     arrivals.coming.put(numbered(0, 3))
+    begin = time.monotonic()
     ahead = ReadAhead(cast("InputReader", arrivals), None, 2 * FEW, linger_seconds=linger)
     try:
-        begin = time.monotonic()
         assert len(ahead.take(3, 5)) == 3
         assert time.monotonic() - begin < linger, "the first of a flow comes at once"
         arrivals.coming.put(numbered(3, 2))
