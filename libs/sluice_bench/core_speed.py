@@ -29,11 +29,9 @@ def core_speed() -> Iterator[dict[str, Any]]:
     found: dict[str, Any] = {}
     command = [sys.executable, "-m", "sluice_bench.core_speed"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sampler:
-        try:
-            yield found
-        finally:
-            said, _ = sampler.communicate()
-            found.update(json.loads(said))
+        yield found
+        said, _ = sampler.communicate()
+        found.update(json.loads(said))
 
 
 def speed_of(samples_us: Sequence[float]) -> dict[str, Any]:

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 from typer.testing import CliRunner
 
 from sluice_cli.policy_commands import policy_app
 from sluice_fleet import Fleet, Topology
 from sluice_fleet.topology import services
+from sluice_kit.config import Wiring
 from sluice_substrate import LocalStack
 
 POLICY = Path(__file__).parents[2] / "deploy" / "policy" / "ingestion_gate.yaml"
@@ -24,6 +26,14 @@ def running(stack: LocalStack, *names: str) -> Iterator[Fleet]:
     finally:
         killed = fleet.stop()
     assert killed == []
+
+
+def client(fleet: Fleet, wiring: Wiring, service: str, token: str, **headers: str) -> httpx.Client:
+    """A client of a running service that shows the token of that name."""
+    authorization = f"Bearer {wiring.secret_source.get(f'token_{token}')}"
+    return httpx.Client(
+        base_url=fleet.url(service), headers={"Authorization": authorization} | headers, timeout=60
+    )
 
 
 def apply_policy(wiring_file: Path) -> None:

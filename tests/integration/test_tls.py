@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -20,7 +19,7 @@ from sluice_kit.testing.waiting import until
 from sluice_substrate import Unreachable, external
 from tests.faults.reading import events
 from tests.integration.builders import make_world, posted_payment, streamed_rows
-from tests.integration.fleets import apply_policy
+from tests.integration.fleets import apply_policy, client
 from tests.integration.tls_broker import Authority, secured
 
 pytestmark = pytest.mark.integration
@@ -49,20 +48,15 @@ def wiring(deployment: Deployment) -> Wiring:
     return found
 
 
-def client(deployment: Deployment, wiring: Wiring, service: str, token: str) -> httpx.Client:
-    headers = {"Authorization": f"Bearer {wiring.secret_source.get(f'token_{token}')}"}
-    return httpx.Client(base_url=deployment.fleet.url(service), headers=headers, timeout=60)
-
-
 def test_a_payment_is_decided_acted_on_and_recorded(deployment: Deployment, wiring: Wiring) -> None:
     event = posted_payment()
     event_id = event["event_id"]
-    with client(deployment, wiring, "ingest_edge", "partner_acme") as edge:
+    with client(deployment.fleet, wiring, "ingest_edge", "partner_acme") as edge:
         answer = edge.post("/v1/events", json=event, headers={"Prefer": "wait=30, decision"})
     assert answer.status_code == 201, answer.text
     assert answer.json()["decision"]["event_id"] == event_id
 
-    with client(deployment, wiring, "decision_log", "operator") as log:
+    with client(deployment.fleet, wiring, "decision_log", "operator") as log:
         until(lambda: log.get(f"/v1/audit/{event_id}").status_code == 200, "the audit record")
 
     def outcomes() -> list[str]:
@@ -75,7 +69,7 @@ def test_a_payment_is_decided_acted_on_and_recorded(deployment: Deployment, wiri
 
 def test_a_run_is_streamed(deployment: Deployment, wiring: Wiring, tmp_path: Path) -> None:
     world = make_world(wiring, tmp_path / "world", seed=31, events=ROWS)
-    with client(deployment, wiring, "scenario_runner", "operator") as runner:
+    with client(deployment.fleet, wiring, "scenario_runner", "operator") as runner:
         answer = runner.post(
             "/v1/runs", json={"world": {"uri": world.uri}}, headers={"Idempotency-Key": uuid.uuid4().hex}
         )

@@ -17,7 +17,7 @@ from sluice_kit.testing.waiting import until
 from sluice_oracle import World
 from sluice_substrate import LocalStack
 from tests.integration.builders import make_world, posted_payment, streamed_rows
-from tests.integration.fleets import apply_policy, running
+from tests.integration.fleets import apply_policy, client, running
 from tests.integration.otlp_collector import Collector, Seen, collecting
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
@@ -46,13 +46,6 @@ def fleet(
 @pytest.fixture(scope="module")
 def world(wiring: Wiring, tmp_path_factory: pytest.TempPathFactory) -> World:
     return make_world(wiring, tmp_path_factory.mktemp("engine") / "world", seed=23, events=ROWS)
-
-
-def client(fleet: Fleet, wiring: Wiring, service: str, token: str, **headers: str) -> httpx.Client:
-    authorization = f"Bearer {wiring.secret_source.get(f'token_{token}')}"
-    return httpx.Client(
-        base_url=fleet.url(service), headers={"Authorization": authorization} | headers, timeout=30
-    )
 
 
 def only(spans: list[Seen]) -> Seen:
