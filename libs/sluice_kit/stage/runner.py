@@ -76,8 +76,9 @@ class StageRunner:
         self._poison = PoisonWatch(self.settings.poison)
         self._size = BatchSize(self.settings.max_batch_records, self.settings.transaction_timeout_seconds)
         self._open: OpenShard | None = None
-        self._meanwhile: Callable[[], None] = nothing
-        """What this thread does while the brokers write a batch."""
+        self._prepare_waiting: Callable[[], None] = nothing
+        self._spent: object = None
+        """What the last batch was made of: to free tens of thousands of objects takes a millisecond."""
         self.restored: RestoreReport | None = None
 
     def stop(self) -> None:
@@ -106,7 +107,7 @@ class StageRunner:
             self.spec.unhurried,
             self.settings.linger_seconds,
         )
-        self._meanwhile = ahead.prepare_waiting
+        self._prepare_waiting = ahead.prepare_waiting
         ticker = Ticker(self.spec.members, self.settings.idle_tick_seconds)
         lag_due = time.monotonic()
         try:
@@ -153,6 +154,7 @@ class StageRunner:
         total = time.monotonic() - started
         self._size.committed(len(records), seconds)
         self._observer.committed(runs, BatchTimes(total, step_seconds, total - step_seconds), records)
+        self._spent = done, records
         return len(records)
 
     def _now(self, shard: OpenShard) -> int:
@@ -227,8 +229,13 @@ class StageRunner:
             writer.write_to(*place_of_basis, record.encode(), member.wrote)
         step_seconds = time.monotonic() - started - placing
         attempt.done = _Done(runs, batch, step_seconds, time.monotonic() - started)
-        writer.commit(self._meanwhile)
+        writer.commit(self._while_brokers_write)
         return attempt.done._replace(seconds=time.monotonic() - started)
+
+    def _while_brokers_write(self) -> None:
+        """Free the batch before, and prepare what comes next: neither depends on what becomes of this one."""
+        self._spent = None
+        self._prepare_waiting()
 
     def _basis_record(self, run: MemberRun, member: MemberHistory, batch: Batch) -> BasisRecord:
         head = member is self._shard.members[0]
