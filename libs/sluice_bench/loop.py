@@ -44,9 +44,9 @@ TARGETS: Final[Mapping[str, float]] = {
     "restart_seconds": 30.0,
 }
 _WARMING_PAYMENTS: Final = 100_000
-_WARMING_SECONDS: Final = 30.0
-"""A broker that has just started compiles its code with half a core for its first minute: what a backlog
-wants of it, and once more what a steady flow does."""
+_WARMING_SECONDS: Final = 60.0
+"""A broker that has just started compiles its code for some minutes: what a backlog wants of it, and once
+more what a steady flow does. At 3,000/s that is 22 µs a payment in the first 40 s of it, 5 in the fourth."""
 _BEFORE_BURST_SECONDS: Final = 5.0
 _AFTER_BURST_SECONDS: Final = 30.0
 _NO_CHECKPOINTS: Final = ("--checkpoint-seconds", "1000000", "--checkpoint-events", "1000000000")
@@ -87,7 +87,7 @@ class LoopBench:
             made = train_and_activate(self._stack.home, self._work.world_events)
             self._ground.load(min(_WARMING_PAYMENTS, self._work.records))
             self._ground.caught_up()
-            self._ground.visibility(Pace.steady(STEADY, min(_WARMING_SECONDS, self._work.seconds / 2)))
+            self._ground.visibility(Pace.steady(STEADY, min(_WARMING_SECONDS, self._work.seconds)))
         return made
 
     def latency(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class LoopBench:
     def separate(self) -> dict[str, Any]:
         """1,500/s with every stage its own process, once the broker knows what these want of it."""
         found = []
-        warming = Pace.steady(SEPARATE, min(_WARMING_SECONDS, self._work.seconds / 2))
+        warming = Pace.steady(SEPARATE, min(_WARMING_SECONDS, self._work.seconds))
         for repetition in range(self._work.repetitions):
             with running_separate(self._stack.home) as loop:
                 if not repetition:

@@ -3,11 +3,13 @@
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 from sluice_bench.arithmetic import latency_summary, percentile, visible_rate
 from sluice_bench.bench_stack import BenchStack, Loaded
 from sluice_bench.copy_loop import Starts, copy_loop
+from sluice_bench.core_speed import core_speed
 from sluice_bench.loop_fleet import LoopProcesses, per_payment
 from sluice_bench.loop_traffic import Slice, paced_loop, preload_loop
 from sluice_bench.loop_watching import (
@@ -49,13 +51,25 @@ class LoopGround:
         pace = Pace.steady(per_second, seconds)
         count = pace.count
         used: dict[str, float] = {}
-        latencies, late = self.visibility(pace, lambda: used.update(loop.cpu_seconds()))
-        cpu = per_payment(used, loop.cpu_seconds(), count)
+        with ExitStack() as sampling:
+            speeds = []
+
+            def started() -> None:
+                used.update(loop.cpu_seconds())
+                speeds.append(sampling.enter_context(core_speed()))
+
+            latencies, late = self.visibility(pace, started)
+            cpu = per_payment(used, loop.cpu_seconds(), count)
         chains = self.chains(starts, count)
         warm = latencies[round(per_second * min(_WARM_UP_SECONDS, seconds / 3)) :]
-        self.stack.tell(f"{per_second:,}/s: p99 {percentile(warm, 0.99) * 1e3:.0f} ms; {chains}")
+        (speed,) = speeds
+        self.stack.tell(
+            f"{per_second:,}/s: p99 {percentile(warm, 0.99) * 1e3:.0f} ms, "
+            f"cores slower by {speed['slowdown']} x; {chains}"
+        )
         return {
             "latency": latency_summary(warm),
+            "core_speed": speed,
             "generator_late_at_most_ms": round(late * 1e3, 1),
             "payments": count,
             "chains": chains,
