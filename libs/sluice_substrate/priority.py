@@ -18,21 +18,28 @@ _PROMPT: Final = -10
 
 
 def give_way(pid: int) -> None:
-    """Let a process just started in a session of its own, and all that it starts, leave cores to others."""
-    own = os.getpid()
-    _set(pid, *(min(_NICEST, niceness + _GIVEN_WAY) for niceness in (_process(own), _session(own))))
+    """Let a process just started in a session of its own, and all that it starts, leave cores to others.
+
+    A process has its starter's niceness, but a new session has none of its starter's.
+    """
+    _set(pid, *(min(_NICEST, niceness + _GIVEN_WAY) for niceness in (_process(pid), _session(pid))))
 
 
 @contextmanager
 def precedence() -> Iterator[None]:
-    """Let this process run as soon as it wants to, where that is allowed: it measures the others."""
+    """Let this process run as soon as it wants to, where that is allowed: it measures the others.
+
+    So does its session, for as long as the first of its processes that asked for it: one that finds it so
+    leaves it so, or the last to end would bring back for good what it found.
+    """
     own = os.getpid()
-    before = _process(own), _session(own)
+    process, session = _process(own), _session(own)
+    first = session > _PROMPT
     _set(own, _PROMPT, _PROMPT)
     try:
         yield
     finally:
-        _set(own, *before)
+        _set(own, process, session if first else _session(own))
 
 
 def _process(pid: int) -> int:
