@@ -35,11 +35,11 @@ def precedence() -> Iterator[None]:
     own = os.getpid()
     process, session = _process(own), _session(own)
     first = session > _PROMPT
-    _set(own, _PROMPT, _PROMPT)
+    _set(own, _PROMPT, _PROMPT if first else None)
     try:
         yield
     finally:
-        _set(own, process, session if first else _session(own))
+        _set(own, process, session if first else None)
 
 
 def _process(pid: int) -> int:
@@ -54,12 +54,13 @@ def _session(pid: int) -> int:
         return 0
 
 
-def _set(pid: int, process: int, session: int) -> None:
-    """Threads and children that come later inherit it. What the system does not allow is left as it is."""
+def _set(pid: int, process: int, session: int | None) -> None:
+    """Threads and children that come later inherit it. None, and what the system forbids: left as it is."""
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, pid, process)
-    with suppress(OSError):
-        _session_file(pid).write_text(str(session), encoding="ascii")
+    if session is not None:
+        with suppress(OSError):
+            _session_file(pid).write_text(str(session), encoding="ascii")
 
 
 def _session_file(pid: int) -> Path:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sluice_substrate.priority import precedence
 from sluice_substrate.processes import clean_environment, spawn, stop
 
 MARK = "sluice-test-priority"
@@ -48,45 +47,47 @@ def test_a_background_process_gives_way_to_an_ordinary_one(tmp_path: Path) -> No
 
 def test_it_gives_way_also_where_its_starter_takes_precedence(tmp_path: Path) -> None:
     """A new session begins at 0, whatever its starter's is: 5 above the starter's was above everybody."""
-    script = (
-        "import sys; from pathlib import Path; from tests.unit.substrate.test_priority import *\n"
-        "with precedence(), waiting(Path(sys.argv[1]), background=True) as yielding:\n"
-        "    print(session_niceness(yielding))"
+    (found,) = in_a_session_of_its_own(
+        "with precedence(), waiting(Path(sys.argv[1]), background=True) as yielding:",
+        "    print(session_niceness(yielding))",
+        argument=str(tmp_path / "log"),
     )
-    (found,) = in_a_session_of_its_own(script, str(tmp_path / "log"))
     assert found in ("None", "5")
 
 
-def test_precedence_of_two_processes_of_a_session_ends_with_them() -> None:
-    script = (
-        "import os\n"
-        "from tests.unit.substrate.test_priority import *\n"
-        "own = os.getpid()\n"
-        "print(session_niceness(own))\n"
-        "first, second = precedence(), precedence()\n"
-        "first.__enter__(); second.__enter__()\n"
-        "first.__exit__(None, None, None); second.__exit__(None, None, None)\n"
-        "print(session_niceness(own))"
+def test_precedence_taken_twice_in_a_session_ends_with_its_blocks() -> None:
+    before, after = in_a_session_of_its_own(
+        "first, second, own = precedence(), precedence(), os.getpid()",
+        "print(session_niceness(own))",
+        "first.__enter__(); second.__enter__()",
+        "first.__exit__(None, None, None); second.__exit__(None, None, None)",
+        "print(session_niceness(own))",
     )
-    before, after = in_a_session_of_its_own(script)
     assert before == after
 
 
-def in_a_session_of_its_own(script: str, *arguments: str) -> list[str]:
-    """What a script prints; other workers of these tests share the session of this process."""
+def test_precedence_ends_with_its_block() -> None:
+    in_a_session_of_its_own(
+        "own = os.getpid()",
+        "before = os.getpriority(os.PRIO_PROCESS, own), session_niceness(own)",
+        "with precedence():",
+        "    assert os.getpriority(os.PRIO_PROCESS, own) <= before[0]",
+        "assert (os.getpriority(os.PRIO_PROCESS, own), session_niceness(own)) == before",
+    )
+
+
+def in_a_session_of_its_own(*lines: str, argument: str = "") -> list[str]:
+    """What lines with the names of this module print; other workers share this process's own session.
+
+    Raises CalledProcessError when they fail.
+    """
+    imports = (f"from {__name__} import *", "from sluice_substrate.priority import precedence")
+    script = "\n".join([*imports, *lines])
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
+        [sys.executable, "-c", script, argument],
         start_new_session=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
     return done.stdout.split()
-
-
-def test_precedence_ends_with_its_block() -> None:
-    own = os.getpid()
-    before = os.getpriority(os.PRIO_PROCESS, own)
-    with precedence():
-        assert os.getpriority(os.PRIO_PROCESS, own) <= before
-    assert os.getpriority(os.PRIO_PROCESS, own) == before
