@@ -6,8 +6,10 @@ from typing import Any
 
 from sluice_contracts import Contract
 from sluice_kit.columnar.errors import UnsupportedFieldError
-from sluice_kit.columnar.flat_columns import FlatColumns, read_steps
-from sluice_kit.columnar.lockstep import Column, LockstepReader
+from sluice_kit.columnar.flat_columns import FlatColumns, joined_of, scalar_field, told_apart
+from sluice_kit.columnar.joined_values import FRAME
+from sluice_kit.columnar.row_kernel import EMPTY_LIST
+from sluice_kit.columnar.row_reader import RowField, RowLayout
 from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
 
 
@@ -23,22 +25,23 @@ def read_beginnings(
     Raises:
         UnsupportedFieldError: up to `through` there is a field that is neither text, number nor list.
     """
-    return read_steps(contract, values, _steps(contract, through), _empty, to_the_end=False)
-
-
-def _empty(reader: LockstepReader, _step: ColumnStep) -> Column:
-    return reader.empty_list()
+    joined = joined_of(contract, values)
+    if joined is None:
+        return None, list(range(len(values)))
+    read = _layout(contract, through).read(joined, joined.starts + FRAME, joined.ends, to_the_end=False)
+    return told_apart(joined, read, read.sound)
 
 
 @cache
-def _steps(contract: Contract, through: str) -> tuple[ColumnStep, ...]:
-    cut = _cut(contract.schema, through.split("."))
-    steps = tuple(step for step in plan_row(cut, b"", {}, lists=True) if isinstance(step, ColumnStep))
-    for step in steps:
-        known = step.kind in {"string", "int", "long", "texts", "numbers", "list"}
-        if not known or step.null_branch not in {b"", b"\x00"}:
-            raise UnsupportedFieldError(f"{contract}: {step.path} is neither text, number nor list")
-    return steps
+def _layout(contract: Contract, through: str) -> RowLayout:
+    fields = []
+    for step in plan_row(_cut(contract.schema, through.split(".")), b"", {}, lists=True):
+        if isinstance(step, ColumnStep):
+            field = scalar_field(step)
+            if field is None and step.kind not in {"texts", "numbers", "list"}:
+                raise UnsupportedFieldError(f"{contract}: {step.path} is neither text, number nor list")
+            fields.append(field or RowField(step.path, EMPTY_LIST))
+    return RowLayout(fields)
 
 
 def _cut(schema: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:

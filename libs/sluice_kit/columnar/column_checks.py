@@ -1,22 +1,20 @@
 """Find the rows whose texts break a rule of their field, in as few steps as the columns allow."""
 
 from collections.abc import Iterable
-from typing import cast
 
 import numpy as np
 
 from sluice_kit.columnar.column_values import ColumnValues
 from sluice_kit.columnar.few_values import LONGEST_TEXT, FewValues
 from sluice_kit.columnar.joined_values import JoinedValues, Mask
-from sluice_kit.columnar.lockstep import TextColumn
 from sluice_kit.columnar.read_plan import TextField
-from sluice_kit.columnar.text_checks import TextCheck
+from sluice_kit.columnar.row_reader import RowsRead
 
 
 class TextColumnChecks:
     """The checks of some fields. A column of one text is looked at once; one of few short texts once a text.
 
-    All other columns that are under the same rules are proven together.
+    Of all others those are looked at whose characters were not proven as they were read.
     """
 
     def __init__(self, fields: Iterable[TextField]) -> None:
@@ -27,61 +25,20 @@ class TextColumnChecks:
             if field.check.longest <= LONGEST_TEXT
         }
 
-    def sound(self, columns: ColumnValues, values: JoinedValues) -> Mask:
+    def sound(self, columns: ColumnValues, read: RowsRead, values: JoinedValues) -> Mask:
         """The rows all of whose texts are accepted. `columns` learns constants and texts on the way."""
         sound = np.ones(columns.count, np.bool_)
-        together: dict[TextCheck, list[str]] = {}
         for field in self._fields:
-            column = columns.text_column(field.path)
-            constant = _constant(column, values)
-            if constant is not None:
-                columns.constants[field.path] = constant
-                if not field.check.accepts(constant):
+            path, accepts = field.path, field.check.accepts
+            if read.alike(path):
+                constant = columns.constants[path] = columns.texts_at(path, [0])[0]
+                if not read.proven(path) and not accepts(constant):
                     return np.zeros(columns.count, np.bool_)
-            elif field.path in self._few:
-                texts, refused = self._few[field.path].texts(column, values)
-                columns.remember_texts(field.path, texts)
+            elif path in self._few:
+                texts, refused = self._few[path].texts(columns.text_column(path), values)
+                columns.remember_texts(path, texts)
                 sound[refused] = False
-            else:
-                together.setdefault(field.check, []).append(field.path)
-        for check, paths in together.items():
-            if not _proven(check, paths, columns, values):
-                for path in paths:
-                    if not _proven(check, [path], columns, values):
-                        sound[_refused(check, columns.texts(path))] = False
+            elif not read.proven(path):
+                accepted = {text: text is None or accepts(text) for text in set(columns.texts(path))}
+                sound &= np.fromiter(map(accepted.__getitem__, columns.texts(path)), np.bool_, columns.count)
         return sound
-
-
-def _constant(column: TextColumn, values: JoinedValues) -> str | None:
-    """The text that stands in every row, None when there are several, or nulls."""
-    if column.nulls is not None:
-        return None
-    rows = len(column.starts)
-    start_of, end_of, text = column.starts.item, column.ends.item, values.text
-    first = text[start_of(0) : end_of(0)]
-    for row in (rows // 2, rows - 1):
-        if text[start_of(row) : end_of(row)] != first:
-            return None
-    if np.count_nonzero(column.ends - column.starts - len(first)):
-        return None
-    return first if values.all_hold(first.encode("latin-1"), column.starts) else None
-
-
-def _proven(check: TextCheck, paths: list[str], columns: ColumnValues, values: JoinedValues) -> bool:
-    texts: list[str] = []
-    places: list[TextColumn] = []
-    for path in paths:
-        column = columns.text_column(path)
-        if column.nulls is None:
-            texts += cast("list[str]", columns.texts(path))
-            places.append(column)
-        else:
-            texts += (text for text in columns.texts(path) if text is not None)
-            places.append(column.take(np.flatnonzero(~column.nulls)))
-    starts = np.concatenate([place.starts for place in places])
-    ends = np.concatenate([place.ends for place in places])
-    return check.proves(texts, TextColumn(starts, ends, None), values)
-
-
-def _refused(check: TextCheck, texts: list[str | None]) -> list[int]:
-    return [row for row, text in enumerate(texts) if text is not None and not check.accepts(text)]

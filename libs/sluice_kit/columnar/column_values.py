@@ -5,8 +5,8 @@ from itertools import compress
 
 import numpy as np
 
+from sluice_kit.columnar.columns import Column, ListColumn, NumberColumn, RowsColumn, TextColumn
 from sluice_kit.columnar.joined_values import Mask, Positions
-from sluice_kit.columnar.lockstep import Column, ListColumn, NumberColumn, RowsColumn, TextColumn
 
 
 class ColumnValues:

@@ -10,8 +10,8 @@ import numpy as np
 import orjson
 
 from sluice_kit.columnar.column_values import ColumnValues
+from sluice_kit.columnar.columns import TextColumn
 from sluice_kit.columnar.joined_values import JoinedValues, Mask
-from sluice_kit.columnar.lockstep import TextColumn
 from sluice_kit.columnar.read_plan import PINS, ReadPlan, TextField
 
 _REMEMBERED: Final = 1024

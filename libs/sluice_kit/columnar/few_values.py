@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
+from sluice_kit.columnar.columns import TextColumn
 from sluice_kit.columnar.joined_values import WINDOW_BYTES, JoinedValues
-from sluice_kit.columnar.lockstep import TextColumn
 
 LONGEST_TEXT: Final = WINDOW_BYTES - 1
 _REMEMBERED: Final = 4096

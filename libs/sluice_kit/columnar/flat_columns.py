@@ -4,7 +4,7 @@ Facts on the bus and projections hold what their contracts say, so a stage behin
 nor payload hashes. Contracts need no envelope here, only fields that are texts and numbers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import repeat
 from typing import Final
@@ -15,14 +15,14 @@ from sluice_contracts import Contract
 from sluice_kit.columnar.column_values import ColumnValues
 from sluice_kit.columnar.errors import UnsupportedFieldError
 from sluice_kit.columnar.joined_values import FRAME, JoinedValues, Mask, Positions
-from sluice_kit.columnar.lockstep import Column, LockstepReader, NumberColumn, TextColumn
+from sluice_kit.columnar.row_kernel import NULLABLE, NUMBER, TEXT
+from sluice_kit.columnar.row_reader import RowField, RowLayout, RowsRead
 from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
 
 FEWEST_ROWS: Final = 16
 """With fewer values reading one by one is quicker."""
 _TWO_BYTE_LENGTH: Final = 64
-_FURTHER_BYTES: Final = np.array([1 << 7 * count for count in range(1, 10)], np.uint64)
-"""From where on a number takes one more byte than one, two more, and so on."""
+_SCALARS: Final = {"string": TEXT, "int": NUMBER, "long": NUMBER}
 
 
 class FlatColumns:
@@ -92,8 +92,6 @@ class FlatColumns:
 
 
 Read = tuple[FlatColumns | None, list[int]]
-ReadList = Callable[[LockstepReader, ColumnStep], Column]
-"""Reads the next field of all rows, which is a list, as a column."""
 _NOTHING_READ: Final[tuple[Sequence[bytes | None], Read]] = ([], (None, []))
 _last_read: dict[int, tuple[Sequence[bytes | None], Read]] = {}
 """By contract what was read last of it: values, and what came of them."""
@@ -118,56 +116,14 @@ def read_flat(contract: Contract, values: Sequence[bytes | None]) -> Read:
 
 
 def _read(contract: Contract, values: Sequence[bytes | None]) -> Read:
-    joined = _joined_of(contract, values)
+    joined = joined_of(contract, values)
     if joined is None:
         return None, list(range(len(values)))
-    reader, columns = _stepped(joined, _steps(contract), _no_list)
-    sound = reader.whole()
-    if not (sound.all() and _all_plain(joined, columns, contract.prefix)):
-        sound &= _plain(joined, columns)
-    return _told_apart(joined, columns, sound)
+    read = _layout(contract).read(joined, joined.starts + FRAME, joined.ends)
+    return told_apart(joined, read, read.sound & read.plain)
 
 
-def read_steps(
-    contract: Contract,
-    values: Sequence[bytes | None],
-    steps: Sequence[ColumnStep],
-    listed: ReadList,
-    *,
-    to_the_end: bool,
-) -> Read:
-    """Read `steps` of values of `contract` by columns; the second result are the positions of those not read.
-
-    `listed` reads a step that is neither text nor number. `to_the_end`: a value with anything behind the
-    last step is not read.
-    """
-    joined = _joined_of(contract, values)
-    if joined is None:
-        return None, list(range(len(values)))
-    reader, columns = _stepped(joined, steps, listed)
-    return _told_apart(joined, columns, reader.whole() if to_the_end else reader.sound())
-
-
-def _stepped(
-    joined: JoinedValues, steps: Sequence[ColumnStep], listed: ReadList
-) -> tuple[LockstepReader, dict[str, Column]]:
-    reader = LockstepReader(joined, joined.starts + FRAME, joined.ends)
-    columns: dict[str, Column] = {}
-    for step in steps:
-        if step.kind == "string":
-            columns[step.path] = reader.text(nullable=step.nullable)
-        elif step.kind in {"int", "long"}:
-            columns[step.path] = reader.number(nullable=step.nullable)
-        else:
-            columns[step.path] = listed(reader, step)
-    return reader, columns
-
-
-def _no_list(_reader: LockstepReader, step: ColumnStep) -> Column:
-    raise UnsupportedFieldError(step.path)
-
-
-def _joined_of(contract: Contract, values: Sequence[bytes | None]) -> JoinedValues | None:
+def joined_of(contract: Contract, values: Sequence[bytes | None]) -> JoinedValues | None:
     """The values as one, when all are of `contract` and enough for columns to pay."""
     if len(values) < FEWEST_ROWS:
         return None
@@ -176,7 +132,7 @@ def _joined_of(contract: Contract, values: Sequence[bytes | None]) -> JoinedValu
     return joined if all(of_contract) else None
 
 
-def _told_apart(joined: JoinedValues, columns: dict[str, Column], sound: Mask) -> Read:
+def told_apart(joined: JoinedValues, columns: RowsRead, sound: Mask) -> Read:
     """The sound rows as columns, None when there is none, and the positions of the others."""
     read = ColumnValues(joined.text, columns, len(sound))
     others = np.flatnonzero(~sound).tolist()
@@ -187,43 +143,21 @@ def _told_apart(joined: JoinedValues, columns: dict[str, Column], sound: Mask) -
     return FlatColumns(np.flatnonzero(sound).tolist(), read.pick(sound), joined.octets), others
 
 
-def _all_plain(joined: JoinedValues, columns: dict[str, Column], prefix: bytes) -> bool:
-    """Whether all texts are ASCII, from how many bytes of sound rows are not; False says nothing.
-
-    Prefixes, lengths of texts and numbers have so many such bytes at least. If there are no more, texts have
-    none. A fifth of the time of looking at each text.
-    """
-    expected = len(joined.starts) * np.count_nonzero(np.frombuffer(prefix, np.uint8) >> 7)
-    for column in columns.values():
-        if isinstance(column, TextColumn):
-            expected += np.count_nonzero(column.ends - column.starts >= _TWO_BYTE_LENGTH)
-        elif isinstance(column, NumberColumn):
-            zigzag = (column.values << 1 ^ column.values >> 63).view(np.uint64)
-            further = np.searchsorted(_FURTHER_BYTES, zigzag, side="right")
-            expected += int((further if column.nulls is None else further[~column.nulls]).sum())
-    return bool(np.count_nonzero(np.frombuffer(joined.octets, np.uint8) >> 7) == expected)
-
-
-def _plain(joined: JoinedValues, columns: dict[str, Column]) -> Mask:
-    """The rows whose texts are ASCII."""
-    plain: Mask = np.ones(len(joined.starts), np.bool_)
-    above = np.frombuffer(joined.octets, np.uint8) >> 7
-    if not above.any():
-        return plain
-    last = len(above)
-    before = np.zeros(last + 1, np.int32)
-    above.cumsum(out=before[1:], dtype=np.int32)
-    for column in columns.values():
-        if isinstance(column, TextColumn):
-            starts, ends = np.minimum(column.starts, last), np.minimum(column.ends, last)
-            plain &= before[starts] == before[ends]
-    return plain
-
-
 @cache
-def _steps(contract: Contract) -> tuple[ColumnStep, ...]:
-    steps = tuple(step for step in plan_row(contract.schema, b"", {}) if isinstance(step, ColumnStep))
-    for step in steps:
-        if step.kind not in {"string", "int", "long"} or step.null_branch not in {b"", b"\x00"}:
-            raise UnsupportedFieldError(f"{contract}: {step.path} is neither text nor number")
-    return steps
+def _layout(contract: Contract) -> RowLayout:
+    fields = []
+    for step in plan_row(contract.schema, b"", {}):
+        if isinstance(step, ColumnStep):
+            field = scalar_field(step)
+            if field is None:
+                raise UnsupportedFieldError(f"{contract}: {step.path} is neither text nor number")
+            fields.append(field)
+    return RowLayout(fields)
+
+
+def scalar_field(step: ColumnStep) -> RowField | None:
+    """How a text or number is read; None where a field is neither."""
+    kind = _SCALARS.get(step.kind)
+    if kind is None or step.null_branch not in {b"", b"\x00"}:
+        return None
+    return RowField(step.path, kind | (NULLABLE * step.nullable))

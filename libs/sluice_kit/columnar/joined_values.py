@@ -1,7 +1,6 @@
 """Values of a batch joined to one buffer, for reading the same place of all of them at once."""
 
 from collections.abc import Sequence
-from itertools import repeat
 from typing import Final, cast
 
 import numpy as np
@@ -25,7 +24,8 @@ _LOW_BYTES: Final = np.array([(1 << 8 * count) - 1 for count in range(WINDOW_BYT
 class JoinedValues:
     """`octets` of the values one behind the other: value i from `starts[i]` to `ends[i]`, end excluded.
 
-    `text` is the same with a character for each byte (latin-1). A None or a long value takes no bytes.
+    `array` is the same as numbers, `text` with a character for each byte (latin-1). A None or a long value
+    takes no bytes.
     """
 
     def __init__(self, values: Sequence[bytes | None]) -> None:
@@ -38,7 +38,7 @@ class JoinedValues:
         self.text = self.octets.decode("latin-1")
         self.ends: Positions = np.cumsum(lengths)
         self.starts: Positions = self.ends - lengths
-        self._octets = np.frombuffer(self.octets, np.uint8)
+        self.array: Octets = np.frombuffer(self.octets, np.uint8)
         last = len(self.octets) - WINDOW_BYTES
         self._windows: Windows = np.ndarray((last + 1,), "<u8", self.octets, strides=(1,))
         self._last = last
@@ -48,31 +48,9 @@ class JoinedValues:
         bounds = zip(self.starts[positions].tolist(), self.ends[positions].tolist(), strict=True)
         return [self.octets[start:end] for start, end in bounds]
 
-    def octets_at(self, places: Positions) -> Octets:
-        """The byte at each place; a place behind the end reads the last byte."""
-        return self._octets.take(places, mode="clip")
-
-    def windows_at(self, places: Positions) -> Windows:
-        """The eight bytes from each place, the first one lowest; a place behind the end reads zeros."""
-        return self._windows[np.minimum(places, self._last)]
-
     def short_windows_at(self, places: Positions, lengths: Positions) -> Windows:
-        """The first `lengths` (0 to 8) bytes from each place, zeros in the rest."""
-        return self.windows_at(places) & _LOW_BYTES.take(lengths)
+        """The first `lengths` (0 to 8) bytes from each place, the first one lowest, zeros in the rest.
 
-    def all_hold(self, wanted: bytes, places: Positions) -> bool:
-        """Whether the bytes from every place are `wanted`."""
-        if len(wanted) <= WINDOW_BYTES:
-            return bool(self.holds(wanted, places).all())
-        return all(map(self.octets.startswith, repeat(wanted), places.tolist()))
-
-    def holds(self, wanted: bytes, places: Positions) -> Mask:
-        """Where the bytes from a place are `wanted`."""
-        found = np.ones(len(places), np.bool_)
-        for offset in range(0, len(wanted), WINDOW_BYTES):
-            piece = wanted[offset : offset + WINDOW_BYTES]
-            windows = self.windows_at(places + offset if offset else places)
-            if len(piece) < WINDOW_BYTES:
-                windows &= _LOW_BYTES[len(piece)]
-            found &= windows == np.uint64(int.from_bytes(piece, "little"))
-        return found
+        A place behind the end reads zeros.
+        """
+        return self._windows[np.minimum(places, self._last)] & _LOW_BYTES.take(lengths)

@@ -5,15 +5,14 @@ Such are feature snapshots: their values come as one matrix, ready for a model.
 
 from collections.abc import Collection, Sequence
 from functools import cache
-from typing import Final
 
 from sluice_contracts import Contract
 from sluice_kit.columnar.errors import UnsupportedFieldError
-from sluice_kit.columnar.flat_columns import FlatColumns, read_steps
-from sluice_kit.columnar.lockstep import Column, LockstepReader
+from sluice_kit.columnar.flat_columns import FlatColumns, joined_of, scalar_field, told_apart
+from sluice_kit.columnar.joined_values import FRAME
+from sluice_kit.columnar.row_kernel import NUMBER_ROW, OCTET_LIST, TEXT_LIST
+from sluice_kit.columnar.row_reader import RowField, RowLayout
 from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
-
-_KINDS: Final = frozenset({"string", "int", "long", "texts", "numbers"})
 
 
 def read_listed(
@@ -29,20 +28,30 @@ def read_listed(
     Raises:
         UnsupportedFieldError: the contract has a field that is neither text, number nor list of those.
     """
-
-    def listed(reader: LockstepReader, step: ColumnStep) -> Column:
-        if step.kind == "texts":
-            return reader.text_list()
-        return reader.number_rows() if step.path in even else reader.octet_list()
-
-    return read_steps(contract, values, _steps(contract), listed, to_the_end=True)
+    joined = joined_of(contract, values)
+    if joined is None:
+        return None, list(range(len(values)))
+    read = _layout(contract, frozenset(even)).read(joined, joined.starts + FRAME, joined.ends)
+    return told_apart(joined, read, read.sound)
 
 
 @cache
-def _steps(contract: Contract) -> tuple[ColumnStep, ...]:
-    steps = plan_row(contract.schema, b"", {}, lists=True)
-    columns = tuple(step for step in steps if isinstance(step, ColumnStep))
-    for step in columns:
-        if step.kind not in _KINDS or step.null_branch not in {b"", b"\x00"}:
-            raise UnsupportedFieldError(f"{contract}: {step.path} is neither text, number nor list of those")
-    return columns
+def _layout(contract: Contract, even: frozenset[str]) -> RowLayout:
+    fields = []
+    for step in plan_row(contract.schema, b"", {}, lists=True):
+        if isinstance(step, ColumnStep):
+            field = scalar_field(step) or _list_field(step, even)
+            if field is None:
+                raise UnsupportedFieldError(
+                    f"{contract}: {step.path} is neither text, number nor list of those"
+                )
+            fields.append(field)
+    return RowLayout(fields)
+
+
+def _list_field(step: ColumnStep, even: Collection[str]) -> RowField | None:
+    if step.kind == "texts":
+        return RowField(step.path, TEXT_LIST)
+    if step.kind == "numbers":
+        return RowField(step.path, NUMBER_ROW if step.path in even else OCTET_LIST)
+    return None

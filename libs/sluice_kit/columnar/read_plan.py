@@ -7,8 +7,8 @@ from typing import Final
 from sluice_contracts import Contract
 from sluice_contracts.rules import FieldRules, field_rules
 from sluice_kit.columnar.errors import UnsupportedFieldError
-from sluice_kit.columnar.joined_values import Mask
-from sluice_kit.columnar.lockstep import Column, LockstepReader, NumberColumn
+from sluice_kit.columnar.row_kernel import CONSTANT, EMPTY_LIST, NULLABLE, NUMBER, TEXT, TEXT_LIST
+from sluice_kit.columnar.row_reader import RowField
 from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
 from sluice_kit.columnar.text_checks import TextCheck
 
@@ -37,11 +37,12 @@ class TextField:
     check: TextCheck
     constant: str | None
 
-    def read(self, reader: LockstepReader) -> Column:
-        """The column of this field, which is the next one."""
+    @property
+    def row_field(self) -> RowField:
+        """How it is read."""
         if self.constant is not None:
-            return reader.constant_text(self.constant)
-        return reader.text(nullable=self.nullable)
+            return RowField(self.path, CONSTANT, constant=self.constant)
+        return RowField(self.path, TEXT | (NULLABLE * self.nullable), characters=self.check.characters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,10 @@ class NumberField:
     low: int
     high: int
 
-    def read(self, reader: LockstepReader) -> Column:
-        """The column of this field, which is the next one."""
-        return reader.number(nullable=self.nullable)
-
-    def within(self, column: NumberColumn) -> Mask:
-        """The rows whose number is in the range, or null."""
-        allowed = (column.values >= self.low) & (column.values <= self.high)
-        return allowed if column.nulls is None else allowed | column.nulls
+    @property
+    def row_field(self) -> RowField:
+        """How it is read."""
+        return RowField(self.path, NUMBER | (NULLABLE * self.nullable), (self.low, self.high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +67,10 @@ class ListField:
     path: str
     texts: bool
 
-    def read(self, reader: LockstepReader) -> Column:
-        """The column of this field, which is the next one."""
-        return reader.text_list() if self.texts else reader.empty_list()
+    @property
+    def row_field(self) -> RowField:
+        """How it is read."""
+        return RowField(self.path, TEXT_LIST if self.texts else EMPTY_LIST)
 
 
 FieldPlan = TextField | NumberField | ListField

@@ -11,18 +11,17 @@ from sluice_contracts import CONTRACTS, Contract
 from sluice_kit.columnar.column_checks import TextColumnChecks
 from sluice_kit.columnar.column_values import ColumnValues
 from sluice_kit.columnar.event_context import ContextCache, EventContext
-from sluice_kit.columnar.joined_values import FRAME, JoinedValues, Mask, Positions
+from sluice_kit.columnar.joined_values import FRAME, JoinedValues, Positions
 from sluice_kit.columnar.list_checks import ListChecks
-from sluice_kit.columnar.lockstep import Column, LockstepReader, TextColumn
 from sluice_kit.columnar.payload_hashes import PayloadHasher
 from sluice_kit.columnar.read_plan import (
     PINS,
     ListField,
-    NumberField,
     ReadPlan,
     TextField,
     plan_reading,
 )
+from sluice_kit.columnar.row_reader import RowLayout
 
 FEWEST_ROWS: Final = 48
 """With fewer rows of a contract the fixed cost, 0.4 ms of calls into numpy, is more than columns save."""
@@ -118,6 +117,7 @@ class _ContractReader:
 
     def __init__(self, plan: ReadPlan) -> None:
         self._plan = plan
+        self._layout = RowLayout([field.row_field for field in plan.fields], (PINS[0], PINS[-1]))
         self._contexts = ContextCache(plan)
         self._hasher = PayloadHasher(plan)
         self._lists = ListChecks(
@@ -129,13 +129,14 @@ class _ContractReader:
 
     def read(self, joined: JoinedValues, positions: Positions) -> tuple[EventColumns | None, Positions]:
         """The sound ones of the values at `positions`, None when there are none; and where they are."""
-        columns, pins, sound = self._decode(joined, positions)
+        read = self._layout.read(joined, joined.starts[positions] + FRAME, joined.ends[positions])
+        columns, pins, sound = ColumnValues(joined.text, read, len(positions)), read.pins, read.sound
         if not sound.any():
             return None, positions[sound]
         if not sound.all():
             positions, columns, pins = positions[sound], columns.pick(sound), pins.take(np.flatnonzero(sound))
         contexts, heads, sound = self._contexts.resolve(pins, columns, joined)
-        sound = sound & self._checks.sound(columns, joined)
+        sound = sound & self._checks.sound(columns, read, joined)
         if self._lists.any:
             sound = sound & self._lists.sound(columns, joined.pieces(positions))
         if not sound.any():
@@ -146,21 +147,3 @@ class _ContractReader:
             contexts, heads = list(compress(contexts, kept)), list(compress(heads, kept))
         hashes = self._hasher.digests(heads, columns)
         return EventColumns(self._plan.contract, positions.tolist(), contexts, hashes, columns), positions
-
-    def _decode(self, joined: JoinedValues, positions: Positions) -> tuple[ColumnValues, TextColumn, Mask]:
-        """The columns, where the pins stand, and the rows that were read well, numbers in their ranges."""
-        reader = LockstepReader(joined, joined.starts[positions] + FRAME, joined.ends[positions])
-        columns: dict[str, Column] = {}
-        before_pins = after_pins = reader.at
-        for field in self._plan.fields:
-            if field.path == PINS[0]:
-                before_pins = reader.at
-            columns[field.path] = field.read(reader)
-            if field.path == PINS[-1]:
-                after_pins = reader.at
-        values = ColumnValues(joined.text, columns, len(positions))
-        sound = reader.whole()
-        for field in self._plan.fields:
-            if isinstance(field, NumberField):
-                sound &= field.within(values.number_column(field.path))
-        return values, TextColumn(before_pins, after_pins, None), sound

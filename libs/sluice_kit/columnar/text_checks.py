@@ -1,19 +1,17 @@
 """Check texts against the rules of their field, and that JSON writes them as they stand.
 
-Many texts are proven sound at once where the rules allow it: all their characters by one pass. Only when the
-proof fails are they looked at one by one.
+Most rules say which characters may stand where. Those are checked as the texts are read; a text is looked at
+by itself only when that fails, or its rules say more.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from sluice_contracts.rules import FieldRules
-from sluice_kit.columnar.joined_values import JoinedValues
-from sluice_kit.columnar.lockstep import TextColumn
+from sluice_kit.columnar.row_kernel import MOST_PLACES
+from sluice_kit.columnar.row_reader import Characters
 
 _PLAIN: Final = frozenset(map(chr, range(0x20, 0x7F))) - {'"', "\\"}
 _PLAIN_TEXT: Final = re.compile(r"[ !#-\[\]-~]*").fullmatch
@@ -22,9 +20,6 @@ _REPEATED_SET: Final = re.compile(
     r"(?:\[(?P<set>[A-Za-z0-9_.:, -]+)\]|(?P<one>[A-Za-z0-9_:-]))(?:\{(?P<low>\d+)(?:,(?P<high>\d+))?\})?"
 )
 _UNLIMITED: Final = 2**31
-
-_Proof = Callable[[Sequence[str], TextColumn, JoinedValues], bool]
-"""(texts, where they stand, the buffer): true when all are surely allowed. There is one text or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +45,10 @@ class TextCheck:
         ]
         self.longest = min(limits)
         shortest = max(rules.min_length, sum(part.low for part in parts or ()))
-        self._proof: _Proof = self._one_by_one
-        if parts is not None and not rules.values:
-            self._proof = _proof_of(parts, shortest, self.longest) or self._proof
+        self.characters = (
+            None if parts is None or rules.values else _characters(parts, shortest, self.longest)
+        )
+        """What the rules say place by place; None where they are more than that."""
 
     def accepts(self, text: str) -> bool:
         """Whether the rules allow the text and JSON writes it as it stands."""
@@ -63,13 +59,6 @@ class TextCheck:
             and rules.min_length <= len(text) <= self.longest
             and (not rules.values or text in rules.values)
         )
-
-    def proves(self, texts: Sequence[str], column: TextColumn, values: JoinedValues) -> bool:
-        """Whether all `texts` are surely accepted; `column` is where they stand, without nulls."""
-        return not texts or self._proof(texts, column, values)
-
-    def _one_by_one(self, texts: Sequence[str], _column: TextColumn, _values: JoinedValues) -> bool:
-        return all(map(self.accepts, set(texts)))
 
 
 def _parts(pattern: str | None) -> list[_Repeated] | None:
@@ -89,66 +78,10 @@ def _parts(pattern: str | None) -> list[_Repeated] | None:
     return parts
 
 
-def _proof_of(parts: Sequence[_Repeated], shortest: int, longest: int) -> _Proof | None:
-    """The proof for a pattern of such parts, None where none is known."""
-    if not all(part.characters <= _PLAIN for part in parts):
+def _characters(parts: Sequence[_Repeated], shortest: int, longest: int) -> Characters | None:
+    """The sets of the places, where every part but the last has its length."""
+    *fixed, last = parts
+    if not all(part.characters <= _PLAIN for part in parts) or any(part.low != part.high for part in fixed):
         return None
-    sets = {part.characters for part in parts}
-    if len(parts) == 1:
-        return _one_set(parts[0].characters, shortest, longest)
-    head, rest = parts[0], parts[1]
-    if len(parts) == 2 and head.low == head.high == 1 and head.characters <= rest.characters:
-        return _head_and_set(head.characters, rest.characters, shortest, longest)
-    told_apart = sum(map(len, sets)) == len(frozenset[str]().union(*sets))
-    if told_apart and shortest == longest == sum(part.high for part in parts):
-        return _layout(parts)
-    return None
-
-
-def _one_set(characters: frozenset[str], shortest: int, longest: int) -> _Proof:
-    """Every character is from one set, as many as allowed."""
-    allowed = _octets(characters)
-
-    def proof(texts: Sequence[str], column: TextColumn, _values: JoinedValues) -> bool:
-        lengths = column.ends - column.starts
-        if lengths.min() < shortest or lengths.max() > longest:
-            return False
-        return not "".join(texts).encode("latin-1").translate(None, allowed)
-
-    return proof
-
-
-def _head_and_set(head: frozenset[str], rest: frozenset[str], shortest: int, longest: int) -> _Proof:
-    """The first character is from a narrower set than the others."""
-    proof_of_all = _one_set(rest, shortest, longest)
-    may_start = np.zeros(256, np.bool_)
-    may_start[list(_octets(head))] = True
-
-    def proof(texts: Sequence[str], column: TextColumn, values: JoinedValues) -> bool:
-        starts_well = may_start.take(values.octets_at(column.starts)).all()
-        return bool(starts_well) and proof_of_all(texts, column, values)
-
-    return proof
-
-
-def _layout(parts: Sequence[_Repeated]) -> _Proof:
-    """Every place has its set: one length, and each character replaced by the number of its set."""
-    numbers = {part.characters: number for number, part in enumerate(parts, 1)}
-    table = bytearray(256)
-    for characters, number in numbers.items():
-        for octet in _octets(characters):
-            table[octet] = number
-    kinds = bytes(table)
-    layout = b"".join(bytes([numbers[part.characters]]) * part.low for part in parts)
-
-    def proof(texts: Sequence[str], column: TextColumn, _values: JoinedValues) -> bool:
-        lengths = column.ends - column.starts
-        if lengths.min() != len(layout) or lengths.max() != len(layout):
-            return False
-        return "".join(texts).encode("latin-1").translate(kinds) == layout * len(texts)
-
-    return proof
-
-
-def _octets(characters: frozenset[str]) -> bytes:
-    return "".join(characters).encode("ascii")
+    heads = tuple(part.characters for part in fixed for _ in range(part.low))
+    return Characters(shortest, longest, heads, last.characters) if len(heads) <= MOST_PLACES else None

@@ -8,10 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice_contracts.wire import moment
+from sluice_kit.compiled import compiled
 
 _PAYLOAD_BITS: Final = np.uint64(7)
 _PAYLOAD_MASK: Final = np.uint64(0x7F)
-_CONTINUATION_BIT: Final = np.uint8(7)
+_CONTINUED: Final = np.uint64(0x80)
+_LONGEST: Final = 10
+"""Octets of the longest number."""
 _FIRST_MOMENT: Final = 1 << 48
 _MOMENT_END: Final = 1 << 55
 """Between them a zigzag number takes eight octets."""
@@ -29,32 +32,27 @@ TABLE_LENGTHS: Final = 8192  # lengths below this fit two bytes and are looked u
 
 def zigzag_varints(values: npt.NDArray[np.int64]) -> pa.BinaryArray:
     """Encode each int64 as an Avro long; the result has no nulls."""
-    count = len(values)
-    if count == 0:
-        return pa.array([], pa.binary())
-    signed = values.astype(np.int64, copy=False)
-    rest = ((signed << 1) ^ (signed >> 63)).view(np.uint64)
-    widths = np.ones(count, np.int32)
-    written: list[tuple[npt.NDArray[np.intp] | None, npt.NDArray[np.uint8]]] = []
-    rows: npt.NDArray[np.intp] | None = None
-    while True:  # an octet of every value that has one more; most have one or two
-        more = rest > _PAYLOAD_MASK
-        octets = (rest & _PAYLOAD_MASK).astype(np.uint8)
-        octets |= more.view(np.uint8) << _CONTINUATION_BIT
-        written.append((rows, octets))
-        longer = np.flatnonzero(more)
-        if not len(longer):
-            break
-        rows = longer if rows is None else rows[longer]
-        widths[rows] += 1
-        rest = rest[longer] >> _PAYLOAD_BITS
-    offsets = np.zeros(count + 1, np.int32)
-    np.cumsum(widths, out=offsets[1:])
-    data = np.empty(int(offsets[-1]), np.uint8)
-    starts = offsets[:-1]
-    for place, (having, octets) in enumerate(written):
-        data[(starts if having is None else starts[having]) + place] = octets
-    return binary_array(offsets, data)
+    offsets = np.empty(len(values) + 1, np.int32)
+    data = np.empty(_LONGEST * len(values), np.uint8)
+    size = _write(np.ascontiguousarray(values, np.int64), offsets, data)
+    return binary_array(offsets, data[:size])
+
+
+@compiled
+def _write(values: npt.NDArray[np.int64], offsets: npt.NDArray[np.int32], data: npt.NDArray[np.uint8]) -> int:
+    """Write numbers one behind the other; how many octets they take."""
+    at = offsets[0] = 0
+    for row in range(len(values)):
+        value = values[row]
+        rest = np.uint64((value << 1) ^ (value >> 63))
+        while rest > _PAYLOAD_MASK:
+            data[at] = (rest & _PAYLOAD_MASK) | _CONTINUED
+            rest >>= _PAYLOAD_BITS
+            at += 1
+        data[at] = rest
+        at += 1
+        offsets[row + 1] = at
+    return at
 
 
 def moments(values: npt.NDArray[np.int64]) -> list[str]:

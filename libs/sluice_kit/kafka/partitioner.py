@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from sluice_kit.compiled import compiled
 from sluice_kit.places import Place
 
 SEED = 0x9747B28C
@@ -15,10 +16,8 @@ MULTIPLIER = 0x5BD1E995
 MASK = 0xFFFFFFFF
 _POSITIVE = 0x7FFFFFFF
 CACHE_LIMIT = 200_000
-FEWEST_KEYS = 16
-"""With fewer keys of a length, hashing them one by one is quicker."""
 
-Hashes = npt.NDArray[np.uint32]
+Hashes = npt.NDArray[np.int64]
 
 
 def murmur2(data: bytes) -> int:
@@ -39,37 +38,35 @@ def murmur2(data: bytes) -> int:
 
 
 def murmur2_of_many(keys: Sequence[bytes]) -> Hashes:
-    """`murmur2` of keys that are all of one length, at once."""
-    length = len(keys[0])
-    whole = length & ~3
-    octets = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), length)
-    words = np.ascontiguousarray(octets[:, :whole]).view("<u4") * np.uint32(MULTIPLIER)
-    words ^= words >> np.uint32(24)
-    words *= np.uint32(MULTIPLIER)
-    value = np.full(len(keys), SEED ^ length, np.uint32)
-    for word in words.T:
-        value *= np.uint32(MULTIPLIER)
-        value ^= word
-    if whole < length:
-        for place in range(whole, length):
-            value ^= octets[:, place].astype(np.uint32) << np.uint32(8 * (place - whole))
-        value *= np.uint32(MULTIPLIER)
-    value ^= value >> np.uint32(13)
-    value *= np.uint32(MULTIPLIER)
-    value ^= value >> np.uint32(15)
-    return value
-
-
-def _hashes_of(keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
-    """Of many keys at once: what is taken modulo a topic's partitions."""
+    """`murmur2` of each key, 32 bits in 64."""
     hashes = np.empty(len(keys), np.int64)
-    lengths = np.fromiter(map(len, keys), np.int64, len(keys))
-    for length in np.unique(lengths).tolist():
-        chosen = np.flatnonzero(lengths == length)
-        alike = keys if len(chosen) == len(keys) else [keys[at] for at in chosen.tolist()]
-        many = len(alike) >= FEWEST_KEYS
-        hashes[chosen] = murmur2_of_many(alike) if many else list(map(murmur2, alike))
-    return hashes & _POSITIVE
+    ends = np.cumsum(np.fromiter(map(len, keys), np.int64, len(keys)))
+    _hash_each(np.frombuffer(b"".join(keys), np.uint8), ends, hashes)
+    return hashes
+
+
+@compiled
+def _hash_each(octets: npt.NDArray[np.uint8], ends: Hashes, hashes: Hashes) -> None:
+    """Keys stand one behind the other in `octets`, each up to its end."""
+    multiplier, at = np.uint32(MULTIPLIER), 0
+    for key in range(len(ends)):
+        end = ends[key]
+        value = np.uint32(SEED) ^ np.uint32(end - at)
+        while at < end:
+            many = min(4, end - at)
+            word = np.uint32(0)
+            for place in range(many):
+                word |= np.uint32(octets[at + place]) << np.uint32(8 * place)
+            at += many
+            if many == 4:
+                word = np.uint32(word * multiplier)
+                word ^= word >> np.uint32(24)
+                value = np.uint32(value * multiplier) ^ np.uint32(word * multiplier)
+            else:
+                value = np.uint32((value ^ word) * multiplier)
+        value ^= value >> np.uint32(13)
+        value = np.uint32(value * multiplier)
+        hashes[key] = value ^ (value >> np.uint32(15))
 
 
 def places_of(
@@ -77,7 +74,7 @@ def places_of(
 ) -> list[Place]:
     """Where a record of each topic and key goes; `partitions` says how many each topic has."""
     counts = np.fromiter(map(partitions.__getitem__, topics), np.int64, len(topics))
-    numbers = (_hashes_of([key or b"" for key in keys]) % counts).tolist()
+    numbers = ((murmur2_of_many([key or b"" for key in keys]) & _POSITIVE) % counts).tolist()
     return list(zip(topics, numbers, strict=True))
 
 

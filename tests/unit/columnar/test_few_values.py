@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from sluice_kit.columnar import few_values
+from sluice_kit.columnar.columns import TextColumn
 from sluice_kit.columnar.few_values import FewValues
 from sluice_kit.columnar.joined_values import JoinedValues
-from sluice_kit.columnar.lockstep import TextColumn
 
 
 def read(few: FewValues, texts: list[str | None]) -> tuple[list[str | None], list[int]]:

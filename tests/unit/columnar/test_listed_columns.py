@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sluice_contracts import CONTRACTS, Decoded, encode
 from sluice_kit.columnar import read_listed
 from sluice_kit.columnar.flat_columns import FEWEST_ROWS
-from sluice_kit.columnar.lockstep import MOST_OCTETS
+from sluice_kit.columnar.row_kernel import MOST_OCTETS
 
 SNAPSHOT = CONTRACTS["feature_snapshot", 1]
 EVEN = ("values", "freshness")

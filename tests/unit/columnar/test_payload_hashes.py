@@ -8,8 +8,8 @@ import orjson
 from sluice_contracts import CONTRACTS, payload_hash
 from sluice_contracts.rules import FieldRules
 from sluice_kit.columnar.column_values import ColumnValues
+from sluice_kit.columnar.columns import NumberColumn, TextColumn
 from sluice_kit.columnar.joined_values import JoinedValues
-from sluice_kit.columnar.lockstep import NumberColumn, TextColumn
 from sluice_kit.columnar.payload_hashes import PayloadHasher
 from sluice_kit.columnar.read_plan import NumberField, ReadPlan, TextField
 from sluice_kit.columnar.text_checks import TextCheck

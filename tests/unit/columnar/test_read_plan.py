@@ -1,10 +1,7 @@
 """Which contracts are read by columns, and what their fields ask of numbers."""
 
-import numpy as np
-
 from sluice_contracts import CONTRACTS
 from sluice_contracts.rules import field_rules
-from sluice_kit.columnar.lockstep import NumberColumn
 from sluice_kit.columnar.read_plan import NumberField, TextField, plan_reading
 from tests.unit.columnar.events import READABLE
 
@@ -31,11 +28,3 @@ def test_the_rules_of_every_ruled_field_are_in_the_plan() -> None:
         assert fields["seed"] == NumberField("seed", nullable=True, low=-(2**63), high=2**63 - 1)
         assert isinstance(fields["event_type"], TextField)
         assert fields["event_type"].constant == key[0]
-
-
-def test_a_null_is_in_any_range() -> None:
-    field = NumberField("payload.count", nullable=True, low=0, high=9)
-    values = np.array([-1, 0, 9, 10, -1, 10])
-    nulls = np.array([False, False, False, False, True, True])
-    assert field.within(NumberColumn(values, nulls)).tolist() == [False, True, True, False, True, True]
-    assert field.within(NumberColumn(values, None)).tolist() == [False, True, True, False, False, False]

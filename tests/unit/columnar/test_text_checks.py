@@ -2,7 +2,6 @@
 
 import re
 
-import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -11,8 +10,10 @@ from sluice_contracts.rules import FieldRules
 from sluice_contracts_codegen.model import load_contracts
 from sluice_contracts_codegen.repository import REPOSITORY
 from sluice_kit.columnar.joined_values import JoinedValues
-from sluice_kit.columnar.lockstep import TextColumn
+from sluice_kit.columnar.row_kernel import TEXT
+from sluice_kit.columnar.row_reader import RowField, RowLayout
 from sluice_kit.columnar.text_checks import TextCheck
+from tests.unit.columnar.test_row_reader import written
 
 FORMATS = [spec["pattern"] for spec in load_contracts(REPOSITORY / "contracts").formats.values()]
 LAYOUT = "[a-z]{2}-[0-9]{3}"
@@ -53,8 +54,12 @@ def allowed(rules: FieldRules, text: str) -> bool:
 
 
 def proven(check: TextCheck, texts: list[str]) -> bool:
-    values = JoinedValues([text.encode("latin-1") for text in texts])
-    return check.proves(texts, TextColumn(values.starts, values.ends, None), values)
+    """By their places alone."""
+    values = JoinedValues([written(text.encode("latin-1")) for text in texts])
+    layout = RowLayout([RowField("text", TEXT, characters=check.characters)])
+    found = layout.read(values, values.starts, values.ends)
+    assert found.sound.all()
+    return found.proven("text")
 
 
 @pytest.mark.parametrize("rules", RULES, ids=str)
@@ -68,7 +73,7 @@ def test_a_proof_means_that_each_is_allowed(rules: FieldRules, data: st.DataObje
 
     verdicts = [allowed(rules, text) for text in texts]
     assert [check.accepts(text) for text in texts] == verdicts
-    assert proven(check, texts) == all(verdicts)
+    assert proven(check, texts) == (check.characters is not None and all(verdicts))
 
 
 @pytest.mark.parametrize("pattern", [*FORMATS, LAYOUT])
@@ -101,9 +106,21 @@ def test_a_layout_is_not_proven_by_its_neighbour() -> None:
     assert not proven(check, ["ab-12", "3cd-456"])
 
 
-def test_texts_are_where_the_column_says() -> None:
-    """The first character is looked at in the buffer, at the start of each text."""
-    check = TextCheck(FieldRules(pattern="[A-Z][A-Z0-9]{0,9}"))
-    values = JoinedValues([b"..A1..B2"])
-    assert check.proves(["A1", "B2"], TextColumn(np.array([2, 6]), np.array([4, 8]), None), values)
-    assert not check.proves(["A1", "B2"], TextColumn(np.array([3, 6]), np.array([5, 8]), None), values)
+def test_what_is_proven_place_by_place() -> None:
+    """All but the last part have their lengths: a date in capitals is, a word and a number are not."""
+    patterns = (
+        "[A-Z]{3}",
+        LAYOUT,
+        SETS_THAT_OVERLAP,
+        "[a-z]{2}[0-9]{1,3}",
+        "[a-z]{1,3}[0-9]{2}",
+        ".*",
+        "[0-9]{64}[a-z]",
+    )
+    found = [pattern for pattern in patterns if TextCheck(FieldRules(pattern=pattern)).characters is not None]
+    assert found == [*patterns[:4], "[0-9]{64}[a-z]"]
+    assert TextCheck(FieldRules(pattern="[0-9]{65}[a-z]")).characters is None
+    check = TextCheck(FieldRules(pattern="[0-9]{64}[a-z]{1,2}"))
+    assert proven(check, ["1" * 64 + "a", "1" * 64 + "ab"])
+    assert not proven(check, ["1" * 64 + "a", "1" * 63 + "aa"])
+    assert not proven(check, ["1" * 64 + "a", "1" * 64 + "a1"])
