@@ -13,7 +13,8 @@ COPY contracts contracts
 COPY libs libs
 COPY services services
 COPY deploy/policy deploy/policy
-ENV PATH=/app/venv/bin:$PATH PYTHONPATH=/app:/app/contracts:/app/libs PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/app/venv/bin:$PATH PYTHONPATH=/app:/app/contracts:/app/libs PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    NUMBA_CACHE_DIR=/tmp/sluice-machine-code
 RUN printf '#!/app/venv/bin/python\nfrom sluice_cli.main import main\n\nmain()\n' > venv/bin/sluice \
     && chmod +x venv/bin/sluice && python -m compileall -q contracts libs services && useradd --uid 10001 sluice
 USER 10001

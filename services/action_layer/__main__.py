@@ -13,6 +13,7 @@ from services.action_layer.settings import POLICY_FILE, Settings, load_policy
 from sluice_kit.config import PolicyError, SecretMissing, WiringError, load_wiring
 from sluice_kit.http.bearer_tokens import TokenFileError
 from sluice_kit.telemetry import configure_logging
+from sluice_kit.warm_up import warm_up
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     except (WiringError, PolicyError, TokenFileError, SecretMissing, LookupError) as error:
         print(f"{SERVICE}: {error}", file=sys.stderr)  # noqa: T201 - before or beside logging
         return 2
+    warm_up()
     asyncio.run(service.run())
     return 0
 

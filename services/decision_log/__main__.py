@@ -14,6 +14,7 @@ from sluice_kit.config import PolicyError, SecretMissing, WiringError, load_wiri
 from sluice_kit.http.bearer_tokens import TokenFileError
 from sluice_kit.http.endpoint import write_endpoint
 from sluice_kit.telemetry import configure_logging
+from sluice_kit.warm_up import warm_up
 
 
 def main(
@@ -41,6 +42,7 @@ def main(
     ) as error:
         typer.echo(f"{SERVICE}: {error}", err=True)
         raise typer.Exit(2) from error
+    warm_up()
     asyncio.run(service.run(partial(write_endpoint, wired.state_dir, SERVICE, wired.http.host)))
 
 

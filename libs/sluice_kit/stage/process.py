@@ -32,6 +32,7 @@ from sluice_kit.telemetry import (
     get_logger,
     sink_from,
 )
+from sluice_kit.warm_up import warm_up
 
 log = get_logger("stage.process")
 
@@ -148,6 +149,7 @@ def _run_members(
     given: StageArguments, members: Sequence[Member], store: ArtifactStore, health: Health
 ) -> None:
     """Run the chain with the members' REST and threads beside it, until drained. Raises StageError."""
+    warm_up()
     wiring = given.wiring
     spec = ChainSpec([member.stage for member in members])
     names = [stage.name for stage in spec.members]
