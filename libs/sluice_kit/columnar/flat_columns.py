@@ -19,7 +19,7 @@ from sluice_kit.columnar.row_kernel import NULLABLE, NUMBER, TEXT
 from sluice_kit.columnar.row_reader import RowField, RowLayout, RowsRead
 from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
 
-FEWEST_ROWS: Final = 16
+FEWEST_ROWS: Final = 8
 """With fewer values reading one by one is quicker."""
 _TWO_BYTE_LENGTH: Final = 64
 _SCALARS: Final = {"string": TEXT, "int": NUMBER, "long": NUMBER}
