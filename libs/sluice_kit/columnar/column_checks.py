@@ -30,8 +30,9 @@ class TextColumnChecks:
         sound = np.ones(columns.count, np.bool_)
         for field in self._fields:
             path, accepts = field.path, field.check.accepts
-            if read.alike(path):
-                constant = columns.constants[path] = columns.texts_at(path, [0])[0]
+            shared = read.shared_text(path)
+            if shared is not None:
+                constant = columns.constants[path] = values.text[slice(*shared)]
                 if not read.proven(path) and not accepts(constant):
                     return np.zeros(columns.count, np.bool_)
             elif path in self._few:

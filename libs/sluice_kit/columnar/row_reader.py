@@ -99,8 +99,15 @@ class RowsRead(Mapping[str, Column]):
         self._layout = layout
         self._found = found
         self._about: list[int] = found.about.tolist()
+        self._made: dict[str, Column] = {}
 
     def __getitem__(self, path: str) -> Column:
+        column = self._made.get(path)
+        if column is None:
+            column = self._made[path] = self._column(path)
+        return column
+
+    def _column(self, path: str) -> Column:
         number = self._layout.places[path]
         kind, found = self._layout.kinds[number], self._found
         if kind == kernel.NUMBER_ROW:
@@ -134,12 +141,13 @@ class RowsRead(Mapping[str, Column]):
         """Where the bytes from the first to the second field of the layout's pins stand."""
         return TextColumn(self._found.marks[0], self._found.marks[1], None)
 
-    def alike(self, path: str) -> bool:
-        """Whether all rows hold the same text, none of them null."""
-        number = self._layout.places[path]
-        return self._found.first[number] >= 0 and not self._about[number] & (
-            kernel.SOME_NULL | kernel.SOME_DIFFER
-        )
+    def shared_text(self, path: str) -> tuple[int, int] | None:
+        """Where a text stands that all rows hold; None where they differ, or some are null."""
+        number, found = self._layout.places[path], self._found
+        row = found.first.item(number)
+        if row < 0 or self._about[number] & (kernel.SOME_NULL | kernel.SOME_DIFFER):
+            return None
+        return found.starts.item(number, row), found.ends.item(number, row)
 
     def proven(self, path: str) -> bool:
         """Whether every text of a field is such as its `Characters` say; False without them."""
