@@ -204,7 +204,7 @@ def read_rows(  # noqa: C901, PLR0912, PLR0915, PLR0917 - arrays handed on to it
             if field == marked[0]:
                 marks[0, row] = at
             kind = kinds[field]
-            if kind & NULLABLE:
+            if kind & NULLABLE:  # the branch of a union comes first
                 if at >= stop or octets[at] & ~_BRANCHES:
                     at = _FAULT
                     break
@@ -243,7 +243,7 @@ def read_rows(  # noqa: C901, PLR0912, PLR0915, PLR0917 - arrays handed on to it
                 length, first = at - begin, firsts[field]
                 if at < 0:
                     break
-                if kind == CONSTANT:
+                if kind == CONSTANT:  # its bytes stand where the sets of other texts do
                     if length != heads[field]:
                         at = _FAULT
                         break
@@ -257,7 +257,9 @@ def read_rows(  # noqa: C901, PLR0912, PLR0915, PLR0917 - arrays handed on to it
                         and length == ends[field, first] - other
                         and _are_equal(octets, begin, other, length)
                     ):
-                        plain[row] &= not about[field] & FIRST_WIDE
+                        plain[row] &= (
+                            not about[field] & FIRST_WIDE
+                        )  # what is to be said was said of the first
                     else:
                         if first < 0:
                             firsts[field] = row
