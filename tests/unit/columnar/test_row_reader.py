@@ -154,9 +154,15 @@ def test_rows_that_ran_away_leave_the_others_alone() -> None:
     assert number_column(found, "n").values[[0, 2]].tolist() == [1, 2]
 
 
-def test_a_field_is_not_read_from_the_next_row() -> None:
-    found, _ = read([b"\x02a\x04b", b"c\x02d\x02e"], RowField("one", TEXT), RowField("two", TEXT))
-    assert found.sound.tolist() == [False, False]
+@pytest.mark.parametrize("to_the_end", [True, False])
+def test_a_field_is_not_read_from_the_next_row(to_the_end: bool) -> None:
+    rows = [b"\x02a\x04b", b"\x02d\x02e", b"\x02f\x02"]
+    found, _ = read(rows, RowField("one", TEXT), RowField("two", TEXT), to_the_end=to_the_end)
+    assert found.sound.tolist() == [False, True, False]
+    found, _ = read([b"\x80", b"\x02"], RowField("n", NUMBER), to_the_end=to_the_end)
+    assert found.sound.tolist() == [False, True]
+    found, _ = read([b"\x02", b"\x00"], RowField("list", OCTET_LIST), to_the_end=to_the_end)
+    assert found.sound.tolist() == [False, True]
 
 
 def test_numbers_out_of_their_range_are_faults_and_nulls_are_in_any() -> None:
