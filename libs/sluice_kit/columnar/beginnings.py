@@ -5,12 +5,10 @@ from functools import cache
 from typing import Any
 
 from sluice_contracts import Contract
-from sluice_kit.columnar.errors import UnsupportedFieldError
-from sluice_kit.columnar.flat_columns import FlatColumns, joined_of, scalar_field, told_apart
-from sluice_kit.columnar.joined_values import FRAME
+from sluice_kit.columnar.flat_columns import FlatColumns, layout_of, read_laid_out
 from sluice_kit.columnar.row_kernel import EMPTY_LIST
 from sluice_kit.columnar.row_reader import RowField, RowLayout
-from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
+from sluice_kit.columnar.schema_plan import ColumnStep
 
 
 def read_beginnings(
@@ -25,23 +23,16 @@ def read_beginnings(
     Raises:
         UnsupportedFieldError: up to `through` there is a field that is neither text, number nor list.
     """
-    joined = joined_of(contract, values)
-    if joined is None:
-        return None, list(range(len(values)))
-    read = _layout(contract, through).read(joined, joined.starts + FRAME, joined.ends, to_the_end=False)
-    return told_apart(joined, read, read.sound)
+    return read_laid_out(contract, values, _layout(contract, through), to_the_end=False)
 
 
 @cache
 def _layout(contract: Contract, through: str) -> RowLayout:
-    fields = []
-    for step in plan_row(_cut(contract.schema, through.split(".")), b"", {}, lists=True):
-        if isinstance(step, ColumnStep):
-            field = scalar_field(step)
-            if field is None and step.kind not in {"texts", "numbers", "list"}:
-                raise UnsupportedFieldError(f"{contract}: {step.path} is neither text, number nor list")
-            fields.append(field or RowField(step.path, EMPTY_LIST))
-    return RowLayout(fields)
+    return layout_of(contract, _cut(contract.schema, through.split(".")), _empty_list)
+
+
+def _empty_list(step: ColumnStep) -> RowField | None:
+    return RowField(step.path, EMPTY_LIST) if step.kind in {"texts", "numbers", "list"} else None
 
 
 def _cut(schema: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:

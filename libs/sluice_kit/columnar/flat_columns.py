@@ -4,10 +4,10 @@ Facts on the bus and projections hold what their contracts say, so a stage behin
 nor payload hashes. Contracts need no envelope here, only fields that are texts and numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import repeat
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -110,20 +110,50 @@ def read_flat(contract: Contract, values: Sequence[bytes | None]) -> Read:
     last_values, last_read = _last_read.get(contract.schema_id, _NOTHING_READ)
     if last_values == values:
         return last_read
-    read = _read(contract, values)
+    read = read_laid_out(contract, values, _layout(contract), plain=True)
     _last_read[contract.schema_id] = list(values), read
     return read
 
 
-def _read(contract: Contract, values: Sequence[bytes | None]) -> Read:
-    joined = joined_of(contract, values)
+def read_laid_out(
+    contract: Contract,
+    values: Sequence[bytes | None],
+    layout: RowLayout,
+    *,
+    to_the_end: bool = True,
+    plain: bool = False,
+) -> Read:
+    """Read values of `contract` as `layout` says; the second result are the positions of those not read.
+
+    `to_the_end`: a value with anything behind the last field is not read; `plain`: nor one with a text that
+    is not ASCII.
+    """
+    joined = _joined_of(contract, values)
     if joined is None:
         return None, list(range(len(values)))
-    read = _layout(contract).read(joined, joined.starts + FRAME, joined.ends)
-    return told_apart(joined, read, read.sound & read.plain)
+    read = layout.read(joined, joined.starts + FRAME, joined.ends, to_the_end=to_the_end)
+    return _told_apart(joined, read, read.sound & read.plain if plain else read.sound)
 
 
-def joined_of(contract: Contract, values: Sequence[bytes | None]) -> JoinedValues | None:
+def layout_of(
+    contract: Contract, schema: Mapping[str, Any], listed: Callable[[ColumnStep], RowField | None]
+) -> RowLayout:
+    """The fields of `schema`, which is that of `contract` or its beginning. `listed`: how a list is read.
+
+    Raises:
+        UnsupportedFieldError: a field is neither text nor number, and `listed` gives None for it.
+    """
+    fields = []
+    for step in plan_row(schema, b"", {}, lists=True):
+        if isinstance(step, ColumnStep):
+            field = _scalar_field(step) or listed(step)
+            if field is None:
+                raise UnsupportedFieldError(f"{contract}: {step.path} cannot be read by columns")
+            fields.append(field)
+    return RowLayout(fields)
+
+
+def _joined_of(contract: Contract, values: Sequence[bytes | None]) -> JoinedValues | None:
     """The values as one, when all are of `contract` and enough for columns to pay."""
     if len(values) < FEWEST_ROWS:
         return None
@@ -132,7 +162,7 @@ def joined_of(contract: Contract, values: Sequence[bytes | None]) -> JoinedValue
     return joined if all(of_contract) else None
 
 
-def told_apart(joined: JoinedValues, columns: RowsRead, sound: Mask) -> Read:
+def _told_apart(joined: JoinedValues, columns: RowsRead, sound: Mask) -> Read:
     """The sound rows as columns, None when there is none, and the positions of the others."""
     read = ColumnValues(joined.text, columns, len(sound))
     others = np.flatnonzero(~sound).tolist()
@@ -145,17 +175,10 @@ def told_apart(joined: JoinedValues, columns: RowsRead, sound: Mask) -> Read:
 
 @cache
 def _layout(contract: Contract) -> RowLayout:
-    fields = []
-    for step in plan_row(contract.schema, b"", {}):
-        if isinstance(step, ColumnStep):
-            field = scalar_field(step)
-            if field is None:
-                raise UnsupportedFieldError(f"{contract}: {step.path} is neither text nor number")
-            fields.append(field)
-    return RowLayout(fields)
+    return layout_of(contract, contract.schema, lambda _: None)
 
 
-def scalar_field(step: ColumnStep) -> RowField | None:
+def _scalar_field(step: ColumnStep) -> RowField | None:
     """How a text or number is read; None where a field is neither."""
     kind = _SCALARS.get(step.kind)
     if kind is None or step.null_branch not in {b"", b"\x00"}:

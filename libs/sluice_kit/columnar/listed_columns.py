@@ -4,15 +4,13 @@ Such are feature snapshots: their values come as one matrix, ready for a model.
 """
 
 from collections.abc import Collection, Sequence
-from functools import cache
+from functools import cache, partial
 
 from sluice_contracts import Contract
-from sluice_kit.columnar.errors import UnsupportedFieldError
-from sluice_kit.columnar.flat_columns import FlatColumns, joined_of, scalar_field, told_apart
-from sluice_kit.columnar.joined_values import FRAME
+from sluice_kit.columnar.flat_columns import FlatColumns, layout_of, read_laid_out
 from sluice_kit.columnar.row_kernel import NUMBER_ROW, OCTET_LIST, TEXT_LIST
 from sluice_kit.columnar.row_reader import RowField, RowLayout
-from sluice_kit.columnar.schema_plan import ColumnStep, plan_row
+from sluice_kit.columnar.schema_plan import ColumnStep
 
 
 def read_listed(
@@ -28,25 +26,12 @@ def read_listed(
     Raises:
         UnsupportedFieldError: the contract has a field that is neither text, number nor list of those.
     """
-    joined = joined_of(contract, values)
-    if joined is None:
-        return None, list(range(len(values)))
-    read = _layout(contract, frozenset(even)).read(joined, joined.starts + FRAME, joined.ends)
-    return told_apart(joined, read, read.sound)
+    return read_laid_out(contract, values, _layout(contract, frozenset(even)))
 
 
 @cache
 def _layout(contract: Contract, even: frozenset[str]) -> RowLayout:
-    fields = []
-    for step in plan_row(contract.schema, b"", {}, lists=True):
-        if isinstance(step, ColumnStep):
-            field = scalar_field(step) or _list_field(step, even)
-            if field is None:
-                raise UnsupportedFieldError(
-                    f"{contract}: {step.path} is neither text, number nor list of those"
-                )
-            fields.append(field)
-    return RowLayout(fields)
+    return layout_of(contract, contract.schema, partial(_list_field, even=even))
 
 
 def _list_field(step: ColumnStep, even: Collection[str]) -> RowField | None:

@@ -107,7 +107,7 @@ def test_a_layout_is_not_proven_by_its_neighbour() -> None:
 
 
 def test_what_is_proven_place_by_place() -> None:
-    """All but the last part have their lengths: a date in capitals is, a word and a number are not."""
+    """All parts but the last have one length each, 64 characters together at most."""
     patterns = (
         "[A-Z]{3}",
         LAYOUT,
