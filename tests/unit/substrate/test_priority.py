@@ -46,7 +46,7 @@ def test_a_background_process_gives_way_to_an_ordinary_one(tmp_path: Path) -> No
 
 
 def test_it_gives_way_also_where_its_starter_takes_precedence(tmp_path: Path) -> None:
-    """A new session begins at 0, whatever its starter's is: a step above the starter's was above everybody."""
+    """A new session begins at 0, whatever its starter's is: 5 above the starter's was above all others."""
     (found,) = in_a_session_of_its_own(
         "with precedence(), waiting(Path(sys.argv[1]), background=True) as yielding:",
         "    print(session_niceness(yielding))",
