@@ -2,9 +2,12 @@
 
 Linux knows the niceness of a process and, where it shares cores among sessions first (autogroup), that of its
 session. There the niceness of a process says nothing against processes of other sessions, so both are set.
+Niceness only says who runs for how long, not who runs first: what wakes up goes to a core that is idle, or
+waits behind what is there. A core with nothing but idle work (SCHED_IDLE) counts as idle.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +25,9 @@ def give_way(pid: int) -> None:
     A process has its starter's niceness, but a new session has none of its starter's.
     """
     _set(pid, _NICEST, _NICEST)
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
 
 
 @contextmanager

@@ -40,6 +40,7 @@ def test_a_background_process_gives_way_to_an_ordinary_one(tmp_path: Path) -> No
         waiting(tmp_path / "b", background=False) as other,
     ):
         assert os.getpriority(os.PRIO_PROCESS, yielding) > os.getpriority(os.PRIO_PROCESS, other)
+        assert os.sched_getscheduler(yielding) == os.SCHED_IDLE != os.sched_getscheduler(other)
         session = session_niceness(yielding)
         if session is not None:
             assert session > (session_niceness(other) or 0)
