@@ -160,7 +160,7 @@ class Fleet:
             mark=wiring_argument,
             log=log,
             environment=clean_environment(),
-            background=member.background,
+            priority=member.priority,
         )
         self._remember(name, record)
         return begin

@@ -6,6 +6,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sluice_substrate.priority import Priority
+
 _FOLDER = Path(__file__).parents[2] / "deploy" / "topologies"
 CHAINED = _FOLDER / "chained.yaml"
 """The stages share the gate's process and its transaction; what is run unless asked otherwise."""
@@ -18,17 +20,14 @@ class TopologyError(ValueError):
 
 
 class Member(BaseModel):
-    """One process: a service, the stages chained behind it, and extra arguments.
-
-    One in the `background` gives way to the others where cores are few: nobody waits for what it does.
-    """
+    """One process: a service, the stages chained behind it, extra arguments, and who runs first."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     service: str
     chained: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
-    background: bool = False
+    priority: Priority = Priority.ORDINARY
 
     def command(self) -> list[str]:
         """Arguments after `python -m services.<service>` and the wiring."""

@@ -1,4 +1,4 @@
-"""Who gives way where cores are few: work that nobody waits for.
+"""Who runs first where cores are few: what a checkout waits for, then the rest, then what nobody waits for.
 
 Linux knows the niceness of a process and, where it shares cores among sessions first (autogroup), that of its
 session. There the niceness of a process says nothing against processes of other sessions, so both are set.
@@ -10,8 +10,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 
 _NICEST: Final = 19
 """Of work in the background: it takes what is left over, 1.5 % where all want the core. With 5 (a third)
@@ -19,15 +20,33 @@ decisions came later, and effects and audit records no sooner."""
 _PROMPT: Final = -10
 
 
-def give_way(pid: int) -> None:
-    """Let a process just started in a session of its own, and all that it starts, leave cores to others.
+class Priority(StrEnum):
+    """Of a process, and of all that it starts."""
+
+    PROMPT = "prompt"
+    """Runs as soon as it wants to, where its starter may say so (root, CAP_SYS_NICE); else ORDINARY."""
+    ORDINARY = "ordinary"
+    BACKGROUND = "background"
+    """Takes what the others leave."""
+
+
+def rank(pid: int, priority: Priority) -> None:
+    """Give a priority to a process just started in a session of its own.
 
     A process has its starter's niceness, but a new session has none of its starter's.
     """
-    _set(pid, _NICEST, _NICEST)
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+    match priority:
+        case Priority.PROMPT:
+            _set(pid, _PROMPT, _PROMPT)
+        case Priority.ORDINARY:
+            pass
+        case Priority.BACKGROUND:
+            _set(pid, _NICEST, _NICEST)
+            if sys.platform == "linux":
+                with suppress(OSError):
+                    os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+        case _:
+            assert_never(priority)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from sluice_substrate.errors import PortLost, StartFailed
-from sluice_substrate.priority import give_way
+from sluice_substrate.priority import Priority, rank
 
 _PORT_TAKEN = ("Address already in use", "BindException", "could not bind", "seems to be in use by another")
 _NO_SPACE = ("No space left on device",)
@@ -47,13 +47,10 @@ def spawn(
     mark: str,
     log: Path,
     environment: Mapping[str, str],
-    background: bool = False,
+    priority: Priority = Priority.ORDINARY,
     **options: object,
 ) -> ProcessRecord:
-    """Start `command` in a session of its own (Ctrl-C of the terminal does not reach it), output to `log`.
-
-    One in the `background` gives way to the others where cores are few.
-    """
+    """Start `command` in a session of its own (Ctrl-C of the terminal does not reach it), output to `log`."""
     assert mark in command, "the mark is how the process is recognised later"
     with log.open("ab") as output:
         child = subprocess.Popen(  # type: ignore[call-overload]  # options are user/group/extra_groups/cwd
@@ -65,8 +62,7 @@ def spawn(
             env=dict(environment),
             **options,
         )
-    if background:
-        give_way(child.pid)
+    rank(child.pid, priority)
     # The record lives on after this object: without this, its destructor would warn of a running child.
     child.returncode = 0
     return ProcessRecord(child.pid, psutil.Process(child.pid).create_time(), mark)
