@@ -12,6 +12,7 @@ import httpx
 
 from sluice_kit.config import load_wiring
 from sluice_kit.http.endpoint import endpoint_file, read_endpoint
+from sluice_substrate.priority import Priority
 from sluice_substrate.processes import ProcessRecord, clean_environment, failure, log_size, spawn, stop
 
 SERVICE: Final = "ingestion_gate"
@@ -24,7 +25,14 @@ Running = TypeVar("Running", bound="StageProcess")
 class StageProcess:
     """One process of a stage, or of a chain that it leads, on a stack whose substrate runs."""
 
-    def __init__(self, home: Path, service: str, *arguments: str, module: str | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        service: str,
+        *arguments: str,
+        module: str | None = None,
+        priority: Priority = Priority.ORDINARY,
+    ) -> None:
         """Start it; `module` may be a probe, which runs the same stage and writes down what it sees."""
         self.service = service
         self._wiring_file = home / "wiring.yaml"
@@ -49,6 +57,7 @@ class StageProcess:
             mark=mark,
             log=self._log,
             environment=clean_environment(),
+            priority=priority,
         )
 
     def wait_ready(self, seconds: float = _READY_SECONDS) -> float:
@@ -99,8 +108,14 @@ class StageProcess:
 class GateProcess(StageProcess):
     """The gate, alone or with a chain behind it."""
 
-    def __init__(self, home: Path, *arguments: str, module: str | None = None) -> None:
-        super().__init__(home, SERVICE, *arguments, module=module)
+    def __init__(
+        self,
+        home: Path,
+        *arguments: str,
+        module: str | None = None,
+        priority: Priority = Priority.ORDINARY,
+    ) -> None:
+        super().__init__(home, SERVICE, *arguments, module=module, priority=priority)
 
 
 @contextmanager

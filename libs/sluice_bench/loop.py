@@ -10,9 +10,8 @@ from typing import Any, Final
 from sluice_bench.arithmetic import spread, visible_rate
 from sluice_bench.bench_stack import BenchStack, Tell
 from sluice_bench.chain_cost import chain_cost
-from sluice_bench.gate_process import GateProcess
 from sluice_bench.loop_fleet import (
-    chain_arguments,
+    chain_process,
     per_payment,
     running_chain,
     running_separate,
@@ -232,14 +231,14 @@ class LoopBench:
         loaded = self._ground.load(events)
         before = total(stack.ends(DECISIONS))
         watching = stack.submit(watch_growth, stack.plain, DECISIONS, before, events, 4 * GIVE_UP_SECONDS)
-        killed = GateProcess(stack.home, *chain_arguments(), *_NO_CHECKPOINTS)
+        killed = chain_process(stack.home, *_NO_CHECKPOINTS)
         try:
             watching.result()
         finally:
             killed.kill()
         seconds = []
         for _ in range(self._work.repetitions):
-            again = GateProcess(stack.home, *chain_arguments(), *_NO_CHECKPOINTS)
+            again = chain_process(stack.home, *_NO_CHECKPOINTS)
             try:
                 seconds.append(again.wait_ready())
             finally:

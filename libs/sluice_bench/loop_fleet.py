@@ -54,7 +54,7 @@ class LoopProcesses:
 def running_chain(home: Path, *arguments: str) -> Iterator[LoopProcesses]:
     """The chain in one process with the others beside; drained at the end, killed when the block fails."""
     fleet = Fleet(home, _members(CHAINED, BESIDE))
-    chain = GateProcess(home, *chain_arguments(), *arguments)
+    chain = chain_process(home, *arguments)
     try:
         fleet.start()
         chain.wait_ready()
@@ -78,9 +78,10 @@ def running_separate(home: Path) -> Iterator[LoopProcesses]:
         fleet.stop()
 
 
-def chain_arguments() -> list[str]:
-    """What makes the gate's process run the chain, as it is deployed."""
-    return _members(CHAINED, (STAGES[0],)).members[0].command()
+def chain_process(home: Path, *arguments: str) -> GateProcess:
+    """The gate's process with the chain, started as it is deployed."""
+    (gate,) = _members(CHAINED, (STAGES[0],)).members
+    return GateProcess(home, *gate.command(), *arguments, priority=gate.priority)
 
 
 def _members(topology: Path, names: Sequence[str]) -> Topology:
