@@ -17,6 +17,8 @@ from sluice_kit.telemetry import Health, get_logger
 
 _log = get_logger("http")
 _DRAIN_SECONDS = 5
+_TICK_SECONDS = 1.0
+"""How often answers get a new date."""
 
 
 class _Server(uvicorn.Server):
@@ -25,6 +27,21 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.answering = asyncio.Event()
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Finish open requests and return."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        """Tick as uvicorn does, but not ten times a second: a stage steps in another thread.
+
+        Each tick takes the interpreter from it, and a process may serve many apps.
+        """
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), _TICK_SECONDS)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start as uvicorn does, then say so."""
@@ -83,7 +100,7 @@ async def serve(
         finally:
             stopping.cancel()
             answering.cancel()
-            server.should_exit = True
+            server.end()
             await serving
         if not server.started:
             raise RuntimeError("the HTTP app failed to start; the log has the reason")
