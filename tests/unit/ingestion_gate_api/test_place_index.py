@@ -13,6 +13,8 @@ from services.ingestion_gate.receipt_index import (
     coordinate_of,
     key_of,
     keys_of,
+    own_id_in,
+    own_keys_in,
     place_base,
 )
 from sluice_kit.stage import Coordinate
@@ -44,6 +46,19 @@ def test_a_place_names_its_coordinate() -> None:
 def test_keys_of_many_ids_are_those_of_each(ids: list[bytes]) -> None:
     assert keys_of(ids) == b"".join(map(key_of, ids))
     assert {len(key_of(one)) for one in ids} <= {16}
+
+
+@given(st.lists(st.binary(min_size=32, max_size=32).map(lambda digest: digest.hex().encode()), max_size=5))
+def test_the_keys_of_own_events_are_those_of_their_ids(ids: list[bytes]) -> None:
+    values = [b"\x00head\x80\x01" + own + b"rest" for own in ids]
+    assert [own_id_in(value) for value in values] == ids
+    assert own_keys_in(values) == keys_of(ids)
+
+
+@pytest.mark.parametrize("value", [b"", b"\x00head\x7e" + b"a" * 63, b"\x00head\x80\x01" + b" g" * 32])
+def test_what_is_no_event_of_the_gate_has_no_own_key(value: bytes) -> None:
+    with pytest.raises(ValueError, match="does not begin with its id"):
+        own_keys_in([b"\x00head\x80\x01" + b"a" * 64, value])
 
 
 def test_the_key_of_a_digest_is_its_first_half_and_no_other_id_looks_like_it() -> None:
