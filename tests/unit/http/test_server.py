@@ -44,6 +44,14 @@ def test_a_threaded_server_answers_and_stops() -> None:
         httpx.get(url)
 
 
+def test_a_stop_does_not_wait_for_the_next_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluice_kit.http.server._TICK_SECONDS", 60.0)
+    begun = time.monotonic()
+    with ThreadedServer(_app(Health("svc"))):
+        pass
+    assert time.monotonic() - begun < 30
+
+
 def test_a_kept_open_connection_does_not_wait_for_the_body_behind_the_headers() -> None:
     requests = 60
     with ThreadedServer(_app(Health("tidy"))) as server, httpx.Client(timeout=10) as client:
