@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from services.ingestion_gate.receipt_index import TOPICS, keys_of, own_keys_in, place_base
+from services.ingestion_gate.receipt_index import TOPICS, keys_of, own_ids_in, place_base
 from sluice_kit.places import Place
 from sluice_kit.stage import Coordinate
 from sluice_kit.stage.chain import MemberRun
@@ -64,11 +64,12 @@ class Handed(NamedTuple):
             new = offsets >= first[partitions]
             kept = outputs if new.all() else [outputs[at] for at in np.flatnonzero(new).tolist()]
             standing: list[int] = (bases[partitions] + offsets)[new].tolist()
-            keys.append(own_keys_in([out.value for out in kept]))
+            identities = own_ids_in([out.value for out in kept])
             places += standing
             if topic == TOPICS[0]:
-                keys.append(keys_of([out.key or b"" for out in kept]))
+                identities += [out.key or b"" for out in kept]
                 places += standing
+            keys.append(keys_of(identities))
         return b"".join(keys), places
 
 

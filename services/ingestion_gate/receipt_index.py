@@ -8,8 +8,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-import numpy as np
-
 from sluice_kit.places import Place
 from sluice_kit.stage import Coordinate
 
@@ -17,10 +15,6 @@ KEY_BYTES: Final = 16
 TOPICS: Final = ("audit.receipt", "audit.quarantine", "audit.governance")
 """Topics that are followed; the position in this tuple is the topic's code in a place."""
 _DIGEST_CHARS: Final = 64
-_TEXT_OF_64: Final = (0x80, 0x01)
-"""How a text of so many characters begins."""
-_KEY_ENDS: Final = 7 + 2 * KEY_BYTES
-"""In an event of the gate's own, whose id is its first field: behind the wire header and the length."""
 _OFFSET_BITS: Final = 40
 _PARTITION_BITS: Final = 16
 _OFFSET_MASK: Final = (1 << _OFFSET_BITS) - 1
@@ -64,20 +58,16 @@ def identities_in(topic: str, key: bytes | None, value: bytes) -> list[bytes]:
     return [identity for identity in ids if identity is not None]
 
 
-def own_keys_in(values: Sequence[bytes]) -> bytes:
-    """The keys of the gate's own events, joined. Raises ValueError for a value that is none of its making."""
-    begins = b"".join([value[5:_KEY_ENDS] for value in values])
-    if len(begins) == len(values) * (_KEY_ENDS - 5):
-        rows = np.frombuffer(begins, np.uint8).reshape(-1, _KEY_ENDS - 5)
-        keys = _from_hex(rows[:, 2:].tobytes()) if (rows[:, :2] == _TEXT_OF_64).all() else None
-        if keys is not None and len(keys) == KEY_BYTES * len(values):
-            return keys
-    raise ValueError("an event of the gate does not begin with its id")
+def own_ids_in(values: Sequence[bytes]) -> list[bytes]:
+    """The ids of the gate's own events. Raises ValueError for a value that is none of its making."""
+    if any(value[5:7] != b"\x80\x01" for value in values):
+        raise ValueError("an event of the gate does not begin with its id")
+    return [value[7:71] for value in values]
 
 
 def own_id_in(value: bytes) -> bytes | None:
     """The id of the gate's own event in ``value``: a digest, and the first field of the bytes."""
-    return value[7:71] if value[5:7] == bytes(_TEXT_OF_64) else None
+    return value[7:71] if value[5:7] == b"\x80\x01" else None  # a text of 64 characters
 
 
 def place_base(topic: str, partition: int) -> int:
