@@ -28,10 +28,10 @@ from sluice_kit.artifacts import ArtifactStore, open_store
 from sluice_kit.config import Wiring
 from sluice_kit.kafka.partitioner import places_of
 from sluice_kit.places import Place
+from sluice_kit.quiet_collector import quiet_collector
 from sluice_kit.stage import Batch, ChainSpec, Coordinate, Output, Record, StageSettings
 from sluice_kit.stage.batching import with_prepared
 from sluice_kit.stage.chain import MemberRun, ranges_of, run_chain
-from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.stage.environment import looked_up
 from sluice_kit.stage.process import StageArguments, member_of
 from sluice_kit.stage.service_signal import control_envelope

@@ -39,8 +39,8 @@ from sluice_decisions.model import Matrix, lightgbm_library
 from sluice_decisions.training import LabelledTable, TrainingParameters, fit
 from sluice_kit.artifacts import ArtifactStore, Locator, open_store
 from sluice_kit.config.wiring import POLICY_DIR
+from sluice_kit.quiet_collector import quiet_collector
 from sluice_kit.stage import Batch, Record, StepResult
-from sluice_kit.stage.collector import quiet_collector
 
 NOW: Final = 1_700_000_000_000_000
 _FAR_OFF: Final = 4_102_444_800_000_000

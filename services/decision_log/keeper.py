@@ -24,7 +24,7 @@ from services.decision_log.wired import LogParts
 from services.decision_log.writer import Writer
 from sluice_audit import AuditError, AuditLog
 from sluice_kit.artifacts import ArtifactError
-from sluice_kit.stage.collector import quiet_collector
+from sluice_kit.quiet_collector import quiet_collector
 from sluice_kit.telemetry import Health, ServiceMetrics, get_logger
 from sluice_kit.workflow import (
     Backoff,

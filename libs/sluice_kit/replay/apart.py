@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from sluice_kit.config import Wiring
+from sluice_kit.quiet_collector import quiet_collector
 from sluice_kit.replay.history import History, batch_speaks_of, begin, differs, partition_counts
 from sluice_kit.replay.standing_in import (
     Handed,
@@ -32,7 +33,6 @@ from sluice_kit.replay.standing_in import (
     topics_of,
 )
 from sluice_kit.stage.basis import BasisRecord
-from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.stage.model import Record, Stage
 from sluice_kit.stage.range_reader import Positions, RangeReader
 from sluice_kit.stage.restore import MemberHistory, Replayed, step_pending

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import structlog
 
 from sluice_kit.config import Wiring
+from sluice_kit.quiet_collector import quiet_collector
 from sluice_kit.replay.apart import Asked, stepped_apart, worth_it
 from sluice_kit.replay.history import BatchDifference, History, batch_speaks_of, begin
 from sluice_kit.replay.reading import PRINCIPAL
 from sluice_kit.replay.standing_in import NotApartError
-from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.stage.restore import MemberHistory
 from sluice_kit.stage.spec import ChainSpec
 

@@ -17,11 +17,11 @@ import structlog
 from sluice_kit.artifacts import ArtifactStore, StoreUnavailable
 from sluice_kit.config import Wiring
 from sluice_kit.kafka.transaction_client import nothing
+from sluice_kit.quiet_collector import quiet_collector
 from sluice_kit.stage.announcing import INSTANCE, announcement
 from sluice_kit.stage.basis import BasisRecord, runs_of_passes
 from sluice_kit.stage.batch_size import BatchSize
 from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
-from sluice_kit.stage.collector import quiet_collector
 from sluice_kit.stage.environment import looked_up, with_evidence
 from sluice_kit.stage.errors import (
     FencedError,

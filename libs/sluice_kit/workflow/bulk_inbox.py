@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException
 
 from sluice_contracts import decode
 from sluice_kit.kafka.clients import ClientConfig
-from sluice_kit.stage.collector import quiet_collector
+from sluice_kit.quiet_collector import quiet_collector
 from sluice_kit.telemetry import Health, ServiceMetrics, get_logger
 from sluice_kit.workflow.backoff import Backoff
 from sluice_kit.workflow.bulk_reader import BulkReader
