@@ -2,7 +2,7 @@
 
 The state: `scope|S` (a Standing), `signal|S|service|name|shard` (a Reading), `ladder` (policy fingerprint and
 last `now`), `beat` (counts since the last heartbeat), `ignored` (the last orders that could not be followed).
-All of it is bounded by the policy.
+All of it is bounded by the policy, and by the scopes that any policy ever had.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ _COUNTS: Final = {"at": 0, "reports": 0, "orders": 0, "errors": 0}
 def step(overlay: KeyedOverlay, batch: Batch, policy: LadderPolicy, fingerprint: str) -> StepResult:
     """Move every scope by what the batch brings and by the time that has passed.
 
-    `fingerprint` is the policy's; when it changes, what another policy required is dropped.
+    `fingerprint` is the policy's; when it changes, signals that only another policy required are dropped.
     """
     _keep_to_policy(overlay, batch.now, policy, fingerprint)
+    result = StepResult()
     spikes: dict[str, Posture] = {}
     for index, record in enumerate(batch.records):
         found = decode(record.value)
         if index in batch.poison or not isinstance(found, Decoded):
+            result.quarantined["POISON" if index in batch.poison else "UNREADABLE"] += 1
+            _count(overlay, "errors")
             continue
         match found.contract.event_type:
             case "service_signal":
@@ -46,7 +49,6 @@ def step(overlay: KeyedOverlay, batch: Batch, policy: LadderPolicy, fingerprint:
                 _take_order(overlay, found.fields, batch.now, policy)
             case _:
                 pass
-    result = StepResult()
     _move_scopes(overlay, batch.now, policy, spikes, result)
     _beat(overlay, batch, policy, result)
     return result
@@ -78,16 +80,21 @@ def _signal_key(scope: str, signal: RequiredSignal, shard: int) -> str:
 
 
 def _keep_to_policy(overlay: KeyedOverlay, now: int, policy: LadderPolicy, fingerprint: str) -> None:
-    """Drop what another policy required; scopes that stay go on where they stand."""
+    """Drop signals that only another policy required.
+
+    The standing of a scope that left stays: its force holds until released, and its postures count on when it
+    comes back. From the start again, they would have the ids of others that the gate already knows.
+    """
     known = overlay.get("ladder")
     if known is None or known["policy"] != fingerprint:
-        required = {scope_key(scope) for scope in policy.scopes}
-        for scope, rules in policy.scopes.items():
-            required |= {
-                _signal_key(scope, one, shard) for one in rules.signals for shard in range(one.shards)
-            }
-        for key, _ in list(overlay.items()):
-            if key.startswith(("scope|", "signal|")) and key not in required:
+        required = {
+            _signal_key(scope, one, shard)
+            for scope, rules in policy.scopes.items()
+            for one in rules.signals
+            for shard in range(one.shards)
+        }
+        for key, _ in list(overlay.items("signal|")):
+            if key not in required:
                 overlay.remove(key)
     overlay.put("ladder", {"policy": fingerprint, "now": now})
 

@@ -15,9 +15,21 @@ GRAPH = "ingress.entity_graph"
 WATCHED = {"all": {"signals": [{"service": "entity_graph", "name": "status", "max_age_seconds": 10}]}}
 
 
-def chain() -> TopologyDriver:
-    ladder = LadderStage(policy_of(scopes=WATCHED))
+TENANT = "tenant:default"
+
+
+def chain(scopes: dict[str, Any] = WATCHED) -> TopologyDriver:
+    ladder = LadderStage(policy_of(scopes=scopes))
     return TopologyDriver(ChainSpec([GateStage(GateState(MemoryKeys())), ladder]), now=NOW)
+
+
+def drained_for(driver: TopologyDriver, scopes: dict[str, Any]) -> None:
+    """The same chain goes on with another policy of the ladder."""
+    gate, before = driver.spec.members
+    ladder = LadderStage(policy_of(scopes=scopes))
+    assert isinstance(before, LadderStage)
+    ladder.state = before.state
+    driver.spec = ChainSpec([gate, ladder])
 
 
 def well(driver: TopologyDriver, seconds: int) -> None:
@@ -27,8 +39,9 @@ def well(driver: TopologyDriver, seconds: int) -> None:
         driver.step()
 
 
-def postures(driver: TopologyDriver) -> list[Any]:
-    return [event["payload"] for event in driver.events("control.posture")]
+def postures(driver: TopologyDriver, scope: str = "all") -> list[Any]:
+    payloads: list[Any] = [event["payload"] for event in driver.events("control.posture")]
+    return [payload for payload in payloads if payload["scope"] == scope]
 
 
 def test_postures_reach_the_bus_in_the_transaction_of_what_caused_them() -> None:
@@ -54,3 +67,25 @@ def test_the_gate_admits_everything_that_the_ladder_says() -> None:
     assert {one["subject_event_type"] for one in said} == {"posture", "service_signal"}
     assert postures(driver)[-1]["causes"] == ["SIGNAL_STALE"]
     assert not driver.read("ingress.degrade_ladder")
+
+
+def test_a_scope_that_comes_back_goes_on_from_where_it_stood() -> None:
+    with_tenant = {**WATCHED, TENANT: WATCHED["all"]}
+    driver = chain(with_tenant)
+    well(driver, 6)
+    driver.pipe(OPERATOR, order("posture_force", f"{TENANT}=DEGRADED_1", driver.now), b"standing")
+    well(driver, 1)
+    left = postures(driver, TENANT)
+    drained_for(driver, WATCHED)
+    well(driver, 30)
+    assert postures(driver, TENANT) == left, "a scope that left is not renewed"
+    drained_for(driver, with_tenant)
+    driver.advance(1)
+    assert postures(driver, TENANT)[-1]["posture"] == "FAIL_CLOSED"
+    assert postures(driver, TENANT)[-1]["causes"] == ["SIGNAL_MISSING"]
+    well(driver, 30)
+    numbers = [one["sequence"] for one in postures(driver, TENANT)]
+    assert numbers == list(range(len(numbers)))
+    last = postures(driver, TENANT)[-1]
+    assert (last["posture"], last["causes"], last["forced_by"]) == ("DEGRADED_1", ["FORCED"], "olga")
+    assert not driver.read("audit.quarantine")

@@ -84,11 +84,14 @@ def test_another_policy_forgets_what_is_not_required_any_more_and_stays_on_its_r
     assert later.postures()[0]["sequence"] == ladder.postures()[-1]["sequence"] + 1
 
 
-def test_bytes_that_are_no_event_are_passed_over() -> None:
+def test_what_cannot_be_read_is_counted_and_changes_nothing() -> None:
     ladder = Ladder().started()
-    ladder.driver.pipe(REPORTS, b"nonsense", b"k")
-    ladder.driver.pipe(REPORTS, None, b"k")
-    ladder.driver.step()
+    values = [b"nonsense", None, report("graph", NOW, status="degraded")]
+    records = [Record(REPORTS, 1, offset, None, value) for offset, value in enumerate(values)]
+    (run,) = ladder.driver.step_records(records, {2: "it raised"})
+    assert run.quarantined == {"UNREADABLE": 2, "POISON": 1}
+    ladder.driver.advance(1)
+    assert (ladder.beats()[-1]["values"]["errors"], ladder.beats()[-1]["status"]) == (3, "degraded")
     assert ladder.rung() == "NORMAL"
 
 
