@@ -68,13 +68,13 @@ def report(service: str, at: int, status: str = "ok", shard: int = 0, **values: 
     return encode("service_signal", 1, envelope("service_signal", event_id, payload, ts_utc=at, **CONTROL))
 
 
-def order(kind: str, target: str, at: int = NOW, number: int = 1) -> bytes:
+def order(kind: str, target: str, at: int = NOW, number: int = 1, outcome: str = "allowed") -> bytes:
     payload: dict[str, Any] = {
         "action_id": f"order-{number}",
         "subject": f"posture:{target.partition('=')[0]}",
         "actor": {"type": "human", "id": "olga", "roles": ["operate"], "on_behalf_of": None},
         "scope": {"tenant": "default", "environment": "local", "region": "local"},
-        "outcome": "allowed",
+        "outcome": outcome,
         "reason": "drill",
         "latency_ms": None,
         "inputs_digest": None,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.degrade_ladder.builders import SECOND, Ladder, policy_of
+from tests.unit.degrade_ladder.builders import ORDERS, SECOND, Ladder, order, policy_of
 from tests.unit.ingestion_gate.events import NOW
 
 
@@ -191,6 +191,15 @@ def test_an_order_that_cannot_be_followed_is_counted_and_changes_nothing(target:
     assert ladder.rung() == "NORMAL"
     beats = ladder.beats()
     assert sum(beat["values"]["errors"] for beat in beats) == 1
+
+
+@pytest.mark.parametrize("outcome", ["denied", "failed", "simulated"])
+def test_an_order_that_was_not_allowed_is_not_followed(outcome: str) -> None:
+    ladder = Ladder().started()
+    ladder.driver.pipe(ORDERS, order("posture_force", "all=FAIL_CLOSED", outcome=outcome), b"order")
+    ladder.all_well(1)
+    assert ladder.rung() == "NORMAL"
+    assert sum(beat["values"]["errors"] for beat in ladder.beats()) == 0
 
 
 def test_a_tenant_is_never_milder_than_everybody_and_has_its_own_signals() -> None:
