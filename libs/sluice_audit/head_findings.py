@@ -26,7 +26,7 @@ def judge_heads(
     for number, fields in enumerate(heads):
         try:
             signed = SignedHead.load(fields)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             findings.append(Finding(FindingKind.HEAD_ALTERED, 0, detail=f"head {number}: {error}"))
             continue
         finding = _finding(number, signed, keys.check(signed), origin)

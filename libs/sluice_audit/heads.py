@@ -73,8 +73,8 @@ class SignedHead:
     @classmethod
     def load(cls, fields: Mapping[str, Any]) -> SignedHead:
         """The head of such a dict. Raises ValueError unless `to_fields` would give the very same one."""
-        if fields.keys() != _FIELDS:
-            raise ValueError(f"a signed head has {sorted(_FIELDS)}, not {sorted(fields)}")
+        if not isinstance(fields, Mapping) or fields.keys() != _FIELDS:
+            raise ValueError(f"a signed head has {sorted(_FIELDS)}, and nothing else")
         for name, kind in (("origin", str), ("size", int), ("ts_utc", int)):
             if type(fields[name]) is not kind:
                 raise ValueError(f"{name} of a signed head is of type {kind.__name__}")

@@ -12,14 +12,17 @@ from confluent_kafka import Consumer, KafkaException
 from rich.console import Console
 from rich.table import Table
 
+from services.decision_log.settings import origin_of
 from sluice_audit import AuditError, KnownKeys, SignedHead, VerifyReport
-from sluice_cli import audit_chain
+from sluice_cli.audit_chain import follow
+from sluice_cli.audit_proof import Asked, Step, checked_head, sound
 from sluice_cli.audit_verification import KeyFileError, known_keys, verify
 from sluice_cli.options import DEFAULT_WIRING, AsJson, Tenant, WiringFile, print_json
 from sluice_cli.service_calls import DECISION_LOG, ServiceCalls, reported
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.replay import OffsetRange, ReplayBatch, ReplayError, replay_consumer_config
 from sluice_kit.replay.reading import read_ranges_back, retained
+from sluice_kit.replay.selecting import partitions_of
 from sluice_kit.workflow import DatabaseAwayError
 
 audit_app = typer.Typer(help="The tamper-evident log of decisions.", no_args_is_help=True)
@@ -51,7 +54,8 @@ def show(  # noqa: PLR0917 - typer makes options of parameters
 ) -> None:
     """Follow a payment's chain: event, receipt, snapshot, decision, intents, outcomes, record, proof, head.
 
-    Each record is read from the bus again and compared by digest. Leaves with status 1 when one differs.
+    The record has to be the one asked for, and proven; then what it refers to is read from the bus again and
+    compared by digest. Leaves with status 1 when one differs.
     """
     with reported(*_TROUBLE):
         wired = load_wiring(wiring)
@@ -59,18 +63,16 @@ def show(  # noqa: PLR0917 - typer makes options of parameters
         calls = ServiceCalls(DECISION_LOG, wiring, url, tenant=tenant)
         answer = calls.get(f"/v1/audit/proof/{event_id}", run=run)
         history = calls.get(f"/v1/audit/{event_id}", run=run)["records"]
-        steps = _followed(wired, answer, keys)
+        steps = _followed(wired, answer, Asked(event_id, tenant, run, origin_of(wired)), keys)
     if as_json:
         found = {name: answer[name] for name in ("record", "leaf", "leaf_hash", "segment", "row")}
         proven = {"proof": answer["proof"], "head": answer["head"], "history": history}
-        print_json(
-            {"ok": audit_chain.sound(steps), "steps": [one.to_json() for one in steps], **found, **proven}
-        )
+        print_json({"ok": sound(steps), "steps": [one.to_json() for one in steps], **found, **proven})
     else:
-        Console().print(_chain_table(answer, steps))
+        Console().print(_chain_table(event_id, steps))
         if len(history) > 1:
             typer.echo(f"{len(history) - 1} earlier records (--json shows them)")
-    if not audit_chain.sound(steps):
+    if not sound(steps):
         raise typer.Exit(1)
 
 
@@ -110,21 +112,34 @@ def heads(  # noqa: PLR0917 - typer makes options of parameters
     with reported(*_TROUBLE):
         keys = known_keys(load_wiring(wiring), key or [], retired_key or [])
         found = ServiceCalls(DECISION_LOG, wiring, url).get("/v1/audit/heads", limit=limit)["heads"]
-        checked = [one | {"check": str(keys.check(SignedHead.load(one)))} for one in found]
+        checked = [(one, *checked_head(one, keys)) for one in found]
     if as_json:
-        print_json({"heads": checked})
+        print_json({"heads": [one | {"check": said} for one, _, said in checked]})
         return
     table = Table("size", "signed", "root", "key", "signature")
-    for one in checked:
-        signed = datetime.fromtimestamp(one["ts_utc"] / 1e6, UTC).isoformat(timespec="seconds")
-        table.add_row(f"{one['size']:,}", signed, one["root"], one["key_id"][:16], one["check"])
+    for _, head, said in checked:
+        table.add_row(*_head_cells(head), said)
     Console().print(table)
 
 
-def _followed(wiring: Wiring, answer: Any, keys: KnownKeys) -> list[audit_chain.Step]:
+def _head_cells(signed: SignedHead | None) -> tuple[str, str, str, str]:
+    """Size, time, root, key; dashes for what is no head."""
+    if signed is None:
+        return "-", "-", "-", "-"
+    head = signed.head
+    try:
+        when = datetime.fromtimestamp(head.ts_utc / 1e6, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        when = str(head.ts_utc)  # a number that is no time of ours, as it stands
+    return f"{head.size:,}", when, head.root.hex(), signed.key_id[:16]
+
+
+def _followed(wiring: Wiring, answer: Any, asked: Asked, keys: KnownKeys) -> list[Step]:
     consumer = Consumer(replay_consumer_config(wiring))
 
     def read(topic: str, partition: int, offset: int) -> bytes | None:
+        if partition not in partitions_of(consumer, topic):
+            return None
         low, end = retained(consumer, topic, partition)
         if not low <= offset < end:
             return None
@@ -137,14 +152,13 @@ def _followed(wiring: Wiring, answer: Any, keys: KnownKeys) -> list[audit_chain.
         return values[0] if values else None
 
     try:
-        return audit_chain.follow(answer, read, keys)
+        return follow(answer, asked, read, keys)
     finally:
         consumer.close()
 
 
-def _chain_table(answer: Any, steps: list[audit_chain.Step]) -> Table:
-    chain = answer["record"]["chain"]
-    table = Table("link", "check", title=f"{answer['record']['identity']['event_id']}  {chain['status']}")
+def _chain_table(event_id: str, steps: list[Step]) -> Table:
+    table = Table("link", "check", title=event_id)
     table.add_column("where", overflow="fold")
     table.add_column("digest", overflow="fold")
     table.add_column("", overflow="fold")

@@ -28,17 +28,20 @@ class KeyFileError(Exception):
 
 
 def known_keys(wiring: Wiring, files: Sequence[Path], retired: Sequence[str]) -> KnownKeys:
-    """The public keys to believe: those of `files` and `retired` (FILE:LAST_SIZE), else the wired key's.
+    """The public keys to believe: those of `files`, without any the wired key's; and those of `retired`.
+
+    `retired` are FILE:LAST_SIZE, the keys before it.
 
     Raises KeyFileError, SecretMissing, SigningKeyUnusable.
     """
-    keys: list[KnownKey | str] = [_read(path) for path in files]
+    wired = [] if files else [SigningKey.from_secret(wiring.secret_source).public_pem]
+    keys: list[KnownKey | str] = [*wired, *map(_read, files)]
     for text in retired:
         path, _, size = text.rpartition(":")
         if not path or not size.isdigit():
             raise KeyFileError(f"{text!r}: a retired key is given as FILE:LAST_SIZE")
         keys.append(KnownKey(_read(Path(path)), int(size)))
-    return KnownKeys(keys or [SigningKey.from_secret(wiring.secret_source).public_pem])
+    return KnownKeys(keys)
 
 
 def verify(wiring: Wiring, keys: KnownKeys, *, with_bus: bool) -> VerifyReport:
@@ -113,3 +116,5 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise KeyFileError(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise KeyFileError(f"{path} is no text; a public key is PEM (openssl pkey -pubout)") from error

@@ -8,7 +8,7 @@ from sluice_features.definition import FeatureSet, FeatureSetProblem, FeatureSet
 from sluice_features.entity_windows import EntityWindows
 from sluice_features.errors import FeatureError
 from sluice_features.overlay import FeatureOverlay
-from sluice_features.snapshot import Snapshot, SnapshotBatch, snapshot_hash
+from sluice_features.snapshot import Snapshot, SnapshotBatch, hash_of_event, snapshot_hash
 from sluice_features.state import FeatureState, StateSize
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "Snapshot",
     "SnapshotBatch",
     "StateSize",
+    "hash_of_event",
     "snapshot_hash",
 ]

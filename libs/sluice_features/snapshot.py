@@ -3,13 +3,16 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
 
 from sluice_features.columns import Int64, Mask
 from sluice_features.definition import FeatureSetRef
+
+_STANDS_ON: Final = ("event_id", "tenant", "run_id", "graph_version", "graph_basis", "input_basis")
+"""The `context` that the hash of a published snapshot has, by the names of its fields."""
 
 
 class Snapshot(NamedTuple):
@@ -46,6 +49,22 @@ def snapshot_hash(snapshot: Snapshot, context: Mapping[str, Any]) -> str:
     not depend on coordinates of the same batch.
     """
     return hashlib.sha256(snapshot.document(context)).hexdigest()
+
+
+def hash_of_event(fields: Mapping[str, Any]) -> str:
+    """`snapshot_hash` of the fields of a `feature_snapshot`, whatever hash stands in it.
+
+    Its `degraded` and `payment` are not hashed: the first follows from the graph fields, the second is found
+    by the event's id.
+    """
+    snapshot = Snapshot(
+        fields["as_of"],
+        fields["values"],
+        tuple(fields["missing"]),
+        fields["freshness"],
+        FeatureSetRef(**fields["feature_set"]),
+    )
+    return snapshot_hash(snapshot, {name: fields[name] for name in _STANDS_ON})
 
 
 class SnapshotBatch:

@@ -14,7 +14,7 @@ import orjson
 from services.decision_log.chain import Key
 from services.decision_log.records import Due
 from services.decision_log.settings import LOG, SERVICE
-from sluice_audit import SegmentRef, SignedHead
+from sluice_audit import LogDiverged, SegmentRef, SignedHead
 from sluice_kit.workflow import Source
 
 Connection = Any
@@ -92,9 +92,17 @@ async def heads(tx: Connection) -> list[dict[str, Any]]:
 
 
 async def newest_head(tx: Connection) -> SignedHead | None:
-    """The head of the log as it is."""
+    """The head of the log as it is. Raises LogDiverged when what is stored is no head."""
     fields = await tx.fetchval("select fields from head order by size desc limit 1")
-    return None if fields is None else SignedHead.load(orjson.loads(fields))
+    return None if fields is None else signed_head(fields)
+
+
+def signed_head(stored: str) -> SignedHead:
+    """A head as the table has it. Raises LogDiverged."""
+    try:
+        return SignedHead.load(orjson.loads(stored))
+    except ValueError as error:
+        raise LogDiverged(f"the newest stored head is none: {error}; verify the log") from error
 
 
 async def newest_heads(tx: Connection, limit: int) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from services.decision_log.links import TOPIC_OF, Kind
 from sluice_contracts import Decoded, decode, derived_id, encode, payload_hash
 from sluice_contracts.receipts import NO_COORDINATES, coordinate_tails
+from sluice_features import hash_of_event
 
 _HASH: Final = "ab" * 32
 _TS: Final = 1_767_225_600_000_000
@@ -42,7 +43,7 @@ class HandMade:
     @property
     def snapshot_hash(self) -> str:
         """Of its feature snapshot."""
-        return hashlib.sha256(f"snapshot {self.event_id}".encode()).hexdigest()
+        return hash_of_event(self._snapshot)
 
     @property
     def decision_id(self) -> str:
@@ -108,7 +109,14 @@ class HandMade:
 
     def snapshot(self, snapshot_hash: str | None = None) -> Message:
         """Its feature snapshot."""
-        fields = {
+        fields = self._snapshot | {"snapshot_hash": snapshot_hash or self.snapshot_hash}
+        value = encode("feature_snapshot", 1, fields)
+        return Message(TOPIC_OF[Kind.SNAPSHOT], self.event_id.encode(), value)
+
+    @property
+    def _snapshot(self) -> dict[str, Any]:
+        """All of its snapshot but the hash."""
+        return {
             "tenant": self.tenant,
             "run_id": self.run_id,
             "event_id": self.event_id,
@@ -122,10 +130,7 @@ class HandMade:
             "input_basis": _HASH,
             "degraded": [],
             "payment": {"topic": "traffic.payment", "partition": 0, "offset": self.number},
-            "snapshot_hash": snapshot_hash or self.snapshot_hash,
         }
-        value = encode("feature_snapshot", 1, fields)
-        return Message(TOPIC_OF[Kind.SNAPSHOT], self.event_id.encode(), value)
 
     def decision(self) -> Message:
         """Its decision."""
