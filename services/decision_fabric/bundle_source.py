@@ -50,6 +50,10 @@ class BundleGone(StageError):
     """A bundle that decided before cannot be loaded any more; going on would decide differently."""
 
 
+class ResolutionSpoilt(StageError):
+    """The file that says how an activation was resolved the first time cannot be read as that."""
+
+
 class BundleUnloadable(StageError):
     """This machine cannot run models; says what to install."""
 
@@ -75,7 +79,7 @@ class BundleSource:
     def resolve(self, activation: Activation) -> Bundle | BundleProblem:
         """The bundle, or why it cannot be used; always the same answer for an activation.
 
-        Raises BundleStoreAway, BundleGone, BundleUnloadable.
+        Raises BundleStoreAway, BundleGone, BundleUnloadable, ResolutionSpoilt.
         """
         with self._lock:
             found = self._held.get(activation)
@@ -116,12 +120,19 @@ class BundleSource:
     def _sealed(self, path: str) -> BundleProblem | str | None:
         """How the activation was resolved the first time; None when it never was."""
         try:
-            content = orjson.loads(self._store.read(self._store.locate(path)))
+            written = self._store.read(self._store.locate(path))
         except ArtifactMissing:
             return None
-        if content["outcome"] == LOADED:
-            return LOADED
-        return BundleProblem(BundleFault(content["outcome"]), content["uri"], content["message"])
+        try:
+            content = orjson.loads(written)
+            if content["outcome"] == LOADED:
+                return LOADED
+            return BundleProblem(BundleFault(content["outcome"]), content["uri"], content["message"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise ResolutionSpoilt(
+                f"{path} does not say how its bundle was resolved ({error}). Restore the file. If it is "
+                "lost, remove it: the bundle is then resolved anew, and a replay may find other decisions"
+            ) from error
 
     def _load(self, activation: Activation) -> Bundle | BundleProblem:
         try:

@@ -13,6 +13,8 @@ from services.decision_fabric.bundle_source import (
     BundleSource,
     BundleStoreAway,
     BundleUnloadable,
+    ResolutionSpoilt,
+    resolution_path,
 )
 from services.decision_fabric.model import BUNDLES, Activation
 from sluice_contracts import Decoded, decode
@@ -25,6 +27,7 @@ from sluice_decisions import (
     seal_bundle,
 )
 from sluice_kit.artifacts import ArtifactStore, Locator, StoreUnavailable
+from sluice_kit.stage import StageError
 from tests.unit.decision_fabric.parts import Fabric, activation
 from tests.unit.decisions import parts as small
 
@@ -163,6 +166,20 @@ def test_a_replay_with_the_artifact_missing_fails_and_decides_nothing(own: Fabri
     with pytest.raises(BundleGone):
         replayed.decide("e1")
     assert replayed.decisions() == []
+
+
+@pytest.mark.parametrize(
+    "spoilt", [b"", b"[]", b'{"outcome": "SIDEWAYS", "uri": "", "message": ""}', b'{"schema_version": 1}']
+)
+def test_a_resolution_that_says_nothing_stops_with_the_name_of_its_file(own: Fabric, spoilt: bytes) -> None:
+    active = named(own)
+    path = resolution_path(active, small.BINDING)
+    own.store.seal(path, spoilt)
+    with pytest.raises(ResolutionSpoilt) as told:
+        own.source.resolve(active)
+    assert path in str(told.value)
+    assert "Restore the file" in str(told.value)
+    assert isinstance(told.value, StageError), "the runner stops on it and looks for no poison"
 
 
 class Unreachable:
