@@ -53,6 +53,8 @@ class Intake:
         decided = self._overlay.decided_among([found.key for found in read if isinstance(found, Paid)])
         for index, found in enumerate(read):
             if isinstance(found, Paid):
+                if index in poison:
+                    self.count("errors")
                 if found.key in decided or found.key in self.ready or found.key in self._open.waiting:
                     self.count("repeated_payments")
                 else:

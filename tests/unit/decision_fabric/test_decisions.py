@@ -99,6 +99,36 @@ def test_without_a_snapshot_it_is_decided_at_its_deadline_and_says_so(fabric: Fa
     assert (decision["snapshot_hash"], decision["graph_basis"]) == (None, None)
 
 
+def test_a_snapshot_that_comes_with_the_deadline_past_is_used_and_the_decision_says_it_is_late(
+    fabric: Fabric,
+) -> None:
+    fabric.pay("e1")
+    fabric.driver.step()
+    fabric.snapshot("e1")
+    fabric.driver.advance(0.1)
+    fabric.pay("e2")
+    fabric.driver.step()
+    fabric.snapshot("e2")
+    fabric.driver.advance(0.101)
+    in_time, late = fabric.decisions()
+    assert (in_time["mode"], in_time["reason_codes"]) == ("MODEL", ["DEFAULT"])
+    assert (late["mode"], late["reason_codes"]) == ("MODEL", ["DEFAULT", "DEADLINE_PASSED"])
+
+
+def test_it_is_to_be_woken_at_the_deadline_of_the_payment_that_waits_longest(fabric: Fabric) -> None:
+    assert fabric.stage.wake_at() is None
+    fabric.pay("e1")
+    fabric.driver.step()
+    fabric.pay("e2")
+    fabric.driver.advance(0.05)
+    assert fabric.stage.wake_at() == NOW + SECOND // 10
+    fabric.snapshot("e1")
+    fabric.driver.step()
+    assert fabric.stage.wake_at() == NOW + SECOND * 15 // 100
+    fabric.driver.advance(0.1)
+    assert fabric.stage.wake_at() is None
+
+
 def test_a_snapshot_behind_the_deadline_changes_nothing_and_is_counted(fabric: Fabric) -> None:
     fabric.pay("e1")
     fabric.driver.step()
@@ -251,6 +281,8 @@ def test_a_payment_on_which_the_step_raised_is_decided_without_a_bundle(fabric: 
     broken, sound = fabric.decisions()
     assert (broken["mode"], broken["reason_codes"]) == ("FALLBACK", ["BUNDLE_UNRESOLVED", "POISON"])
     assert sound["mode"] == "MODEL"
+    fabric.driver.advance(1)
+    assert fabric.signalled()["errors"] == 1
 
 
 def test_poison_that_steers_is_refused(fabric: Fabric) -> None:
