@@ -48,7 +48,8 @@ def read(stack: BenchStack, seconds: float, repetitions: int) -> dict[str, Any]:
     run_id = f"bench-read-{uuid.uuid4().hex[:8]}"
     token = stack.wiring.secret_source.get(_TOKEN)
     paths = [
-        f"/v1/features?event_id={bench_event_id(run_id, SNAPSHOTS_AT_HAND - 1 - number)}"
+        f"/v1/features?tenant=default&run_id={run_id}"
+        f"&event_id={bench_event_id(run_id, SNAPSHOTS_AT_HAND - 1 - number)}"
         for number in range(DOCUMENTS)
     ]
     floors: list[Reads] = []

@@ -1,6 +1,6 @@
 """`/v1/features`: the snapshot of an event as it was put out, and the windows of an entity as they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Protocol
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import AwareDatetime
 
-from services.online_features.look_back import LookBackError
+from services.online_features.look_back import LookBackError, LookedBack
 from services.online_features.recent import RecentSnapshots
 from services.online_features.state import StageState
 from services.online_features.views import (
@@ -17,6 +17,7 @@ from services.online_features.views import (
     SnapshotView,
     WindowsView,
     decoded_snapshot,
+    scope_of,
     snapshot_view,
     windows_view,
 )
@@ -33,8 +34,8 @@ Part = Annotated[str, Path(min_length=1, max_length=128)]
 class ReadsBack(Protocol):
     """Finds snapshots on their topic."""
 
-    def find(self, event_id: str) -> Sequence[bytes]:
-        """Snapshots of an event, newest first. Raises LookBackError."""
+    def find(self, event_id: str, scope: Scope | None) -> LookedBack:
+        """Snapshots of an event: of a scope the newest at least, else all in reach. Raises LookBackError."""
         ...
 
 
@@ -55,17 +56,17 @@ class FeaturesApi:
 
     async def snapshot(self, event_id: str, tenant: str | None, run_id: str | None) -> Fields:
         """The one snapshot of an event. Raises ProblemError: there is none, or several runs have one."""
-        found = [decoded_snapshot(one) for one in self._recent.find(event_id, tenant, run_id)]
+        found = {
+            scope_of(one): one for one in map(decoded_snapshot, self._recent.find(event_id, tenant, run_id))
+        }
+        older_unread = False
+        if not found or tenant is None or run_id is None:
+            # what is at hand may be one of several: which ones are must not decide about the answer
+            read, older_unread = await run_in_threadpool(self._read_back, event_id, tenant, run_id)
+            found = {**read, **found}
         if not found:
-            found = await run_in_threadpool(self._read_back, event_id, tenant, run_id)
-        if not found:
-            raise ProblemError(
-                404,
-                "NO_SNAPSHOT",
-                f"no snapshot of event {event_id} (tenant {tenant}, run {run_id})",
-                action="Check the id; a payment that was just admitted has its snapshot within a second.",
-            )
-        runs = sorted({(one["tenant"], one["run_id"]) for one in found})
+            raise _no_snapshot(event_id, tenant, run_id, older_unread=older_unread)
+        runs = sorted(found)
         if len(runs) > 1:
             raise ProblemError(
                 409,
@@ -73,7 +74,7 @@ class FeaturesApi:
                 f"event {event_id} has snapshots in {', '.join(f'{who}/{run}' for who, run in runs[:10])}",
                 action="Name one with tenant and run_id.",
             )
-        return found[0]
+        return found[runs[0]]
 
     def windows(self, scope: Scope, entity: str, key: str, as_of: int | None) -> dict[str, Any]:
         """The windows of an entity. Raises ProblemError for an unknown one."""
@@ -94,9 +95,13 @@ class FeaturesApi:
         about = {"tenant": scope.tenant, "run_id": scope.run_id, "entity": entity, "key": key}
         return windows_view(found, self.feature_set, about)
 
-    def _read_back(self, event_id: str, tenant: str | None, run_id: str | None) -> list[Fields]:
+    def _read_back(
+        self, event_id: str, tenant: str | None, run_id: str | None
+    ) -> tuple[dict[Scope, Fields], bool]:
+        """The newest snapshot of each run that is meant, and whether older records were left unread."""
+        scope = None if tenant is None or run_id is None else Scope(tenant, run_id)
         try:
-            read = [decoded_snapshot(one) for one in self._log.find(event_id)]
+            values, older_unread = self._log.find(event_id, scope)
         except LookBackError as error:
             raise ProblemError(
                 503,
@@ -105,7 +110,22 @@ class FeaturesApi:
                 action="Send the same request again.",
                 headers={"Retry-After": "2"},
             ) from error
-        return [one for one in read if tenant in {None, one["tenant"]} and run_id in {None, one["run_id"]}]
+        found: dict[Scope, Fields] = {}
+        for one in map(decoded_snapshot, values):
+            if tenant in {None, one["tenant"]} and run_id in {None, one["run_id"]}:
+                found.setdefault(scope_of(one), one)
+        return found, older_unread
+
+
+def _no_snapshot(
+    event_id: str, tenant: str | None, run_id: str | None, *, older_unread: bool
+) -> ProblemError:
+    detail = f"no snapshot of event {event_id} (tenant {tenant}, run {run_id})"
+    action = "Check the id; a payment that was just admitted has its snapshot within a second."
+    if older_unread:
+        detail += " among the newest look_back_records of its partition; older ones are not read"
+        action += " That of an older payment stands in its record: sluice audit show EVENT_ID."
+    return ProblemError(404, "NO_SNAPSHOT", detail, action=action)
 
 
 def router(api: FeaturesApi) -> APIRouter:

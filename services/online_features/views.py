@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from services.online_features.signals import SERVICE
 from sluice_contracts import Decoded, decode
-from sluice_features import EntityWindows, FeatureSet, FeatureSpec
+from sluice_features import EntityWindows, FeatureSet, FeatureSpec, Scope
 from sluice_kit.receipts.views import CoordinateView, moment_text
 
 Fields = Mapping[str, Any]
@@ -79,6 +79,11 @@ def decoded_snapshot(value: bytes) -> Fields:
     if not isinstance(found, Decoded) or found.contract.event_type != "feature_snapshot":
         raise ValueError(f"a record of {SERVICE} is no snapshot: {found}")
     return found.fields
+
+
+def scope_of(fields: Fields) -> Scope:
+    """Whose snapshot it is."""
+    return Scope(fields["tenant"], fields["run_id"])
 
 
 def snapshot_view(fields: Fields, known: Mapping[str, FeatureSet]) -> dict[str, Any]:

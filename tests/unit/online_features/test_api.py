@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from services.online_features.api import FeaturesApi, router
-from services.online_features.look_back import LookBackError
+from services.online_features.look_back import LookBackError, LookedBack
 from services.online_features.overlay import Released
 from services.online_features.recent import RecentSnapshots
 from services.online_features.stage import OnlineFeaturesStage
@@ -36,13 +36,15 @@ class Log:
     """The topic of the driver, read back."""
 
     def __init__(self, of: TopologyDriver) -> None:
-        self.of, self.away, self.asked = of, False, 0
+        self.of, self.away, self.older_unread, self.asked = of, False, False, 0
 
-    def find(self, event_id: str) -> Sequence[bytes]:
+    def find(self, event_id: str, scope: Scope | None) -> LookedBack:
+        del scope
         self.asked += 1
         if self.away:
             raise LookBackError("the broker is away")
-        return [one.value for one in self.of.read(SNAPSHOTS) if one.key == event_id.encode()]
+        found = [one.value for one in self.of.read(SNAPSHOTS) if one.key == event_id.encode()]
+        return LookedBack(found[::-1], self.older_unread)
 
 
 class Served:
@@ -95,7 +97,8 @@ def test_a_snapshot_is_shown_with_names_scales_and_units(served: Served) -> None
 
 
 def test_what_is_not_at_hand_is_read_back_and_answered_alike(served: Served) -> None:
-    at_hand = served.get("", event_id="p1")
+    at_hand = served.get("", event_id="p1", tenant="default", run_id="run-1")
+    assert served.log.asked == 0
     again = Served(stage())
     again.log.of = served.driver
     assert again.get("", event_id="p1") == at_hand
@@ -120,6 +123,32 @@ def test_an_id_that_two_runs_use_asks_for_the_run(served: Served) -> None:
     assert (status, problem["code"]) == (409, "SEVERAL_RUNS")
     assert "default/run-1, default/run-2" in problem["detail"]
     assert served.get("", event_id="p1", run_id="run-2")[1]["run_id"] == "run-2"
+
+
+def test_the_answer_does_not_depend_on_what_is_at_hand(served: Served) -> None:
+    again = Served(stage())
+    again.log.of = served.driver
+    pay(served.driver, "p1", MORNING, run_id="run-2")
+    know(served.driver, "p1", MORNING, run_id="run-2")
+    runs = served.driver.step()
+    for released in runs[0].overlay.released:
+        again.recent.add(released)  # it remembers one run of two, as after a restart
+    for asked in ({}, {"tenant": "default"}):
+        status, problem = again.get("", event_id="p1", **asked)
+        assert (status, problem["code"]) == (409, "SEVERAL_RUNS")
+    again.log.away = True
+    assert again.get("", event_id="p1")[0] == 503
+    assert again.get("", event_id="p1", tenant="default", run_id="run-2")[0] == 200
+
+
+def test_an_event_beyond_the_reach_is_said_to_be(served: Served) -> None:
+    _, within = served.get("", event_id="nobody")
+    served.log.older_unread = True
+    status, beyond = served.get("", event_id="nobody")
+    assert (status, beyond["code"]) == (404, "NO_SNAPSHOT")
+    assert "look_back_records" in beyond["detail"]
+    assert "sluice audit show" in beyond["action"]
+    assert "sluice audit show" not in within["action"]
 
 
 def test_a_snapshot_of_an_older_set_keeps_its_names_where_that_set_is_known(served: Served) -> None:
