@@ -180,9 +180,9 @@ class FeaturesStep:
         for scope, closed_at in sorted((overlay.committed.closed | overlay.closed).items()):
             progress = overlay.run(scope)
             spoke_at = closed_at if progress is None else max(closed_at, *progress.spoke_at)
-            if spoke_at < oldest:
+            if spoke_at < oldest and scope not in overlay.forgotten:
                 overlay.features.close(scope)
-                overlay.forgotten.append(scope)
+                overlay.forgotten[scope] = None
 
     def _release(self, overlay: StageOverlay, group: Answered, result: StepResult) -> None:
         """Put out the snapshots of payments that wait no longer."""

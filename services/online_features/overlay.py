@@ -74,8 +74,8 @@ class StageOverlay:
     """Committed early contexts whose payments left."""
     closed: dict[Scope, int] = field(default_factory=dict)
     """Runs whose closing this batch brought."""
-    forgotten: list[Scope] = field(default_factory=list)
-    """Closed runs of which nothing is kept any more."""
+    forgotten: dict[Scope, None] = field(default_factory=dict)
+    """Closed runs of which nothing is kept any more; every step of the batch finds the same ones."""
     released: list[Released] = field(default_factory=list)
     tally: Tally = field(init=False)
 

@@ -189,3 +189,21 @@ def test_a_closed_run_is_forgotten_once_nothing_has_come_of_it_for_long_enough(t
         assert state.features.size().scopes == len(state.runs) == len(state.closed) == 1
         one.advance(3_600 + 1)
         assert state.features.size().scopes == len(state.runs) == len(state.closed) == 0
+
+
+def test_a_closed_run_falls_due_in_a_batch_that_is_stepped_twice() -> None:
+    """In a chain, what comes back to the head is another pass of the same batch."""
+    of = driver()
+    pay(of, "p1", MORNING)
+    know(of, "p1", MORNING)
+    close(of, "run-1")
+    of.step()
+    member = of.spec.head
+    state = member.state
+    assert isinstance(state, StageState)
+    overlay = state.overlay()
+    due = Batch(of.now + 25 * 3_600 * SECOND, [])
+    for _ in range(2):
+        member.step(overlay, due)
+    state.apply(overlay, [], of.batch_no + 1)
+    assert state.features.size().scopes == len(state.runs) == len(state.closed) == 0
