@@ -109,7 +109,7 @@ def _head(answer: dict[str, Any]) -> str:
     if "component" in answer:
         component = answer["component"]
         part = f"  component {component['kind']} {component['value']}, {answer['component_size']} entities"
-    version = f"graph version {answer['graph_version']}"
+    version = f"graph version {answer['graph_version']}  late payments {answer['late_payments']}"
     return f"{entity['kind']} {entity['value']}  {answer['integrity']}{why}{part}  {version}"
 
 

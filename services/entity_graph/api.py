@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Path, Query
 
 from services.entity_graph.basis import digest_of
-from services.entity_graph.core import version_of
+from services.entity_graph.core import late_payments, version_of
 from services.entity_graph.page_tokens import Page, PageTokens
 from services.entity_graph.views import (
     EntityView,
@@ -117,11 +117,12 @@ class GraphApi:
                 )
                 if holds
             ]
-            notes = self._state.notes
+            notes, scope = self._state.notes, (tenant, run_id)
             answer = GraphAnswer(
                 tenant=tenant,
                 run_id=run_id,
-                graph_version=version_of(notes, (tenant, run_id)),
+                graph_version=version_of(notes, scope),
+                late_payments=late_payments(notes, scope),
                 graph_basis=digest_of(notes),
                 integrity="DEGRADED" if reasons else "CLEAN",
                 reasons=reasons,

@@ -4,7 +4,7 @@ The context is what the graph knew at the payment's place in the order, with the
 edges in it: a device that two customers share is shared from the second one's first payment on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from services.entity_graph.arrivals import LABELS, PAYMENTS, RunArrivals, Scope, arrivals
@@ -71,9 +71,9 @@ def _take_run(
         facts.append(Output(CONTEXT, event_id.encode(), value))
     watermark.close()
     seen.add(events=len(contexts), labels=len(run.labels), late=late, conflicted=conflicted)
-    seen.lag(watermark.newest - watermark.low)
+    seen.lag(watermark.behind)
     if late:
-        key = late_key(scope)
+        key = _late_key(scope)
         overlay.notes.put(key, (overlay.notes.get(key) or 0) + late)
     return facts
 
@@ -86,8 +86,7 @@ def _pass_time(overlay: GraphOverlay, now: int, arrived: Mapping[Scope, RunArriv
         if now - note["seen_at"] > overlay.policy.forget_run_days * DAY:
             _forget(overlay, scope)
             continue
-        watermark = _watermark(overlay, now, scope)
-        seen.lag(watermark.newest - watermark.low)
+        seen.lag(_watermark(overlay, now, scope).behind)
 
 
 def _forget_closed(overlay: GraphOverlay, now: int) -> None:
@@ -107,7 +106,7 @@ def _forget_closed(overlay: GraphOverlay, now: int) -> None:
 
 def _forget(overlay: GraphOverlay, scope: Scope) -> None:
     overlay.forget(scope)
-    for key in (f"watermark|{scope_key(scope)}", late_key(scope)):
+    for key in (f"watermark|{scope_key(scope)}", _late_key(scope)):
         overlay.notes.remove(key)
 
 
@@ -125,12 +124,16 @@ def _closed_key(scope: Scope) -> str:
     return f"{CLOSED}|{scope_key(scope)}"
 
 
-def late_key(scope: Sequence[str]) -> str:
-    """Where the count of a run's late payments is noted."""
-    return f"late|{scope_key((scope[0], scope[1]))}"
+def _late_key(scope: Scope) -> str:
+    return f"late|{scope_key(scope)}"
 
 
 def version_of(notes: Mapping[str, Any], scope: Scope) -> int:
     """The committed graph_version of a run, -1 before any."""
     found = notes.get(f"watermark|{scope_key(scope)}")
     return -1 if found is None else int(found["low"])
+
+
+def late_payments(notes: Mapping[str, Any], scope: Scope) -> int:
+    """How many payments of a run came behind its watermark, as committed."""
+    return int(notes.get(_late_key(scope)) or 0)

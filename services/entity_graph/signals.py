@@ -38,7 +38,10 @@ class Seen:
 
 
 def signal(overlay: GraphOverlay, now: int, shard: int, seen: Seen) -> list[TrailingOutput]:
-    """The signal of the last second where it is due; else what was seen is noted for it."""
+    """The signal of the last second where it is due; else what was seen is noted for it.
+
+    The status is degraded when a record could not be read.
+    """
     noted: dict[str, int] = overlay.notes.get(_NOTE) or {"since": now}
     since = noted["since"]
     counts = {
@@ -51,12 +54,10 @@ def signal(overlay: GraphOverlay, now: int, shard: int, seen: Seen) -> list[Trai
     overlay.notes.put(_NOTE, {"since": now})
     values = {
         **counts,
-        "degraded": 0,
-        "waiting": 0,
-        "oldest_wait_ms": 0,
         "watermark_lag_ms": seen.watermark_lag // 1_000,
         **seen.input_lag,
         "entities": sum(map(len, overlay.committed.values())),
     }
     in_order = dict(sorted(values.items()))
-    return [service_signal(SERVICE, shard, in_order, degraded=False, since=since, now=now)]
+    degraded = counts["errors"] > 0
+    return [service_signal(SERVICE, shard, in_order, degraded=degraded, since=since, now=now)]

@@ -11,13 +11,15 @@ from sluice_kit.receipts.views import moment_text
 class GraphAnswer(BaseModel):
     """In every answer: which graph was asked, and whether identities in it are in conflict.
 
-    `graph_version` is the run's watermark in microseconds since 1970 UTC, -1 before any; `graph_basis` the
-    digest of the input that the graph had taken in. `reasons` say why it is DEGRADED.
+    `graph_version` is the run's watermark in microseconds since 1970 UTC, -1 before any; `late_payments` came
+    behind it. `graph_basis` is the digest of the input that the graph had taken in. `reasons` say why it is
+    DEGRADED.
     """
 
     tenant: str
     run_id: str
     graph_version: int
+    late_payments: int
     graph_basis: str
     integrity: Literal["CLEAN", "DEGRADED"]
     reasons: list[str] = Field(description="IDENTITY_CONFLICT, LABEL_CONFLICT, GRAPH_FULL")

@@ -74,9 +74,9 @@ class RunningWatermark:
         self._touched: dict[int, None] = {}
 
     @property
-    def newest(self) -> int:
-        """The highest `ts_utc` seen in any partition, NOTHING_SEEN before the first."""
-        return max(self._seen.values(), default=NOTHING_SEEN)
+    def behind(self) -> int:
+        """How far it is behind the highest `ts_utc` seen, in microseconds; 0 until there is a watermark."""
+        return 0 if self.low == NOTHING_SEEN else max(self._seen.values()) - self.low
 
     def note(self, partition: int, ts_utc: int) -> int:
         """One more record; returns the watermark with it."""

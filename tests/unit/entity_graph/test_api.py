@@ -65,6 +65,37 @@ async def test_what_no_conflict_touches_is_clean() -> None:
     assert (found["customers"], found["conflicts"], found["integrity"]) == (["C9"], [], "CLEAN")
 
 
+async def test_a_graph_that_is_full_says_that_something_may_be_missing() -> None:
+    graph = GraphDriver.fresh(POLICY.model_copy(update={"max_entities": 3}))
+    graph.pay("e1", 1, customer="C1", terminal="T1")
+    graph.step()
+    said = []
+    async with asking(graph) as http:
+        for event_id in ("e2", "e3"):
+            found = (await http.get("/v1/graph/profile/customer/C1", params=RUN)).json()
+            said.append((found["integrity"], found["reasons"]))
+            graph.pay(event_id, 2, customer=f"C-{event_id}", terminal="T1")
+            graph.step()
+    assert said == [("CLEAN", []), ("DEGRADED", ["GRAPH_FULL"])]
+
+
+async def test_late_payments_of_the_run_are_counted_in_every_answer() -> None:
+    graph = GraphDriver.fresh()
+    for partition in range(4):
+        graph.pay(f"e{partition}", partition, partition=partition)
+        graph.pay(f"other{partition}", partition, partition=partition, pins={"run_id": "run-2"})
+    graph.step()
+    for number in range(2):
+        graph.pay(f"late{number}", -5)
+        graph.step()
+    async with asking(graph) as http:
+        counted = [
+            (await http.get("/v1/graph/profile/customer/C1", params={"run_id": run})).json()["late_payments"]
+            for run in ("run-1", "run-2")
+        ]
+    assert counted == [2, 0]
+
+
 async def test_a_conflict_is_named_although_its_edge_does_not_join() -> None:
     policy = POLICY
     rule = policy.edges.customer_card.model_copy(update={"joining": (16, 1)})

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -83,7 +84,6 @@ def test_the_version_is_the_watermark_with_the_event_and_never_goes_back() -> No
     found = graph.contexts()
     assert [found[f"e{n}"]["graph_version"] for n in range(5)] == [-1, -1, -1, START, START + SECOND]
     assert found["late"]["graph_version"] == START
-    assert graph.stage.state.notes["late|default|run-1"] == 1
 
 
 def test_an_idle_partition_no_longer_holds_the_version_back() -> None:
@@ -125,8 +125,22 @@ def test_a_signal_a_second_counts_what_came() -> None:
     assert isinstance(payload, dict)
     values = payload["values"]
     assert (values["events"], values["errors"], values["entities"]) == (1, 1, 2)
+    assert not {"degraded", "waiting", "oldest_wait_ms"} & values.keys(), "it holds no payment back"
+    assert payload["status"] == "degraded", "a record could not be read"
     assert (payload["window_start"], payload["window_end"]) == (START, START + SECOND)
     assert not contract_for("service_signal", 1).check(signal)
+
+
+def test_the_watermark_lags_once_there_is_one() -> None:
+    graph = GraphDriver.fresh()
+    for partition in range(4):
+        graph.advance(1)
+        graph.pay(f"e{partition}", 2 * partition, partition=partition)
+        graph.step()
+    graph.advance(1)
+    said: list[Any] = [event["payload"] for event in graph.events(LANE)]
+    assert [one["values"]["watermark_lag_ms"] for one in said] == [0, 0, 0, 6_000]
+    assert {one["status"] for one in said} == {"ok"}
 
 
 def test_a_run_that_is_long_over_is_forgotten() -> None:
