@@ -1,4 +1,4 @@
-"""`sluice decision show EVENT_ID`: what was decided about a payment, and from what."""
+"""`sluice decision show|explain EVENT_ID`: what was decided about a payment, from what, and why."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sluice_cli.explain_command import explain_decision
 from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
 from sluice_cli.service_calls import DECISION_FABRIC, ServiceCalls, reported
 
@@ -15,6 +16,9 @@ decision_app = typer.Typer(help="What was decided about a payment.", no_args_is_
 @decision_app.callback()
 def decisions() -> None:
     """What was decided about a payment."""
+
+
+decision_app.command("explain")(explain_decision)
 
 
 @decision_app.command("show")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from sluice_cli.recorded_run import Footing
@@ -51,7 +51,7 @@ class CaseMaker:
         self._fraud_of = fraud_of
         self.left_out: Counter[str] = Counter()
 
-    def cases(self, rows: Iterable[list[Any]]) -> list[Taken]:
+    def cases(self, rows: Iterable[Sequence[Any]]) -> list[Taken]:
         """The cases of one part, in the order of the batches that decided them."""
         decisions: dict[str, Decided] = {}
         payments: dict[str, dict[str, Any]] = {}

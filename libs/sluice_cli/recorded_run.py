@@ -40,6 +40,8 @@ Fields = Mapping[str, Any]
 Counted = Callable[[int], None]
 Place = tuple[int, int]
 """Partition and offset."""
+Row = tuple[str, str, Any]
+"""Event id, kind (decision, payment, snapshot) and content."""
 
 
 @dataclass(slots=True)
@@ -62,6 +64,15 @@ class Found:
     feature_sets: set[str] = field(default_factory=set)
     worlds: set[str] = field(default_factory=set)
 
+    def note(self, decision: Fields) -> None:
+        """Take in what a decision names."""
+        said = decision["payload"]
+        self.decisions += 1
+        self.bundles[said["bundle_hash"]] += 1
+        self.worlds.add(decision["manifest_fingerprint"])
+        if said["posture_event_id"] is not None:
+            self.postures.add(said["posture_event_id"])
+
 
 class BusHistory:
     """Reads topics through, as a principal that may only read."""
@@ -72,13 +83,21 @@ class BusHistory:
         self._read = 0
 
     def events(
-        self, topic: str, run: tuple[str, str] | None = None, ranges: list[OffsetRange] | None = None
+        self,
+        topic: str,
+        run: tuple[str, str] | None = None,
+        ranges: list[OffsetRange] | None = None,
+        *,
+        naming: str | None = None,
     ) -> Iterator[Fields]:
-        """Fields of every committed event that can be decoded, of one (tenant, run) where given."""
+        """Fields of every committed event that can be decoded, of one (tenant, run) where given.
+
+        `naming`: only events that hold this text, such as the id of an event.
+        """
+        marks = [mark.encode() for mark in (None if run is None else run[1], naming) if mark is not None]
         for batch in self.batches(topic, ranges):
-            marked = None if run is None else run[1].encode()
             for value in batch.values:
-                if value is None or (marked is not None and marked not in value):
+                if value is None or not all(mark in value for mark in marks):
                     continue
                 found = decode(value)
                 if not isinstance(found, Decoded):
@@ -138,27 +157,16 @@ def spill_run(
     spill = Spill(folder, max(1, min(MOST_FILES, total // SHARE)))
     found = Found()
     for fields in history.events(DECISIONS, run, ranges):
-        _note(found, fields)
-        spill.put(fields["payload"]["subject_event_id"], "decision", _decided(fields["payload"]))
+        found.note(fields)
+        spill.put(*decision_row(fields))
     if not found.decisions:
         spill.close()
         raise ReplayError("RUN_NOT_FOUND", f"no decision of run {run[1]}, tenant {run[0]}, on {DECISIONS}")
     for fields in history.events(PAYMENTS, run):
-        spill.put(fields["event_id"], "payment", fields["payload"])
+        spill.put(*payment_row(fields))
     for fields in history.events(SNAPSHOTS, run):
         found.feature_sets.add(fields["feature_set"]["hash"])
-        spill.put(
-            fields["event_id"],
-            "snapshot",
-            [
-                fields["values"],
-                fields["missing"],
-                fields["feature_set"]["hash"],
-                fields["snapshot_hash"],
-                fields["graph_version"],
-                bool(fields["degraded"]),
-            ],
-        )
+        spill.put(*snapshot_row(fields))
     return spill, found
 
 
@@ -215,25 +223,42 @@ def _taken_in(history: BusHistory, places: Mapping[Place, Fields]) -> dict[Place
     return since
 
 
-def _note(found: Found, fields: Fields) -> None:
-    said = fields["payload"]
-    found.decisions += 1
-    found.bundles[said["bundle_hash"]] += 1
-    found.worlds.add(fields["manifest_fingerprint"])
-    if said["posture_event_id"] is not None:
-        found.postures.add(said["posture_event_id"])
-
-
-def _decided(said: Fields) -> list[Any]:
+def decision_row(fields: Fields) -> Row:
     """What is kept of a decision; `recorded_cases` reads it in this order."""
-    return [
-        said["outcome"],
-        said["mode"],
-        said["reason_codes"],
-        said["score_ppm"],
-        said["bundle_hash"],
-        said["snapshot_hash"],
-        said["posture_event_id"],
-        said["decided_at"],
-        said["deadline"],
-    ]
+    said = fields["payload"]
+    return (
+        said["subject_event_id"],
+        "decision",
+        [
+            said["outcome"],
+            said["mode"],
+            said["reason_codes"],
+            said["score_ppm"],
+            said["bundle_hash"],
+            said["snapshot_hash"],
+            said["posture_event_id"],
+            said["decided_at"],
+            said["deadline"],
+        ],
+    )
+
+
+def payment_row(fields: Fields) -> Row:
+    """What is kept of a payment."""
+    return fields["event_id"], "payment", fields["payload"]
+
+
+def snapshot_row(fields: Fields) -> Row:
+    """What is kept of a snapshot: the fields of a SnapshotView in their order."""
+    return (
+        fields["event_id"],
+        "snapshot",
+        [
+            fields["values"],
+            fields["missing"],
+            fields["feature_set"]["hash"],
+            fields["snapshot_hash"],
+            fields["graph_version"],
+            bool(fields["degraded"]),
+        ],
+    )

@@ -8,6 +8,7 @@ from sluice_decisions.bundle_sealing import BundleParts, UnsoundBundle, seal_bun
 from sluice_decisions.cases import Attribution, Case, Decision, DecisionBatch, RuleFailure, SnapshotView
 from sluice_decisions.deciding import decide
 from sluice_decisions.documents import DocumentProblem
+from sluice_decisions.explaining import Explanation, explain
 from sluice_decisions.feature_binding import FeatureBinding
 from sluice_decisions.model import ModelRuntimeUnavailable, TreeModel
 from sluice_decisions.outcomes import SEVERITY, Mode, Outcome, Reason
@@ -32,6 +33,7 @@ __all__ = [
     "DecisionBatch",
     "DecisionPolicy",
     "DocumentProblem",
+    "Explanation",
     "FeatureBinding",
     "Mode",
     "ModelRuntimeUnavailable",
@@ -49,6 +51,7 @@ __all__ = [
     "UnsoundBundle",
     "compile_rules",
     "decide",
+    "explain",
     "load_bundle",
     "seal_bundle",
     "what_if",

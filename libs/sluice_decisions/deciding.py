@@ -19,7 +19,7 @@ from sluice_decisions.model import Matrix, matrix_of, strongest
 from sluice_decisions.outcomes import Mode, Outcome, Reason
 from sluice_decisions.policy import BUILT_IN_OUTCOMES, BUILT_IN_REVISION, Rule
 from sluice_decisions.postures import Capability, Permission, PostureInForce, permission_at
-from sluice_decisions.rule_asking import Lists
+from sluice_decisions.rule_asking import Lists, RuleAnswers
 from sluice_decisions.settling import Ground, Settled, grounds_of, settle
 
 NO_LISTS: Lists = {}
@@ -40,7 +40,7 @@ def decide(
 
     `resolved`: the active bundle, why it could not be loaded, or None when none is active. `posture` None:
     the ladder never spoke. `lists`: members of the policy's lists that are kept elsewhere, as they are at
-    this batch. `explained`: outcomes that get attributions; a replay asks for ALLOW too.
+    this batch. `explained`: outcomes that get attributions; `explain` asks for all of them.
     """
     bundle = resolved if isinstance(resolved, Bundle) else None
     permission = permission_at(now, posture)
@@ -54,6 +54,19 @@ def decide(
         fallback = Settled(BUILT_IN_OUTCOMES.fallback, (Reason.BUNDLE_UNRESOLVED.value, *causes))
         return DecisionBatch(tuple(footing.decision(case, Mode.FALLBACK, fallback) for case in cases))
     return _Batch(footing, bundle, lists, explained).decided(cases)
+
+
+def rule_answers(
+    bundle: Bundle, posture: PostureInForce | None, case: Case, now: int, lists: Lists, *, score: int | None
+) -> RuleAnswers:
+    """What the rules said when `decide` decided the case with that score; a closed posture asks none."""
+    permission = permission_at(now, posture)
+    if permission.closed is not None:
+        return RuleAnswers((), skipped=False, failures=())
+    binding = bundle.feature_set
+    fault = _snapshot_fault(case.snapshot, binding.hash, len(binding.features))
+    batch = _Batch(_Footing(bundle, permission, now), bundle, lists, frozenset())
+    return batch.answers(case, fault, score)
 
 
 class _Footing:
@@ -165,10 +178,14 @@ class _Batch:
             rows[:, sorted(self._withheld)] = np.nan
         return rows
 
+    def answers(self, case: Case, fault: Reason | None, score: int | None) -> RuleAnswers:
+        """What the rules say of a case; with a `fault` of its snapshot they may read no feature."""
+        absent = None if fault is not None else self._absent(case.snapshot)
+        return self._asking.answers(case, score, absent)
+
     def _settled(self, case: Case, fault: Reason | None, score: int | None) -> Settled:
         snapshot = case.snapshot
-        absent = None if fault is not None else self._absent(snapshot)
-        matched, skipped, failures = self._asking.answers(case, score, absent)
+        matched, skipped, failures = self.answers(case, fault, score)
         self._failures += failures
         grounds = (
             tuple([rule.id for rule in matched]) if matched else (),

@@ -192,18 +192,20 @@ class Deviation(NamedTuple):
 
 def deviations(recorded: Iterable[Recorded], bundle: Resolved) -> list[Deviation]:
     """Where the bundle that decided gives other than was recorded: outcome, mode, reasons, score."""
-    found = []
-    for one, decision in decided_again(recorded, bundle):
-        pairs = (
-            ("outcome", one.outcome.value, decision.outcome.value),
-            ("mode", one.mode.value, decision.mode.value),
-            ("reason_codes", ",".join(one.reason_codes), ",".join(decision.reason_codes)),
-            ("score_ppm", str(one.score_ppm), str(decision.score_ppm)),
-        )
-        differing = next((pair for pair in pairs if pair[1] != pair[2]), None)
-        if differing is not None:
-            found.append(Deviation(one.case.event_id, *differing))
-    return found
+    found = (deviation_of(one, decision) for one, decision in decided_again(recorded, bundle))
+    return [one for one in found if one is not None]
+
+
+def deviation_of(one: Recorded, again: Decision) -> Deviation | None:
+    """The first field in which a decision made again is not the recorded one; None when it is."""
+    pairs = (
+        ("outcome", one.outcome.value, again.outcome.value),
+        ("mode", one.mode.value, again.mode.value),
+        ("reason_codes", ",".join(one.reason_codes), ",".join(again.reason_codes)),
+        ("score_ppm", str(one.score_ppm), str(again.score_ppm)),
+    )
+    differing = next((pair for pair in pairs if pair[1] != pair[2]), None)
+    return None if differing is None else Deviation(one.case.event_id, *differing)
 
 
 def decided_again(recorded: Iterable[Recorded], bundle: Resolved) -> Iterable[tuple[Recorded, Decision]]:

@@ -1,4 +1,4 @@
-"""`sluice whatif` over what a real decision fabric recorded, on a real broker."""
+"""`sluice whatif` and `sluice decision explain` over what a real fabric recorded, on a real broker."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from typer.testing import CliRunner, Result
 
 from services.decision_fabric.model import BUNDLES, LANE, LISTS, PAYMENTS, POSTURES, SNAPSHOTS
+from sluice_cli.decision_commands import decision_app
 from sluice_cli.run_truth import truth_of
 from sluice_cli.whatif_command import whatif
 from sluice_contracts import encode
@@ -28,7 +29,7 @@ from sluice_oracle import iter_batches
 from tests.integration.builders import make_world
 from tests.unit.decision_fabric.parts import CALM, SUSPECT, Fabric
 from tests.unit.decisions import parts as small
-from tests.unit.ingestion_gate.events import label
+from tests.unit.ingestion_gate.events import label, payment
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
 DECISIONS = "traffic.decision"
@@ -43,6 +44,8 @@ class History(NamedTuple):
     decided_by: Locator
     stricter: Locator
     outcomes: dict[str, str]
+    decisions: dict[str, dict[str, Any]]
+    """The decisions' events by payment event, as they are on the bus."""
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +61,9 @@ def history(wiring: Wiring, unique: Callable[[str], str], topics_applied: None) 
     fabric = Fabric(store, decided_by).ready()
     _play(fabric, run)
     _record(wiring, fabric, run)
-    outcomes = {one["subject_event_id"]: one["outcome"] for one in fabric.decisions()}
-    return History(run, decided_by, stricter, outcomes)
+    decisions = {event["payload"]["subject_event_id"]: event for event in fabric.events("decision")}
+    outcomes = {name: event["payload"]["outcome"] for name, event in decisions.items()}
+    return History(run, decided_by, stricter, outcomes, decisions)
 
 
 def _play(fabric: Fabric, run: str) -> None:
@@ -119,6 +123,14 @@ def asked(wiring_file: Path, history: History) -> Callable[..., Result]:
     def ask(*arguments: str, run: str = history.run) -> Result:
         options = ["--run", run, "--truth", "labels", "--wiring", str(wiring_file), "--json"]
         return CliRunner().invoke(app, [*options, *arguments])
+
+    return ask
+
+
+@pytest.fixture
+def explained(wiring_file: Path) -> Callable[..., Result]:
+    def ask(*arguments: str) -> Result:
+        return CliRunner().invoke(decision_app, ["explain", *arguments, "--wiring", str(wiring_file)])
 
     return ask
 
@@ -202,3 +214,58 @@ def test_the_truth_of_a_world_names_its_frauds(wiring: Wiring, tmp_path: Path) -
     assert frauds > 0
     assert truth.fraud(next(iter(truth.frauds)))
     assert not truth.fraud("nobody")
+
+
+def test_a_decision_is_explained_as_it_was_made(explained: Callable[..., Result], history: History) -> None:
+    told = {
+        name: answer(explained(name, "--run", history.run, "--json"))
+        for name in ("calm", "suspect", "blocked", "by-rules", "no-snapshot", "closed")
+    }
+    for name, one in told.items():
+        said = history.decisions[name]["payload"]
+        assert (one["ok"], one["again"]) == (True, one["recorded"])
+        assert all(one["again"][field] == said[field] for field in ("outcome", "reason_codes", "score_ppm"))
+    calm, suspect = told["calm"], told["suspect"]
+    assert history.decisions["calm"]["payload"]["attributions"] == []
+    assert 1 <= len(calm["attributions"]) <= 3
+    assert suspect["attributions"] == history.decisions["suspect"]["payload"]["attributions"]
+    assert [rule["id"] for rule in told["blocked"]["rules"]] == ["blocked"]
+    assert (told["by-rules"]["attributions"], told["no-snapshot"]["snapshot_hash"]) == ([], None)
+    shown = explained("calm", "--run", history.run).stdout
+    assert f"{calm['attributions'][0]['feature']} = " in shown
+    assert "the same" in shown
+
+
+def test_one_that_does_not_come_out_as_recorded_is_told_and_fails(
+    explained: Callable[..., Result], history: History, wiring: Wiring, unique: Callable[[str], str]
+) -> None:
+    forged = unique("run-forged")
+    event = history.decisions["no-snapshot"] | {"run_id": forged}
+    event["payload"] = event["payload"] | {"outcome": "ALLOW", "subject_event_id": "forged"}
+    producer = Producer(idempotent_producer_config(wiring, "admin"))
+    producer.produce(PAYMENTS, encode("payment", 1, payment("forged", run_id=forged)), b"C1", 0)
+    producer.produce(DECISIONS, encode("decision", 1, event), b"C1", 0)
+    assert producer.flush(30) == 0
+    result = explained("forged")
+    assert (result.exit_code, "DIFFERENT: outcome was ALLOW" in result.stdout) == (1, True)
+
+
+def test_a_decision_that_is_not_there_or_not_alone_is_one_named_line(
+    explained: Callable[..., Result], history: History, wiring: Wiring, unique: Callable[[str], str]
+) -> None:
+    nobody = explained("nobody")
+    assert (nobody.exit_code, "DECISION_NOT_FOUND" in nobody.stderr) == (2, True)
+    paymentless = unique("run-paymentless")
+    producer = Producer(idempotent_producer_config(wiring, "admin"))
+    producer.produce(
+        DECISIONS, encode("decision", 1, history.decisions["calm"] | {"run_id": paymentless}), b"C1", 0
+    )
+    assert producer.flush(30) == 0
+    several = explained("calm")
+    assert (several.exit_code, "SEVERAL_RUNS" in several.stderr, paymentless in several.stderr) == (
+        2,
+        True,
+        True,
+    )
+    gone = explained("calm", "--run", paymentless)
+    assert (gone.exit_code, "PAYMENT_GONE" in gone.stderr) == (2, True)
