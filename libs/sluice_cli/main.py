@@ -27,6 +27,7 @@ LAZY: dict[str, tuple[str, str, str]] = {
     "actions": ("action_commands", "actions_app", "See what came of decisions, settle what is uncertain."),
     "policy": ("policy_commands", "policy_app", "Read, check and put in force the gate's policy."),
     "posture": ("posture_commands", "posture_app", "What decisions may use: show, force, release."),
+    "list": ("list_commands", "list_app", "Lists that decision rules read: show, add, remove."),
     "topics": ("bus_commands", "topics_app", "Topics, access and retention from the contracts."),
     "replay": (
         "bus_commands",

@@ -17,6 +17,11 @@ GateUrl = Annotated[
     str | None,
     typer.Option("--gate-url", envvar="SLUICE_GATE_URL", help="The gate's REST address, else found here."),
 ]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it stays in the audit log.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say whether it could be done, do nothing.")]
+IdempotencyKey = Annotated[
+    str | None, typer.Option("--key", help="Idempotency key; give the same one to repeat a call safely.")
+]
 
 
 def print_json(content: Any) -> None:

@@ -8,18 +8,22 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from sluice_cli.options import DEFAULT_WIRING, AsJson, GateUrl, WiringFile, print_json
+from sluice_cli.options import (
+    DEFAULT_WIRING,
+    AsJson,
+    DryRun,
+    GateUrl,
+    IdempotencyKey,
+    Reason,
+    WiringFile,
+    print_json,
+)
 from sluice_cli.service_calls import GATE, LADDER, CallError, ServiceCalls, reported
 from sluice_decisions.postures import Posture
 
 posture_app = typer.Typer(help="What decisions may use: show, force, release.", no_args_is_help=True)
 
 Scope = Annotated[str, typer.Option(help="all, or tenant:NAME.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; it stays in the audit log.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say whether it could be done, do nothing.")]
-Key = Annotated[
-    str | None, typer.Option("--key", help="Idempotency key; give the same one to repeat a call safely.")
-]
 LadderUrl = Annotated[
     str | None,
     typer.Option(envvar="SLUICE_LADDER_URL", help="The ladder's REST address; else the one on this host."),
@@ -59,7 +63,7 @@ def force(  # noqa: PLR0917 - typer makes options of parameters
         typer.Option("--override", help="Exactly this rung, even if signals call for a stricter one."),
     ] = False,
     dry_run: DryRun = False,
-    key: Key = None,
+    key: IdempotencyKey = None,
     wiring: WiringFile = DEFAULT_WIRING,
     gate_url: GateUrl = None,
     ladder_url: LadderUrl = None,
@@ -83,7 +87,7 @@ def release(  # noqa: PLR0917 - typer makes options of parameters
     reason: Reason,
     scope: Scope = "all",
     dry_run: DryRun = False,
-    key: Key = None,
+    key: IdempotencyKey = None,
     wiring: WiringFile = DEFAULT_WIRING,
     gate_url: GateUrl = None,
     ladder_url: LadderUrl = None,

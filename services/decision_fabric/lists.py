@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Final
+from typing import Any, Final
 
 from services.decision_fabric.model import Fields
 from sluice_kit.stage.keyed_state import KeyedOverlay
@@ -29,6 +29,24 @@ def change_list(registry: KeyedOverlay, fields: Fields) -> bool:
     registry.put(counted, size + (not present))
     registry.put(entry, fields["event_id"])
     return True
+
+
+def kept_lists(values: Mapping[str, Any], tenant: str) -> list[str]:
+    """Names of a tenant's lists that somebody ever changed, sorted. Another thread may change `values`."""
+    prefix = f"lists|{tenant}|"
+    return sorted(key.removeprefix(prefix) for key in list(values) if key.startswith(prefix))
+
+
+def kept_entries(values: Mapping[str, Any], tenant: str, name: str) -> list[str]:
+    """Entries of a list, sorted. Another thread may change `values`."""
+    prefix = f"list|{tenant}|{name}|"
+    return sorted(key.removeprefix(prefix) for key in list(values) if key.startswith(prefix))
+
+
+def change_behind(values: Mapping[str, Any], tenant: str, name: str, entry: str) -> str | None:
+    """The `list_changed` that put an entry on a list, None when it is not on it."""
+    found: str | None = values.get(f"list|{tenant}|{name}|{entry}")
+    return found
 
 
 class TenantLists(Mapping[str, AbstractSet[str]]):

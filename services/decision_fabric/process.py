@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from services.decision_fabric.api import router
 from services.decision_fabric.bundle_source import BundleSource
 from services.decision_fabric.decided import DecidedCache
+from services.decision_fabric.list_api import list_router
 from services.decision_fabric.model import Activation
 from services.decision_fabric.policy_files import (
     binding_of,
@@ -53,7 +54,10 @@ def make_member(given: StageArguments, store: ArtifactStore, health: Health) -> 
     access = Access.load(given.wiring.secret_source, health)
     return Member(
         stage,
-        (access.guarded(router(cache, stage.state, source)),),
+        (
+            access.guarded(router(cache, stage.state, source)),
+            access.guarded(list_router(stage.state, source)),
+        ),
         (cache.committed, whether_usable),
         (_warm_up,),
     )

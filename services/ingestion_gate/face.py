@@ -9,6 +9,8 @@ from fastapi import APIRouter
 from services.ingestion_gate.api import GateApi, router
 from services.ingestion_gate.disk_places import DiskPlaces
 from services.ingestion_gate.governance_ledger import GovernanceLedger
+from services.ingestion_gate.list_api import list_router
+from services.ingestion_gate.list_desk import ListDesk
 from services.ingestion_gate.operator_desk import OperatorDesk
 from services.ingestion_gate.operator_lane import OperatorLane
 from services.ingestion_gate.overlay import GateView
@@ -65,11 +67,13 @@ def open_face(
         lane.close()
         fetcher.close()
 
-    orders = PostureDesk(lane, lambda: view().policy.tenants)
+    postures = PostureDesk(lane, lambda: view().policy.tenants)
+    lists = ListDesk(lane, lambda: view().policy.tenants)
     return GateFace(
         routers=(
             access.guarded(router(GateApi(view, lookup, quarantine, desk))),
-            access.guarded(posture_router(orders)),
+            access.guarded(posture_router(postures)),
+            access.guarded(list_router(lists)),
         ),
         background=(follower.run, verifier.run, close_after),
         after_commit=(verifier.nudge, follower.committed),

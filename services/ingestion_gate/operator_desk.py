@@ -1,7 +1,7 @@
 """Releases and discards of quarantined records, by way of the operator's lane."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,6 +41,11 @@ class Refused:
 
     code: str
     detail: str
+
+
+def no_such_tenant(tenant: str, known: Collection[str]) -> Refused:
+    """The gate's policy does not know the tenant that an order is about."""
+    return Refused("NO_SUCH_TENANT", f"the gate's policy has no tenant {tenant}: {', '.join(sorted(known))}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,27 +66,46 @@ class Action:
 
 def action_event(action: Action, wiring: Wiring) -> bytes:
     """The ``governance_action`` event of an action."""
-    return encode(
+    return lane_event(
         "governance_action",
-        1,
-        {
-            "event_id": action.action_id,
-            "event_type": "governance_action",
-            "ts_utc": action.now,
-            "schema_version": 1,
-            "manifest_fingerprint": NO_PINS,
-            "tenant": action.tenant,
-            "parameter_hash": NO_PINS,
-            "scenario_id": STANDING,
-            "run_id": action.run_id,
-            "seed": None,
-            "emitted_at_utc": action.now,
-            "producer": PRINCIPAL,
-            "parent_event_id": action.parent_event_id,
-            "traceparent": None,
-            "payload": _payload(action, wiring),
-        },
+        action.action_id,
+        action.tenant,
+        action.now,
+        _payload(action, wiring),
+        run_id=action.run_id,
+        parent_event_id=action.parent_event_id,
     )
+
+
+def lane_event(
+    event_type: str,
+    event_id: str,
+    tenant: str,
+    now: int,
+    payload: Mapping[str, Any],
+    *,
+    run_id: str = STANDING,
+    parent_event_id: str | None = None,
+) -> bytes:
+    """A framed event of the operator's; ``now`` is microseconds since 1970 UTC."""
+    fields = {
+        "event_id": event_id,
+        "event_type": event_type,
+        "ts_utc": now,
+        "schema_version": 1,
+        "manifest_fingerprint": NO_PINS,
+        "tenant": tenant,
+        "parameter_hash": NO_PINS,
+        "scenario_id": STANDING,
+        "run_id": run_id,
+        "seed": None,
+        "emitted_at_utc": now,
+        "producer": PRINCIPAL,
+        "parent_event_id": parent_event_id,
+        "traceparent": None,
+        "payload": payload,
+    }
+    return encode(event_type, 1, fields)
 
 
 def _payload(action: Action, wiring: Wiring) -> dict[str, Any]:

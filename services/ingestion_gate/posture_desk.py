@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
-from services.ingestion_gate.operator_desk import Refused
+from services.ingestion_gate.operator_desk import Refused, no_such_tenant
 from services.ingestion_gate.operator_lane import Action, Actor, OperatorLane
 from sluice_contracts import derived_id
 from sluice_decisions.posture_orders import target_text
@@ -83,8 +83,4 @@ class PostureDesk:
         if not scope.startswith(_TENANT):
             return "default" if "default" in known else min(known, default="default")
         tenant = scope.removeprefix(_TENANT)
-        if tenant in known:
-            return tenant
-        return Refused(
-            "NO_SUCH_TENANT", f"the gate's policy has no tenant {tenant}: {', '.join(sorted(known))}"
-        )
+        return tenant if tenant in known else no_such_tenant(tenant, known)

@@ -19,6 +19,7 @@ from sluice_bench.decision_bench import seal_drawn_bundle
 from sluice_cli.bundle_commands import bundle_app
 from sluice_cli.decision_commands import decision_app
 from sluice_cli.demo_traffic import payment_fields
+from sluice_cli.list_commands import list_app
 from sluice_contracts import derived_id, encode
 from sluice_fleet import Fleet
 from sluice_kit.artifacts import open_artifacts
@@ -89,7 +90,10 @@ def loop(stack: LocalStack, wiring: Wiring, wiring_file: Path, topics_applied: N
 
 def test_rest_wants_a_token(loop: Loop, wiring: Wiring) -> None:
     asked = assert_guarded(loop.fleet.url("decision_fabric"), wiring)
-    assert {"GET /v1/decisions/{event_id}", "GET /v1/bundles/active"} < asked
+    assert {"GET /v1/decisions/{event_id}", "GET /v1/bundles/active", "GET /v1/lists/{name}"} < asked
+    assert {"POST /v1/lists/{name}/add", "POST /v1/lists/{name}/remove"} < assert_guarded(
+        loop.fleet.url("ingestion_gate"), wiring
+    )
 
 
 def test_a_payment_is_decided_by_the_active_bundle(loop: Loop) -> None:
@@ -111,6 +115,44 @@ def test_a_payment_without_a_snapshot_is_a_fallback(loop: Loop) -> None:
     decided = loop.decision(event_id)
     assert (decided["mode"], decided["outcome"]) == ("FALLBACK", "REVIEW")
     assert decided["reason_codes"][0] == "SNAPSHOT_MISSING"
+
+
+def test_a_customer_on_the_list_is_declined_until_an_operator_takes_it_off(loop: Loop) -> None:
+    """`payment_fields` makes the customer of the last four characters of the event's id."""
+    before, blocked, after = (f"{fresh()}-list" for _ in range(3))
+    change = "blocked_customers", "C-list", "--reason", "case 4711"
+    loop.pay(before)
+    usual = loop.decision(before)["outcome"]
+    assert usual != "DECLINE"
+
+    tried = loop.command(list_app, "add", *change, "--dry-run")
+    assert (tried["dry_run"], loop.command(list_app, "show", "blocked_customers")["entries"]) == (True, 0)
+
+    added = loop.command(list_app, "add", *change, "--key", "k1")
+    assert (added["receipt"]["decision"], added["followed"]) == ("ADMIT", True)
+    assert loop.command(list_app, "add", *change, "--key", "k1")["receipt"] == added["receipt"]
+    audited = receipts(loop, added["action_id"])
+    assert audited is not None
+    assert audited["event_bus"]["topic"] == "audit.governance"
+    (shown,) = loop.command(list_app, "show", "blocked_customers")["page"]
+    assert shown == {"entry": "C-list", "change_id": added["change_id"]}
+    loop.pay(blocked)
+    declined = loop.decision(blocked)
+    assert (declined["outcome"], declined["reason_codes"][0]) == ("DECLINE", "CUSTOMER_BLOCKED")
+
+    removed = loop.command(list_app, "remove", *change)
+    assert (removed["receipt"]["decision"], removed["followed"]) == ("ADMIT", True)
+    loop.pay(after)
+    again = loop.decision(after)
+    assert (again["outcome"], again["mode"]) == (usual, "MODEL")
+    assert "CUSTOMER_BLOCKED" not in again["reason_codes"]
+
+
+def test_a_list_that_no_rule_reads_is_refused_before_anything_is_sent(loop: Loop) -> None:
+    arguments = ["add", "blokced_customers", "C-1", "--reason", "a typo", "--wiring", str(loop.file)]
+    result = CliRunner().invoke(list_app, arguments)
+    assert (result.exit_code, "NO_SUCH_LIST" in result.stderr) == (1, True)
+    assert "blocked_customers, blocked_terminals" in result.stderr
 
 
 def test_a_killed_fabric_goes_on_with_bundle_and_posture_and_decides_nothing_twice(loop: Loop) -> None:

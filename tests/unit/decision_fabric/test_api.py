@@ -1,4 +1,4 @@
-"""REST of the fabric: committed decisions, active bundles, and where to look when it holds none."""
+"""REST of the fabric: committed decisions, active bundles, lists, and where to look when it holds none."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from fastapi.testclient import TestClient
 
 from services.decision_fabric.api import router
 from services.decision_fabric.decided import DecidedCache
+from services.decision_fabric.list_api import list_router
+from sluice_contracts import derived_id
 from sluice_kit.http import build_app
 from sluice_kit.telemetry import Health, MetricFamilies
 from tests.unit.decision_fabric.parts import SUSPECT, Fabric
@@ -20,10 +22,13 @@ class Face:
     def __init__(self, fabric: Fabric, kept: int = 20_000) -> None:
         self.fabric = fabric
         self.cache = DecidedCache(kept)
-        routes = router(self.cache, fabric.stage.state, fabric.source)
+        routes = [
+            router(self.cache, fabric.stage.state, fabric.source),
+            list_router(fabric.stage.state, fabric.source),
+        ]
         name = "decision_fabric"
         app = build_app(
-            name, Health(name), MetricFamilies().service(name, "0"), [routes], environment="t", region="t"
+            name, Health(name), MetricFamilies().service(name, "0"), routes, environment="t", region="t"
         )
         self.client = TestClient(app)
 
@@ -101,3 +106,43 @@ def test_active_bundles_are_listed_with_their_status(face: Face) -> None:
     face.fabric.snapshot("e2")
     face.step()
     assert face.get("/v1/bundles/active")["bundles"][0]["status"] == "LOADED"
+
+
+def test_lists_are_those_that_rules_read_and_those_that_somebody_filled(face: Face) -> None:
+    unloaded = face.get("/v1/lists")
+    assert (unloaded["policy_known"], unloaded["lists"]) == (False, [])
+    face.fabric.change_list("blocked", "T9")
+    face.fabric.change_list("old", "X")
+    face.fabric.decide("e1")
+    found = face.get("/v1/lists")
+    assert found["policy_known"]
+    assert [(one["name"], one["of"], one["entries"], one["fixed_entries"]) for one in found["lists"]] == [
+        ("blocked", "terminal_id", 1, 1),
+        ("old", None, 1, 0),
+        ("watched", "terminal_id", 0, 0),
+    ]
+    assert face.get("/v1/lists", tenant="acme")["lists"][0]["entries"] == 0
+
+
+def test_entries_come_in_pages_with_the_change_behind_each(face: Face) -> None:
+    for entry in ("T3", "T1", "T2"):
+        face.fabric.change_list("blocked", entry)
+    face.fabric.change_list("blocked", "T4", tenant="acme")
+    face.fabric.decide("e1")
+    first = face.get("/v1/lists/blocked", size=2)
+    assert [one["entry"] for one in first["page"]] == ["T1", "T2"]
+    assert first["page"][0]["change_id"] == derived_id("test", "blocked", "T1", "ADD")
+    last = face.get("/v1/lists/blocked", size=2, after=first["next_after"])
+    assert ([one["entry"] for one in last["page"]], last["next_after"]) == (["T3"], None)
+    alone = face.get("/v1/lists/blocked", entry="T2")
+    assert ([one["entry"] for one in alone["page"]], alone["entries"]) == (["T2"], 3)
+    face.fabric.change_list("blocked", "T2", "REMOVE")
+    face.step()
+    assert face.get("/v1/lists/blocked", entry="T2")["page"] == []
+
+
+def test_a_list_that_no_rule_reads_is_refused_with_those_that_are(face: Face) -> None:
+    assert face.get("/v1/lists/blokced")["page"] == [], "no bundle is loaded yet: nobody can say"
+    face.fabric.decide("e1")
+    problem = face.get("/v1/lists/blokced", 404)
+    assert (problem["code"], "blocked, watched" in problem["action"]) == ("NO_SUCH_LIST", True)
