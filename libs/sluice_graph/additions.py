@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from sluice_graph.errors import GraphError
 from sluice_graph.scope_graph import NEVER_SEEN, Int64, LabelRecord
+from sluice_kit.artifacts import ArtifactError
 
 FORMAT: Final = 1
 Array = npt.NDArray[Any]
@@ -25,8 +25,7 @@ Records = dict[str, LabelRecord]
 class Additions:
     """Entities, edges, events by entity, marks and labels, in the order in which they came.
 
-    Marks and disputes are the newest counts of the entities that changed; `forgotten` are payments whose
-    labels are no longer known.
+    Marks and disputes are the newest counts of the entities that changed.
     """
 
     names: list[str] = field(default_factory=list)
@@ -109,17 +108,16 @@ def to_bytes(additions: Additions) -> bytes:
 
 
 def read_file(path: Path) -> Additions:
-    """What a file holds. Raises GraphError when it cannot be read."""
+    """What a file holds. Raises ArtifactError when it cannot be read."""
     try:
         content = path.read_bytes()
         line = content.index(b"\n")
         head = orjson.loads(content[:line])
-        arrays = _arrays(head, content, line + 1)
+        if head["format"] == FORMAT:
+            return _from_arrays(head, _arrays(head, content, line + 1))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GraphError(f"the sealed graph {path} cannot be read: {error}") from error
-    if head["format"] != FORMAT:
-        raise GraphError(f"the sealed graph {path} is of format {head['format']}, this reads {FORMAT}")
-    return _from_arrays(head, arrays)
+        raise ArtifactError(f"the sealed graph {path} cannot be read: {error}") from error
+    raise ArtifactError(f"the sealed graph {path} is of format {head['format']}, this reads {FORMAT}")
 
 
 def _arrays(head: Mapping[str, Any], content: bytes, at: int) -> dict[str, Array]:

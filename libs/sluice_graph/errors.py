@@ -4,4 +4,4 @@ from sluice_kit.stage.errors import StageError
 
 
 class GraphError(StageError):
-    """A state that cannot be gone on with: an outdated overlay, a snapshot that cannot be read."""
+    """An overlay that is not on top of the committed state."""

@@ -55,7 +55,7 @@ class SealedGraphs:
         self._files = after
 
     def read(self, run: int) -> Iterator[Additions]:
-        """What was sealed of a run, in order. Raises GraphError."""
+        """What was sealed of a run, in order. Raises ArtifactError."""
         for sealed in self._files.get(run, ()):
             yield read_file(sealed.path)
 

@@ -64,7 +64,9 @@ class GraphOverlay:
                 self.notes.put(OPENED, number + 1)
                 known = {"number": number, "scope": list(scope), "newest_label": NOTHING_OBSERVED}
             self.notes.put(key, {**known, "seen_at": now})
-            graph = self.committed.get(scope) or ScopeGraph(known["number"])
+            graph = self.committed.get(scope)
+            if graph is None:
+                graph = ScopeGraph(known["number"])
             draft = self.drafts[scope] = ScopeDraft(graph, self.policy, known["newest_label"])
         return draft
 
@@ -158,23 +160,30 @@ class GraphState:
         """A snapshot: what was added since the last one changes hands. Takes time by runs, not by events."""
         self._unsealed = [*self._unsealed, self._unfrozen]
         self._unfrozen = []
-        return _Frozen(self, self._notes.freeze(), self._unsealed, dict(self._horizons()), self._batch_no)
+        return _Frozen(
+            self, self._notes.freeze(), self._unsealed, dict(self._horizons(self._notes)), self._batch_no
+        )
 
     def load(self, files: Sequence[Path]) -> None:
-        """Replace the state by a sealed snapshot. Raises GraphError."""
-        self._notes.load([path for path in files if path.suffix != SUFFIX])
-        self._sealed = SealedGraphs(self._name, [path for path in files if path.suffix == SUFFIX])
-        self._unfrozen, self._unsealed = [], []
-        horizons = dict(self._horizons())
+        """Replace the state by a sealed snapshot.
+
+        Raises:
+            ArtifactError: a file cannot be read; the state is as it was.
+        """
+        notes = KeyedState(f"{self._name}-notes")
+        notes.load([path for path in files if path.suffix != SUFFIX])
+        sealed = SealedGraphs(self._name, [path for path in files if path.suffix == SUFFIX])
+        horizons = dict(self._horizons(notes))
         graphs = {}
-        for _, note in self._runs():
+        for note in _runs(notes):
             graph = ScopeGraph(note["number"])
-            for additions in self._sealed.read(graph.number):
+            for additions in sealed.read(graph.number):
                 restore(graph, additions, self.policy, horizons[graph.number])
             restore_distances(graph, self.policy)
             graphs[note["scope"][0], note["scope"][1]] = graph
         with self.lock:
-            self._graphs = graphs
+            self._notes, self._sealed, self._graphs = notes, sealed, graphs
+            self._unfrozen, self._unsealed = [], []
             self._version += 1
 
     def write_pieces(self, folder: Path, frozen: _Frozen) -> list[Path]:
@@ -198,13 +207,12 @@ class GraphState:
             entities, edges = sum(map(len, graphs)), sum(graph.edges for graph in graphs)
             return StateSize(len(graphs), entities, edges, sum(graph.bytes for graph in graphs))
 
-    def _runs(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        for key, note in self._notes.values.items():
-            if key.startswith(f"{RUN}|"):
-                yield key, note
-
-    def _horizons(self) -> Iterator[tuple[int, int]]:
+    def _horizons(self, notes: KeyedState) -> Iterator[tuple[int, int]]:
         """By number of run: labels observed before are forgotten."""
         memory = self.policy.correction_days * DAY
-        for _, note in self._runs():
+        for note in _runs(notes):
             yield note["number"], note["newest_label"] - memory
+
+
+def _runs(notes: KeyedState) -> Iterator[Mapping[str, Any]]:
+    return (note for key, note in notes.values.items() if key.startswith(f"{RUN}|"))

@@ -92,7 +92,7 @@ class StageState:
 
         Raises:
             ArtifactError: a file cannot be read, is missing, or is of another feature set; the state is as it
-                was, and the kit replays the whole basis log instead.
+                was.
         """
         try:
             joins = read_join_file([path for path in files if _JOIN in path.name], self.features.layout.ref)

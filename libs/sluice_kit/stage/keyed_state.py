@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from sluice_kit.stage.errors import StageError
+from sluice_kit.artifacts import ArtifactError
 from sluice_kit.stage.model import Coordinate, FrozenState
 from sluice_kit.stage.snapshot_file import write_snapshot_file
 
@@ -98,10 +98,15 @@ class KeyedState:
         return _Frozen(self, self._unsealed, self._batch_no)
 
     def load(self, files: Sequence[Path]) -> None:
-        """Replace the state by a sealed snapshot: base and deltas in the order given."""
-        self._values, self._delta, self._unsealed, self._files = {}, {}, [], list(files)
+        """Replace the state by a sealed snapshot: base and deltas in the order given.
+
+        Raises:
+            ArtifactError: a file cannot be read; the state is as it was.
+        """
+        values: dict[str, Value] = {}
         for path in files:
-            _fold(self._values, path)
+            _fold(values, path)
+        self._values, self._delta, self._unsealed, self._files = values, {}, [], list(files)
 
     def write_deltas(self, folder: Path, deltas: Sequence[Mapping[str, Value]], batch_no: int) -> list[Path]:
         """Write deltas as one file (background thread) and name all files of the snapshot, oldest first.
@@ -132,7 +137,7 @@ def _fold(values: dict[str, Value], path: Path) -> None:
     try:
         content: dict[str, Value] = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
-        raise StageError(f"state file {path} cannot be read: {error}") from error
+        raise ArtifactError(f"state file {path} cannot be read: {error}") from error
     for key, value in content.items():
         if value is None:
             values.pop(key, None)

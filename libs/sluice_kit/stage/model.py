@@ -136,7 +136,11 @@ class StageState(Protocol):
         ...
 
     def load(self, files: Sequence[Path]) -> None:
-        """Replace the state by a sealed snapshot."""
+        """Replace the state by a sealed snapshot.
+
+        Raises:
+            ArtifactError: a file cannot be read; the state is as it was, and an older snapshot is tried.
+        """
         ...
 
 

@@ -13,7 +13,7 @@ from services.entity_graph.core import CONTEXT, LANE, PAYMENTS
 from services.entity_graph.settings import load_policy
 from services.entity_graph.stage import EntityGraphStage
 from sluice_contracts import contract_for
-from sluice_graph import GraphError
+from sluice_kit.artifacts import ArtifactError
 from sluice_kit.columnar.reader import FEWEST_ROWS
 from sluice_kit.config import PolicyError
 from sluice_kit.stage import ChainSpec
@@ -241,15 +241,37 @@ def test_what_could_not_be_sealed_goes_with_the_next_checkpoint(tmp_path: Path) 
     assert stage.state.size()[:3] == graph.stage.state.size()[:3] == (1, 4, 4)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "found", "damaged"),
+    [
+        (".graph", b'"format":1', b'"format":0'),
+        (".graph", b'"marks"', b'"marke"'),
+        (".graph", b'"lengths"', b'"lengthz"'),
+        (".json", b"{", b"["),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_changes_nothing(
+    tmp_path: Path, name: str, found: bytes, damaged: bytes
+) -> None:
     graph = GraphDriver.fresh()
     graph.pay("e1", 1)
     graph.step()
     files = graph.stage.state.freeze().write(tmp_path)
-    (sealed,) = [path for path in files if path.suffix == ".graph"]
-    sealed.write_bytes(sealed.read_bytes()[:-4])
-    with pytest.raises(GraphError, match=sealed.name):
-        EntityGraphStage(POLICY).state.load(files)
+    (sealed,) = [path for path in files if path.suffix == name]
+    sealed.write_bytes(sealed.read_bytes().replace(found, damaged, 1))
+    state = EntityGraphStage(POLICY).state
+    with pytest.raises(ArtifactError, match=sealed.name):
+        state.load(files)
+    assert (dict(state.notes), state.size().runs) == ({}, 0)
+
+
+def test_a_run_without_entities_goes_on_in_its_own_graph() -> None:
+    graph = GraphDriver.fresh()
+    graph.label("l1", "P-e1", "LEGIT", 1)  # nobody called it fraud, so nothing of it is kept
+    graph.step()
+    state, run = graph.stage.state, ("default", "run-1")
+    assert state.size()[:2] == (1, 0)
+    assert state.overlay().draft(run, graph.now).graph.graph is state.graph(run)
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), max_size=5), max_size=8))

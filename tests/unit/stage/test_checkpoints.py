@@ -11,7 +11,7 @@ from sluice_kit.stage.checkpoint import Checkpointer, CheckpointManifest, Checkp
 from sluice_kit.stage.keyed_state import KeyedState
 from sluice_kit.stage.model import Stage
 from sluice_kit.stage.observer import StageObserver
-from sluice_kit.stage.restore import MemberHistory
+from sluice_kit.stage.restore import MemberHistory, load_checkpoint
 from sluice_kit.stage.sealing import ChainCheckpoints
 from sluice_kit.stage.spec import StageSettings
 from sluice_kit.telemetry import Health, MetricFamilies
@@ -119,6 +119,26 @@ def test_an_altered_checkpoint_file_is_refused(store: ArtifactStore, tmp_path: P
 
     with pytest.raises(DigestMismatch):
         reader.restore(KeyedState("s"), manifest)
+
+
+def test_a_checkpoint_that_the_state_cannot_read_leaves_it_as_it_was(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    class Torn:
+        def write(self, folder: Path) -> list[Path]:
+            whole, torn = folder / "s-1-base.json", folder / "s-1-delta.json"
+            whole.write_bytes(b'{"x":2}')
+            torn.write_bytes(b'{"x":')
+            return [whole, torn]
+
+    chain = Chain(store, tmp_path)
+    member = chain.members[0]
+    commit(member.stage.state, 1, x=1)
+    member.checkpointer.start(Torn(), CheckpointPoint(1, 5, 2, {}))
+    locator = member.checkpointer.finished(wait_seconds=30)
+    assert locator is not None
+    assert not load_checkpoint(member, locator), "the one before it is to be tried"
+    assert member.stage.state.values == {"x": 1}
 
 
 def test_sealing_twice_at_one_batch_loses_nothing(store: ArtifactStore, tmp_path: Path) -> None:
