@@ -13,20 +13,18 @@ from services.entity_graph.context_writer import ContextWriter
 from services.entity_graph.signals import LANE, SERVICE, Seen, signal
 from sluice_contracts import TOPICS
 from sluice_graph import GraphOverlay
-from sluice_graph.state import RUN, scope_key
+from sluice_graph.policy import SECOND
+from sluice_graph.state import scope_key
 from sluice_kit.stage import Batch, Output, StepResult
-from sluice_kit.stage.closed_runs import closed_runs
+from sluice_kit.stage.closed_runs import closed_runs, is_over
 from sluice_kit.stage.environment import lag_values
 from sluice_kit.stage.watermark import RunningWatermark
 
 __all__ = ["CONTEXT", "LABELS", "LANE", "PAYMENTS", "SERVICE", "step"]
 
 CONTEXT: Final = "state.entity_graph.context"
-DAY: Final = 86_400_000_000
-HOUR: Final = 3_600_000_000
 CLOSED: Final = "closed"
 """Notes of runs that were closed and are not forgotten yet: the run, and `now` when that was read."""
-SECOND: Final = 1_000_000
 
 
 def step(overlay: GraphOverlay, batch: Batch, shard: int) -> StepResult:
@@ -40,7 +38,7 @@ def step(overlay: GraphOverlay, batch: Batch, shard: int) -> StepResult:
         result.facts += _take_run(overlay, batch.now, scope, run, basis=basis, seen=seen)
     for scope in closed_runs(batch):
         overlay.notes.put(_closed_key(scope), {"scope": list(scope), "at": batch.now})
-    _forget_closed(overlay, batch.now)
+    _forget_silent(overlay, batch.now)
     _pass_time(overlay, batch.now, arrived, seen)
     result.quarantined.update(+refused)
     result.trailing += signal(overlay, batch.now, shard, seen)
@@ -79,34 +77,33 @@ def _take_run(
 
 
 def _pass_time(overlay: GraphOverlay, now: int, arrived: Mapping[Scope, RunArrivals], seen: Seen) -> None:
-    """Let idle partitions leave the watermarks of all other runs, and forget runs that are long over."""
-    for scope, note in overlay.runs():
-        if scope in arrived:
-            continue
-        if now - note["seen_at"] > overlay.policy.forget_run_days * DAY:
+    """Let idle partitions leave the watermarks of all other runs."""
+    for scope, _ in overlay.runs():
+        if scope not in arrived:
+            seen.lag(_watermark(overlay, now, scope).behind)
+
+
+def _forget_silent(overlay: GraphOverlay, now: int) -> None:
+    """Forget runs of which nothing came for long enough; closed ones sooner."""
+    last = {scope: note["seen_at"] for scope, note in overlay.runs()}
+    closed = {
+        (note["scope"][0], note["scope"][1]): note["at"] for _, note in overlay.notes.items(f"{CLOSED}|")
+    }
+    rules = overlay.policy
+    for scope in sorted(last.keys() | closed.keys()):
+        if is_over(
+            closed.get(scope),
+            last.get(scope),
+            now,
+            closed_hours=rules.forget_closed_hours,
+            silent_days=rules.forget_run_days,
+        ):
             _forget(overlay, scope)
-            continue
-        seen.lag(_watermark(overlay, now, scope).behind)
-
-
-def _forget_closed(overlay: GraphOverlay, now: int) -> None:
-    """Forget closed runs that have been silent for long enough.
-
-    What the gate had admitted before it closed a run may still come, so the time counts from the last of it.
-    """
-    for key, closed in list(overlay.notes.items(f"{CLOSED}|")):
-        scope = (closed["scope"][0], closed["scope"][1])
-        run = overlay.notes.get(f"{RUN}|{scope_key(scope)}")
-        last = closed["at"] if run is None else max(closed["at"], run["seen_at"])
-        if now - last > overlay.policy.forget_closed_hours * HOUR:
-            overlay.notes.remove(key)
-            if run is not None:
-                _forget(overlay, scope)
 
 
 def _forget(overlay: GraphOverlay, scope: Scope) -> None:
     overlay.forget(scope)
-    for key in (f"watermark|{scope_key(scope)}", _late_key(scope)):
+    for key in (_closed_key(scope), f"watermark|{scope_key(scope)}", _late_key(scope)):
         overlay.notes.remove(key)
 
 

@@ -22,14 +22,13 @@ from sluice_contracts import TOPICS
 from sluice_features import FeatureSet, FeatureState, Labels, Payments, Scope, SnapshotBatch
 from sluice_features.columns import Int64, rows_by_scope
 from sluice_kit.stage import Batch, Output, StepResult
-from sluice_kit.stage.closed_runs import closed_runs
+from sluice_kit.stage.closed_runs import closed_runs, is_over
 from sluice_kit.stage.environment import lag_values
 
 SNAPSHOTS: Final = "state.online_features.snapshot"
 FRAUD: Final = "FRAUD"
 Cell = TypeVar("Cell")
 _MILLISECOND: Final = 1_000
-_HOUR: Final = 3_600_000_000
 
 
 class FeaturesStep:
@@ -68,7 +67,7 @@ class FeaturesStep:
             )
             for group in gone:
                 self._release(overlay, group, result)
-        self._forget_closed(overlay)
+        self._forget_silent(overlay)
         overlay.tally = overlay.tally.plus(events=len(read.payments), errors=read.errors)
         self._signal(overlay, result, lag_values(batch.environment))
         return result
@@ -170,17 +169,18 @@ class FeaturesStep:
                 overlay.runs[scope] = later
                 overlay.features.advance(scope, later.low)
 
-    def _forget_closed(self, overlay: StageOverlay) -> None:
-        """Forget closed runs that have been silent for long enough.
-
-        What the gate had admitted before it closed a run may still come, so the time counts from the last of
-        it; a payment that waits is let go long before.
-        """
-        oldest = overlay.now - self._policy.forget_closed_hours * _HOUR
-        for scope, closed_at in sorted((overlay.committed.closed | overlay.closed).items()):
+    def _forget_silent(self, overlay: StageOverlay) -> None:
+        """Forget runs without payments for long enough, closed ones sooner; none of theirs waits by then."""
+        closed = overlay.committed.closed | overlay.closed
+        for scope in sorted({*closed, *overlay.committed.runs} - overlay.forgotten.keys()):
             progress = overlay.run(scope)
-            spoke_at = closed_at if progress is None else max(closed_at, *progress.spoke_at)
-            if spoke_at < oldest and scope not in overlay.forgotten:
+            if is_over(
+                closed.get(scope),
+                None if progress is None else max(progress.spoke_at),
+                overlay.now,
+                closed_hours=self._policy.forget_closed_hours,
+                silent_days=self._policy.forget_run_days,
+            ):
                 overlay.features.close(scope)
                 overlay.forgotten[scope] = None
 

@@ -75,7 +75,7 @@ class StageOverlay:
     closed: dict[Scope, int] = field(default_factory=dict)
     """Runs whose closing this batch brought."""
     forgotten: dict[Scope, None] = field(default_factory=dict)
-    """Closed runs of which nothing is kept any more; every step of the batch finds the same ones."""
+    """Runs of which nothing is kept any more; every step of the batch finds the same ones."""
     released: list[Released] = field(default_factory=list)
     tally: Tally = field(init=False)
 

@@ -32,6 +32,7 @@ class OnlineFeaturesPolicy(FileSettings):
     max_waiting: int = Field(default=20_000, ge=1, le=1_000_000)
     max_early_contexts: int = Field(default=50_000, ge=1, le=1_000_000)
     early_context_hold_ms: int = Field(default=60_000, ge=1, le=3_600_000)
+    forget_run_days: int = Field(default=30, ge=1, le=3_650)
     forget_closed_hours: int = Field(default=24, ge=1, le=8_760)
     remembered_snapshots: int = Field(default=50_000, ge=0, le=5_000_000)
     look_back_records: int = Field(default=200_000, ge=1, le=10_000_000)

@@ -70,7 +70,7 @@ class StageState:
             del self.early[key]
         self.closed |= overlay.closed
         for scope in overlay.forgotten:
-            del self.closed[scope]
+            self.closed.pop(scope, None)
             self.runs.pop(scope, None)
         self.tally = overlay.tally
         self._batch_no = batch_no

@@ -207,3 +207,24 @@ def test_a_closed_run_falls_due_in_a_batch_that_is_stepped_twice() -> None:
         member.step(overlay, due)
     state.apply(overlay, [], of.batch_no + 1)
     assert state.features.size().scopes == len(state.runs) == len(state.closed) == 0
+
+
+def test_a_run_that_nobody_closed_is_forgotten_after_a_month_without_payments() -> None:
+    of = driver(graph_wait_ms=0)
+    state = of.spec.head.state
+    assert isinstance(state, StageState)
+    pay(of, "p1", MORNING)
+    pay(of, "q1", MORNING, run_id="run-2")
+    of.step()
+    of.advance(20 * 86_400)
+    pay(of, "q2", MORNING + SECOND, run_id="run-2")
+    of.step()
+    of.advance(10 * 86_400 + 1)
+    assert {scope.run_id for scope in state.runs} == {"run-2"}
+    assert state.features.size().scopes == 1
+    pay(of, "p2", MORNING + SECOND)
+    pay(of, "q3", MORNING + 2 * SECOND, run_id="run-2")
+    of.step()
+    count = [feature.name for feature in shipped().features].index("customer_count_1d")
+    counted = {one["event_id"]: one["values"][count] for one in snapshots(of)}
+    assert (counted["p2"], counted["q3"]) == (1, 3)
