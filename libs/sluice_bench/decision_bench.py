@@ -1,4 +1,4 @@
-"""The decision fabric's step by itself: CPU a payment, and scoring against LightGBM's own rate.
+"""The decision fabric's step by itself: CPU a payment and a rule, and scoring against LightGBM's own rate.
 
 Real parts in one process and no broker: the shipped policy and thresholds, a model trained on drawn features,
 framed payments and snapshots in batches. CPU is that of the calling thread, which other work on the machine
@@ -24,13 +24,16 @@ from services.decision_fabric.model import BUNDLES, PAYMENTS, POSTURES, SNAPSHOT
 from services.decision_fabric.policy_files import binding_of, read_feature_set, read_policy
 from services.decision_fabric.state import DecisionState
 from sluice_bench.arithmetic import compared, spread
+from sluice_bench.rule_cost import rule_cost
 from sluice_contracts import Decoded, decode, derived_id, encode
 from sluice_decisions import (
     Bundle,
     BundleParts,
+    Case,
     DecisionPolicy,
     DocumentProblem,
     FeatureBinding,
+    SnapshotView,
     ThresholdTable,
     load_bundle,
     seal_bundle,
@@ -97,6 +100,12 @@ def decision_bench(batches: int = 100, batch: int = BATCH, *, fraud_share: float
                 cpu.append((time.thread_time() - started) / batch * 1e6)
                 outcomes.update(_outcomes(result))
         scoring = scoring_rates(bundle, drawn.rows)
+        cases = cases_of(binding, drawn)
+        rules = rule_cost(
+            bundle,
+            [cases[at : at + batch] for at in range(0, len(cases), batch)],
+            bundle.model.scores(drawn.rows).tolist(),
+        )
     median = float(np.median(cpu))
     return {
         "batch": batch,
@@ -105,6 +114,7 @@ def decision_bench(batches: int = 100, batch: int = BATCH, *, fraud_share: float
         "cpu_us_a_payment": {"median": round(median, 1), "p90": round(float(np.quantile(cpu, 0.9)), 1)},
         "target_us": TARGET_US,
         "met": median <= TARGET_US,
+        "rules": rules,
         "scoring": scoring,
     }
 
@@ -193,6 +203,21 @@ def records_of(binding: FeatureBinding, drawn: Drawn, first: int, count: int) ->
         value = encode("feature_snapshot", 1, _snapshot(binding, event_id, drawn, row))
         snapshots.append(Record(SNAPSHOTS, row % 4, row // 4, event_id.encode(), value))
     return payments + snapshots
+
+
+def cases_of(binding: FeatureBinding, drawn: Drawn) -> list[Case]:
+    """The drawn payments as `decide` is given them."""
+    return [
+        Case(
+            str(row),
+            amount,
+            {"currency": "EUR", "customer_id": f"C-{row % 5_000}", "terminal_id": f"T-{row % 1_000}"},
+            SnapshotView(values, (), binding.hash, ""),
+        )
+        for row, (amount, values) in enumerate(
+            zip(drawn.amounts, drawn.rows.astype(np.int64).tolist(), strict=True)
+        )
+    ]
 
 
 def activation(bundle: Bundle, locator: Locator) -> Record:

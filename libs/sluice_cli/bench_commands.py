@@ -126,16 +126,18 @@ def decisions(
     ] = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """CPU a payment of the decision fabric's step, and scoring against LightGBM's own rate. No stack."""
+    """CPU a payment of the decision fabric's step, a rule, and scoring against LightGBM's own. No stack."""
     from sluice_bench.decision_bench import decision_bench  # noqa: PLC0415 - imports LightGBM
 
     found = decision_bench(batches, fraud_share=explained)
     if as_json:
         print_json(found)
         return
-    cpu, scoring = found["cpu_us_a_payment"], found["scoring"]
+    cpu, rules, scoring = found["cpu_us_a_payment"], found["rules"], found["scoring"]
     typer.echo(
         f"step      {cpu['median']} us a payment (p90 {cpu['p90']}), at most {found['target_us']} wanted\n"
+        f"rules     {rules['us_a_rule']['median']} us a rule (p90 {rules['us_a_rule']['p90']}), "
+        f"{rules['rules']} rules of {rules['policy']}, at most {rules['target_us']} wanted\n"
         f"scoring   {scoring['ours_batch_32_rows_s']:,}/s at batches of 32, LightGBM's own "
         f"{scoring['lightgbm_batch_32_rows_s']:,}/s: ratio {scoring['ratio_at_32']}, at least 0.5 wanted"
     )
