@@ -4,19 +4,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from sluice_cli.demo_story import Story
+from sluice_decisions import Outcome
 from sluice_kit.replay.verifying import VerifyReport
 
 Check = tuple[bool, str]
 
 
-def loop_checks(loop: Mapping[str, Any], payments: int, verified: VerifyReport) -> list[Check]:
-    """What has to hold beyond the checker's own rules, and in words what does not."""
-    decisions, outcomes = loop["decisions"], loop["outcomes"]
+def loop_checks(
+    loop: Mapping[str, Any], payments: int, verified: VerifyReport, *, every_outcome: bool
+) -> list[Check]:
+    """What has to hold beyond the checker's own rules, and in words what does not.
+
+    `every_outcome`: whether each of the four has to be among the decisions.
+    """
+    decisions, outcomes, mix = loop["decisions"], loop["outcomes"], loop["by_outcome"]
+    absent = sorted(outcome for outcome in Outcome if not mix.get(outcome)) if every_outcome else []
     undone = {name: count for name, count in outcomes.items() if name in {"DENIED", "FAILED"}}
     by_model = loop["by_mode"].get("MODEL", 0)
     return [
         (decisions == payments, f"{decisions} decisions of {payments} payments"),
         (loop["audit_records"] == payments, f"{loop['audit_records']} audit records of {payments} payments"),
+        (not absent, f"no payment came out as {', '.join(absent)}: {mix}"),
         (by_model > 0, f"the model decided nothing: {loop['by_mode']}"),
         (not undone, f"actions were not done: {undone}"),
         (

@@ -72,7 +72,7 @@ class Outcome:
                 self.before.digest == self.after.digest,
                 f"replay gave {self.after.digest}, before {self.before.digest}",
             ),
-            *loop_checks(report["loop"], facts, self.verified),
+            *loop_checks(report["loop"], facts, self.verified, every_outcome=world.every_outcome),
         ]
         return found + [problem for right, problem in checks if not right]
 

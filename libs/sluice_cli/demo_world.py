@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from sluice_cli.demo_waiting import DemoError
 from sluice_engine import EngineSpec, ReferenceEngine
@@ -19,6 +19,8 @@ from sluice_oracle.manifest import Role
 
 Progress = Callable[[int, int | None], None]
 """Called with rows done and rows in all (None while unknown)."""
+EVERY_OUTCOME_FROM: Final = 20_000
+"""A made world of so many payments has some of each outcome; the rarest is that of one in 600."""
 
 
 class WorldSource(Protocol):
@@ -27,6 +29,11 @@ class WorldSource(Protocol):
     @property
     def title(self) -> str:
         """What it is, for the story."""
+        ...
+
+    @property
+    def every_outcome(self) -> bool:
+        """Whether its payments have to be allowed, stepped up, reviewed and declined, each at least once."""
         ...
 
     def check(self) -> None:
@@ -49,6 +56,11 @@ class EngineWorld:
     def title(self) -> str:
         """What it is, for the story."""
         return "A world of card payments with fraud, made by the reference engine"
+
+    @property
+    def every_outcome(self) -> bool:
+        """It has fraud of every kind, if it is not too small."""
+        return self.events >= EVERY_OUTCOME_FROM
 
     def check(self) -> None:
         """The engine takes any number and seed."""
@@ -73,6 +85,11 @@ class FileWorld:
     def title(self) -> str:
         """What it is, for the story."""
         return f"The payments of {self.file.name}, by the mapping {self.mapping.name}"
+
+    @property
+    def every_outcome(self) -> bool:
+        """A file may well hold nothing to decline."""
+        return False
 
     def check(self) -> None:
         """Whether file and mapping can be read and fit each other. Raises DemoError."""
@@ -106,12 +123,16 @@ class FileWorld:
 
 @dataclass(frozen=True, slots=True)
 class SealedWorld:
-    """A world that may be played: its address, what it streams, and facts for the answer."""
+    """A world that may be played: its address, what it streams, and facts for the answer.
+
+    `every_outcome`: whether each of the four outcomes has to be among its decisions.
+    """
 
     uri: str
     payments: int
     labels: int
     facts: dict[str, Any]
+    every_outcome: bool
 
     @property
     def events(self) -> int:
@@ -143,7 +164,7 @@ def sealed_world(source: WorldSource, wiring: Wiring, progress: Progress) -> Sea
         raise DemoError(f"nobody may read this world, its gates say FAIL: {'; '.join(failed)}")
     payments, labels = (_streamed(about, event_type) for event_type in ("payment", "label"))
     told = {"uri": world.uri, "payments": payments, "labels": labels}
-    return SealedWorld(world.uri, payments, labels, told | facts)
+    return SealedWorld(world.uri, payments, labels, told | facts, source.every_outcome)
 
 
 def _streamed(about: dict[str, Any], event_type: str) -> int:

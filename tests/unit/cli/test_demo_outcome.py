@@ -1,14 +1,18 @@
 """Each check of the demo can fail, and says what it saw."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from sluice_cli import demo_command
 from sluice_cli.demo_bundle import ActiveBundle
 from sluice_cli.demo_outcome import Outcome
 from sluice_cli.demo_traffic import Checkouts, OutsideTraffic
-from sluice_cli.demo_world import SealedWorld
+from sluice_cli.demo_world import EngineWorld, FileWorld, SealedWorld
 from sluice_decisions.training import Evaluation, Trained
 from sluice_kit.artifacts import Digest, Locator
 from sluice_kit.replay import ReplayReport
@@ -22,7 +26,7 @@ EVENTS = PAYMENTS + LABELS
 REPLAYED = ReplayReport(ranges=(), partitions=(), digest="a" * 64, records=PAYMENTS + 11, seconds=0.1)
 LOOP: dict[str, Any] = {
     "decisions": PAYMENTS + 11,
-    "by_outcome": {"ALLOW": PAYMENTS, "DECLINE": 9},
+    "by_outcome": {"ALLOW": PAYMENTS, "DECLINE": 6, "REVIEW": 4, "STEP_UP": 1},
     "by_mode": {"MODEL": PAYMENTS + 11},
     "without_snapshot": 0,
     "intents": PAYMENTS + 11,
@@ -35,6 +39,7 @@ LOOP: dict[str, Any] = {
     "decision_ms": {"p50": 30, "p99": 90},
     "declined": None,
 }
+ALL_ALLOWED = {"ALLOW": PAYMENTS + 11}
 RECORD = BasisRecord("ingestion_gate", 0, 7, (), 1, "rev", "ingestion_gate-0", "d" * 64)
 DIFFERENCE = BatchDifference(RECORD, ("ingestion_gate",), "rev", None)
 LOCATOR = Locator(uri="artifact://registry/x.json", digest=Digest(algo="sha256", hash="e" * 64), bytes=1)
@@ -57,7 +62,9 @@ REPORT: dict[str, Any] = {
     "peak_memory_mib": 120,
 }
 RIGHT = Outcome(
-    world=SealedWorld("oracle://worlds/x", PAYMENTS, LABELS, {"payments": PAYMENTS}),
+    world=SealedWorld(
+        "oracle://worlds/x", PAYMENTS, LABELS, {"payments": PAYMENTS, "labels": LABELS}, every_outcome=True
+    ),
     run_id="run-1",
     gate_killed=True,
     outside=OutsideTraffic(sent=16, admitted=8, duplicates=3, quarantined=5, example_id="demo-1"),
@@ -116,6 +123,8 @@ def test_a_right_outcome_has_no_problems() -> None:
         (looped(decisions=108), "108 decisions of 109 payments"),
         (looped(audit_records=108), "108 audit records of 109 payments"),
         (looped(by_mode={"FAIL_CLOSED": 109}), "the model decided nothing: {'FAIL_CLOSED': 109}"),
+        (looped(by_outcome=ALL_ALLOWED), "no payment came out as DECLINE, REVIEW, STEP_UP: {'ALLOW': 109}"),
+        (looped(by_outcome=LOOP["by_outcome"] | {"STEP_UP": 0}), "no payment came out as STEP_UP: "),
         (looped(outcomes={"EXECUTED": 108, "DENIED": 1}), "actions were not done: {'DENIED': 1}"),
         (looped(incomplete=1), "1 audit records lack a link"),
         (replace(RIGHT, verified=replace(VERIFIED, difference=DIFFERENCE)), "batch 7 comes out otherwise"),
@@ -126,3 +135,21 @@ def test_what_is_wrong_is_one_problem_in_words(outcome: Outcome, said: str) -> N
     problems = outcome.problems()
     assert len(problems) == 1
     assert said in problems[0]
+
+
+def test_a_made_world_of_some_size_has_to_show_every_outcome_and_a_file_need_not() -> None:
+    file = FileWorld(Path("till.csv"), Path("till.yaml"), 0.0, False, Path("rejects.ndjson"))
+    assert EngineWorld(demo_command.EVENTS, demo_command.SEED).every_outcome
+    assert not EngineWorld(100, demo_command.SEED).every_outcome
+    assert not file.every_outcome
+    allowed = looped(by_outcome=ALL_ALLOWED)
+    assert replace(allowed, world=replace(RIGHT.world, every_outcome=False)).problems() == []
+
+
+def test_a_demo_that_allows_everything_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(demo_command, "play", lambda *_, **__: looped(by_outcome=ALL_ALLOWED))
+    command = typer.Typer()
+    command.command()(demo_command.demo)
+    ended = CliRunner().invoke(command, ["--home", str(tmp_path / "home")])
+    assert ended.exit_code == 1
+    assert "no payment came out as DECLINE, REVIEW, STEP_UP" in " ".join(ended.output.split())
