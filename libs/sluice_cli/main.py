@@ -95,3 +95,7 @@ def _root() -> None:
 def main() -> None:
     """Entry point of the `sluice` command."""
     app()
+
+
+if __name__ == "__main__":
+    main()
