@@ -16,7 +16,7 @@ from sluice_audit.errors import (
     SegmentDamaged,
     SigningKeyUnusable,
 )
-from sluice_audit.findings import Finding, FindingKind, VerifyReport
+from sluice_audit.findings import MOST_FINDINGS, Finding, FindingKind, VerifyReport
 from sluice_audit.heads import SignedHead, TreeHead
 from sluice_audit.keys import HeadCheck, KnownKey, KnownKeys, SigningKey, new_signing_key
 from sluice_audit.log import Appended, AuditLog, Sealed, rebuild_nodes
@@ -24,9 +24,10 @@ from sluice_audit.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_hash
 from sluice_audit.node_files import NodeFiles
 from sluice_audit.proofs import ConsistencyProof, InclusionProof
 from sluice_audit.segment_files import StoredRecord, read_record, read_records
-from sluice_audit.segments import SEGMENT_PREFIX, SegmentRef
+from sluice_audit.segment_reading import SegmentReading
+from sluice_audit.segments import SEGMENT_PREFIX, MalformedRef, SegmentRef, StoredRef
 from sluice_audit.tree import consistency_proof, inclusion_proof, root_at
-from sluice_audit.verifying import verify_log
+from sluice_audit.verifying import Beside, verify_log
 
 __all__ = [
     "COMPLETE",
@@ -34,11 +35,13 @@ __all__ = [
     "GROUPS",
     "INCOMPLETE",
     "LINKS",
+    "MOST_FINDINGS",
     "SCHEMA_VERSION",
     "SEGMENT_PREFIX",
     "Appended",
     "AuditError",
     "AuditLog",
+    "Beside",
     "ConsistencyProof",
     "Finding",
     "FindingKind",
@@ -48,16 +51,19 @@ __all__ = [
     "KnownKey",
     "KnownKeys",
     "LogDiverged",
+    "MalformedRef",
     "NodeFiles",
     "NodesMissing",
     "RecordInvalid",
     "Sealed",
     "SegmentDamaged",
+    "SegmentReading",
     "SegmentRef",
     "SignedHead",
     "SigningKey",
     "SigningKeyUnusable",
     "StoredRecord",
+    "StoredRef",
     "TreeHead",
     "VerifyReport",
     "consistency_proof",

@@ -13,11 +13,13 @@ class FindingKind(StrEnum):
     RECORD_REMOVED = "RECORD_REMOVED"
     RECORD_INSERTED = "RECORD_INSERTED"
     RECORDS_REORDERED = "RECORDS_REORDERED"
+    REFERENCE_ALTERED = "REFERENCE_ALTERED"  # what is stored of a segment names no artifact, or not this one
     SEGMENT_MISSING = "SEGMENT_MISSING"
     SEGMENT_UNREADABLE = "SEGMENT_UNREADABLE"
     SEGMENT_MISPLACED = "SEGMENT_MISPLACED"
     CONTAINER_ALTERED = "CONTAINER_ALTERED"  # the file, but none of its records
     INDEX_ALTERED = "INDEX_ALTERED"
+    LOOKUP_ALTERED = "LOOKUP_ALTERED"  # where a payment's records are said to be
     HEAD_ALTERED = "HEAD_ALTERED"
     HEAD_KEY_UNKNOWN = "HEAD_KEY_UNKNOWN"
     HEAD_KEY_RETIRED = "HEAD_KEY_RETIRED"
@@ -33,7 +35,8 @@ class Finding:
     """One thing that is wrong. `leaf`: the place in the log from which on; hashes are lowercase hex.
 
     `segment` is a URI, `row` counts from 0 inside of it, `groups` are the field groups (or file columns)
-    concerned.
+    concerned. `byte_range`: what of the segment's file, as it is now, holds what is altered first: offset of
+    its first byte, and of the one behind its last.
     """
 
     kind: FindingKind
@@ -44,6 +47,7 @@ class Finding:
     expected: str | None = None
     found: str | None = None
     detail: str = ""
+    byte_range: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         place = [f"leaf {self.leaf}"]
@@ -53,6 +57,9 @@ class Finding:
             place.append(f"row {self.row}")
         if self.groups:
             place.append(", ".join(self.groups))
+        if self.byte_range is not None:
+            first, end = self.byte_range
+            place.append(f"byte {first}" if end == first + 1 else f"bytes {first} to {end - 1}")
         hashes = [
             f"{name} {value}"
             for name, value in (("expected", self.expected), ("found", self.found))
@@ -65,7 +72,8 @@ class Finding:
 class VerifyReport:
     """What was walked and found. `proven`: the first so many leaves are under a genuine head that fits.
 
-    At most `MOST_FINDINGS` findings a segment; `heads` counts the genuine ones.
+    At most `MOST_FINDINGS` findings a segment; `heads` counts the genuine ones. `indexed`: records were held
+    against a leaf index (else against the leaf hashes beside them).
     """
 
     leaves: int
@@ -73,6 +81,7 @@ class VerifyReport:
     heads: int
     proven: int
     findings: tuple[Finding, ...]
+    indexed: bool
 
     @property
     def ok(self) -> bool:

@@ -25,7 +25,7 @@ from sluice_audit.segment_findings import (
     record_finding,
 )
 from sluice_audit.segment_reading import SegmentReading
-from sluice_audit.segments import SegmentRef
+from sluice_audit.segments import MalformedRef, SegmentRef
 from sluice_audit.tree_findings import head_findings, index_findings
 
 
@@ -71,6 +71,13 @@ class LogWalk:
             _extend(self._content, reading.leaves, segment.rows)
         self.end = segment.end_leaf
 
+    def pass_over(self, segment: MalformedRef) -> None:
+        """The next segment, of which nothing can be read."""
+        detail = f"the stored reference of this segment of {segment.rows} rows: {segment.problem}"
+        self._findings.append(Finding(FindingKind.REFERENCE_ALTERED, segment.first_leaf, detail=detail))
+        self._go_without(segment.end_leaf)
+        self.end = segment.end_leaf
+
     def findings(self) -> list[Finding]:
         """Everything, once all segments were taken."""
         best = self._best()
@@ -87,9 +94,11 @@ class LogWalk:
         self._findings.append(
             Finding(FindingKind.SEGMENT_MISPLACED, place, segment.locator.uri, detail=detail)
         )
-        between = None
-        if segment.first_leaf > self.end:  # no segment has these leaves, but the index may know them
-            between = self._indexed(self.end, segment.first_leaf - self.end)
+        self._go_without(segment.first_leaf)
+
+    def _go_without(self, end: int) -> None:
+        """No segment has the leaves up to `end`, but the index may know them."""
+        between = self._indexed(self.end, end - self.end) if end > self.end else None
         self._part()
         self._content.stop()
         if between is None:
@@ -125,6 +134,7 @@ class LogWalk:
             expected=finding.found,
             found=finding.expected,
             detail="only the hash beside the record; the record itself is intact",
+            byte_range=reading.holding(difference.row, (LEAF_HASH,)),
         )
         if self._nodes is None:
             return intact
@@ -133,6 +143,7 @@ class LogWalk:
             kind=FindingKind.INDEX_ALTERED,
             groups=("level 0",),
             detail="only the leaf index; the record itself is intact",
+            byte_range=None,
         )
 
 

@@ -22,18 +22,21 @@ LEVELS_APART: Final = 4
 class NodeFiles:
     """The complete subtrees over `size` leaves. One writer; reading from other threads is safe meanwhile.
 
+    `read_only` makes and changes no file, and needs no right to.
     The files may be longer than `size` says: what a crash left behind the last committed leaf is written
     over. OSError is raised as it comes; a failed `append` changes nothing that is read.
     """
 
-    def __init__(self, folder: Path, size: int = 0) -> None:
+    def __init__(self, folder: Path, size: int = 0, *, read_only: bool = False) -> None:
         """Raises NodesMissing when the files hold fewer than `size` leaves."""
-        folder.mkdir(parents=True, exist_ok=True)
+        self._flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT
+        if not read_only:
+            folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._files: dict[int, int] = {}
         self._size = size
         for level in range(0, size.bit_length(), LEVELS_APART):
-            have = os.fstat(self._file(level)).st_size // HASH_BYTES
+            have = self._stored_nodes(level)
             if have < size >> level:
                 self.close()
                 raise NodesMissing(
@@ -87,12 +90,18 @@ class NodeFiles:
         while self._files:
             os.close(self._files.popitem()[1])
 
+    def _stored_nodes(self, level: int) -> int:
+        try:
+            return os.fstat(self._file(level)).st_size // HASH_BYTES
+        except FileNotFoundError:  # read_only
+            return 0
+
     def _path(self, level: int) -> Path:
         return self._folder / f"level_{level:02}.nodes"
 
     def _file(self, level: int) -> int:
         if level not in self._files:
-            self._files[level] = os.open(self._path(level), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._files[level] = os.open(self._path(level), self._flags | os.O_CLOEXEC, 0o644)
         return self._files[level]
 
     @staticmethod

@@ -102,6 +102,11 @@ class SegmentFile:
         self._parquet.close()
 
     @property
+    def metadata(self) -> pq.FileMetaData:
+        """What the footer says."""
+        return self._parquet.metadata
+
+    @property
     def rows(self) -> int:
         """How many rows the file has."""
         return self._ends[-1] if self._ends else 0
@@ -143,6 +148,10 @@ class SegmentFile:
     def table(self) -> pa.Table:
         """All columns of all rows."""
         return self._parquet.read()
+
+    def table_of_records(self) -> pa.Table:
+        """The same, but leaf hashes and checks as they follow from the records."""
+        return pa.concat_tables([part.rows.table() for part in self.read_all()])
 
     def unreadable_groups(self, number: int) -> tuple[str, ...]:
         """The field groups (or other columns) of a row group that cannot be decoded."""

@@ -13,7 +13,10 @@ from sluice_audit.segment_reading import SegmentReading
 def file_findings(reading: SegmentReading) -> Iterator[Finding]:
     """What cannot be read, and a file that says of itself that it stands elsewhere."""
     ref, uri, digest = reading.ref, reading.ref.locator.uri, str(reading.ref.locator.digest)
-    if reading.found is None:
+    if reading.reference_problem:
+        detail = f"the stored reference: {reading.reference_problem}"
+        yield Finding(FindingKind.REFERENCE_ALTERED, ref.first_leaf, uri, detail=detail)
+    elif reading.found is None:
         yield Finding(FindingKind.SEGMENT_MISSING, ref.first_leaf, uri, expected=digest)
     for damage in reading.damages:
         yield Finding(
@@ -24,11 +27,13 @@ def file_findings(reading: SegmentReading) -> Iterator[Finding]:
             damage.groups,
             digest,
             reading.found,
-            f"from this row on: {damage.problem}",
+            f"from this row on: {damage.problem}{_or_footer(reading)}",
+            reading.holding(damage.row, damage.groups),
         )
     if reading.intact and reading.stated_first_leaf != ref.first_leaf:
         detail = f"it was sealed as the segment from leaf {reading.stated_first_leaf} on"
-        yield Finding(FindingKind.SEGMENT_MISPLACED, ref.first_leaf, uri, detail=detail)
+        place = None if reading.blocks is None else reading.blocks.footer
+        yield Finding(FindingKind.SEGMENT_MISPLACED, ref.first_leaf, uri, detail=detail, byte_range=place)
 
 
 def record_differences(reading: SegmentReading, claimed: Sequence[bytes]) -> list[Difference]:
@@ -46,7 +51,8 @@ def count_findings(reading: SegmentReading) -> Iterator[Finding]:
     kind = FindingKind.RECORD_REMOVED if count < ref.rows else FindingKind.RECORD_INSERTED
     row = min(count, ref.rows)
     detail = f"{count} rows instead of {ref.rows}; at this row or before it"
-    yield Finding(kind, ref.first_leaf + row, ref.locator.uri, row, detail=detail)
+    place = reading.holding(row)
+    yield Finding(kind, ref.first_leaf + row, ref.locator.uri, row, detail=detail, byte_range=place)
 
 
 def record_finding(reading: SegmentReading, difference: Difference) -> Finding:
@@ -67,6 +73,7 @@ def record_finding(reading: SegmentReading, difference: Difference) -> Finding:
         None if difference.claimed is None else difference.claimed.hex(),
         None if difference.content is None else difference.content.hex(),
         detail,
+        reading.holding(difference.row, groups),
     )
 
 
@@ -84,8 +91,22 @@ def container_findings(reading: SegmentReading) -> Iterator[Finding]:
         uri,
         expected=str(ref.locator.digest),
         found=reading.found,
-        detail="every record in it is intact" + ("" if at is None else f"; the first altered byte is {at}"),
+        detail=f"every record in it is intact{_exactly(reading)}",
+        byte_range=(0, reading.size) if at is None else (at, at + 1),
     )
+
+
+def _or_footer(reading: SegmentReading) -> str:
+    """A block may be unreadable because of what the footer says of it."""
+    if reading.blocks is None or not reading.blocks.consistent:
+        return ""
+    first, end = reading.blocks.footer
+    return f" (or the footer, bytes {first} to {end - 1}, says the wrong thing of it)"
+
+
+def _exactly(reading: SegmentReading) -> str:
+    at = reading.first_altered_byte
+    return "" if at is None else f"; the first altered byte is {at}"
 
 
 def _leaf_column(reading: SegmentReading) -> Iterator[Finding]:
@@ -101,7 +122,8 @@ def _leaf_column(reading: SegmentReading) -> Iterator[Finding]:
                 (LEAF_HASH,),
                 leaf.hex(),
                 beside.hex(),
-                "only the hash beside the record; the record itself is intact",
+                f"only the hash beside the record; the record itself is intact{_exactly(reading)}",
+                reading.holding(row, (LEAF_HASH,)),
             )
 
 
@@ -113,5 +135,6 @@ def _check_column(reading: SegmentReading) -> Iterator[Finding]:
             reading.ref.locator.uri,
             row,
             (GROUP_CHECKS,),
-            detail=f"only the check of {', '.join(groups)}; the record itself is intact",
+            detail=f"only the check of {', '.join(groups)}; the record itself is intact{_exactly(reading)}",
+            byte_range=reading.holding(row, (GROUP_CHECKS,)),
         )

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from sluice_audit.decision_record import GROUPS
 from sluice_audit.merkle import HASH_BYTES
+from sluice_audit.segment_blocks import ByteRange, SegmentBlocks
 from sluice_audit.segment_files import GROUPS_AT_ONCE, UNREADABLE, SegmentFile, StoredRows
 from sluice_audit.segments import SegmentRef, segment_bytes
-from sluice_kit.artifacts import ArtifactMissing, ArtifactStore, Digest, DigestMismatch
+from sluice_kit.artifacts import (
+    ArtifactError,
+    ArtifactMissing,
+    ArtifactStore,
+    Digest,
+    DigestMismatch,
+    StoreUnavailable,
+)
+
+_IDENTITY: Final = GROUPS.index("identity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +39,30 @@ class Damage:
 class SegmentReading:
     """What is in a segment now. A leaf of None is a row that cannot be read.
 
-    `found`: digest of the file, None when there is none. `columns`: the file's own leaf_hash column, 32
-    bytes a row. `wrong_checks`: by row, the field groups that differ from the check made of them when they
-    were sealed. `first_altered_byte`: where known, of a file whose records are intact. `stated_first_leaf`:
-    by the file itself.
+    `found`: digest of the file, None when none was read. `reference_problem`: what is wrong with the
+    reference itself, '' nothing. `size`: bytes of the file; `blocks`: where its parts stand, None when it
+    cannot be opened. `identities`: the JSON of each record's identity, `columns`: the file's own leaf_hash
+    column, 32 bytes a row. `wrong_checks`: by row, the field groups that differ from the check made of them
+    when they were sealed. `first_altered_byte`: where known, of a file whose records are intact.
+    `stated_first_leaf`: by the file itself.
     """
 
     ref: SegmentRef
     found: str | None = None
+    reference_problem: str = ""
+    size: int = 0
+    blocks: SegmentBlocks | None = None
+    identities: list[bytes | None] = field(default_factory=list)
     leaves: list[bytes | None] = field(default_factory=list)
     columns: list[bytes] = field(default_factory=list)
     wrong_checks: dict[int, tuple[str, ...]] = field(default_factory=dict)
     damages: list[Damage] = field(default_factory=list)
     first_altered_byte: int | None = None
     stated_first_leaf: int | None = None
+
+    def holding(self, row: int, names: Sequence[str] = ()) -> ByteRange:
+        """Where in the file a row's part of some columns (none: of all) stands, as far as the file tells."""
+        return (0, self.size) if self.blocks is None else self.blocks.holding(row, names)
 
     @property
     def intact(self) -> bool:
@@ -59,10 +80,19 @@ def read_segment(store: ArtifactStore, ref: SegmentRef) -> SegmentReading:
         now = store.locate(store.path_of(ref.locator.uri))
         data = store.read(now)
         reading.found = str(now.digest)
+        if reading.intact:
+            reading.reference_problem = f"it says {ref.locator.bytes} bytes, the file has {now.bytes}"
+    except StoreUnavailable:
+        raise
     except ArtifactMissing:
         return reading
+    except ArtifactError as error:
+        reading.reference_problem = str(error)
+        return reading
+    reading.size = len(data)
     try:
         with SegmentFile(pa.BufferReader(data)) as file:
+            reading.blocks = SegmentBlocks.of(data, file.metadata)
             reading.stated_first_leaf = file.first_leaf
             for row, part in _parts(file):
                 _take(reading, row, part)
@@ -101,6 +131,7 @@ def _take(reading: SegmentReading, end: int, part: StoredRows | Damage) -> None:
         _unknown(reading, end)
         return
     reading.leaves += part.rows.leaves
+    reading.identities += part.rows.texts[_IDENTITY].to_pylist()
     hashes = part.leaf_hashes
     reading.columns += [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
     made = part.rows.checks()
@@ -111,6 +142,7 @@ def _take(reading: SegmentReading, end: int, part: StoredRows | Damage) -> None:
 def _unknown(reading: SegmentReading, end: int) -> None:
     rows = max(0, end - len(reading.leaves))
     reading.leaves += [None] * rows
+    reading.identities += [None] * rows
     reading.columns += [b""] * rows
 
 
@@ -122,10 +154,10 @@ def _compare_checks(reading: SegmentReading, first: int, stored: bytes, made: by
 
 
 def _first_difference(data: bytes, file: SegmentFile, ref: SegmentRef) -> int | None:
-    """Where a file differs from the one that its rows make; None unless that is the one that was sealed."""
+    """Where a file differs from what its records make; None unless that is the file that was sealed."""
     if file.rows != ref.rows:
         return None
-    sealed = segment_bytes(file.table(), ref.first_leaf)
+    sealed = segment_bytes(file.table_of_records(), ref.first_leaf)
     if Digest.of(sealed) != ref.locator.digest:
         return None
     shorter = min(len(data), len(sealed))

@@ -45,6 +45,23 @@ class SegmentRef:
         return cls(Locator.load(fields["locator"]), int(fields["first_leaf"]), int(fields["rows"]))
 
 
+@dataclass(frozen=True, slots=True)
+class MalformedRef:
+    """A stored reference that names no artifact: nothing is known of the segment's rows."""
+
+    first_leaf: int
+    rows: int
+    problem: str
+
+    @property
+    def end_leaf(self) -> int:
+        """The leaf after its last one."""
+        return self.first_leaf + self.rows
+
+
+StoredRef = SegmentRef | MalformedRef
+
+
 def seal_segment(store: ArtifactStore, rows: Sequence[RecordRows], first_leaf: int) -> SegmentRef:
     """Seal rows, in order, as one segment. Raises ValueError without a row, StoreUnavailable."""
     count = sum(map(len, rows))

@@ -29,7 +29,8 @@ class SealedLog:
     heads: list[dict[str, Any]] = field(default_factory=list)
 
     def verify(self, *, indexed: bool = True) -> VerifyReport:
-        nodes = NodeFiles(self.folder, sum(ref.rows for ref in self.refs)) if indexed else None
+        size = sum(ref.rows for ref in self.refs)
+        nodes = NodeFiles(self.folder, size, read_only=True) if indexed else None
         try:
             return verify_log(self.store, self.refs, self.heads, self.keys, origin=ORIGIN, nodes=nodes)
         finally:

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pytest
 
-from sluice_audit import AuditLog, FindingKind, KnownKeys
+from sluice_audit import AuditLog, Finding, FindingKind, KnownKeys
+from sluice_audit.segment_blocks import SegmentBlocks
+from sluice_audit.segment_files import SegmentFile
 from sluice_kit.artifacts import ArtifactStore
 from tests.unit.audit.tampering import SealedLog, sealed_log
 
@@ -29,6 +32,34 @@ def changed(data: bytes, flip: int) -> Iterator[tuple[int, bytes]]:
         yield at, data[:at] + bytes([data[at] ^ flip]) + data[at + 1 :]
 
 
+def names_the_byte(finding: Finding, at: int, whole: bytes) -> bool:
+    """The byte itself where it can be known, else its block; the footer only where it says so."""
+    assert finding.byte_range is not None
+    first, end = finding.byte_range
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    if first <= at < end:
+        opened = (first, end) != (0, len(whole))
+        if opened and at < footer:  # never more than the columns of a row group
+            return end <= footer
+        return opened or finding.kind is FindingKind.SEGMENT_UNREADABLE
+    return at >= footer and f"or the footer, bytes {footer} to {len(whole) - 1}" in finding.detail
+
+
+def test_of_a_record_names_the_part_of_the_file_that_its_field_group_has(smallest: SealedLog) -> None:
+    whole = smallest.path(0).read_bytes()
+    with SegmentFile(pa.BufferReader(whole)) as file:
+        blocks = SegmentBlocks.of(whole, file.metadata)
+    named = 0
+    for group, (first, end) in blocks.columns[0].items():
+        for at in range(first, end):
+            smallest.put(0, whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            found = smallest.verify().findings[0]
+            if found.kind is FindingKind.RECORD_ALTERED and found.groups == (group,):
+                assert found.byte_range == (first, end)
+                named += 1
+    assert named > 0
+
+
 @pytest.mark.parametrize("flip", FLIPS)
 def test_of_a_segment(smallest: SealedLog, flip: int) -> None:
     whole = smallest.path(0).read_bytes()
@@ -37,6 +68,7 @@ def test_of_a_segment(smallest: SealedLog, flip: int) -> None:
         report = smallest.verify()
         assert not report.ok, f"byte {at} of {len(whole)}"
         assert {finding.segment for finding in report.findings} == {smallest.refs[0].locator.uri}, at
+        assert names_the_byte(report.findings[0], at, whole), f"byte {at}: {report.findings[0]}"
     smallest.put(0, whole)
     assert smallest.verify().ok
 

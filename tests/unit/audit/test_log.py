@@ -9,6 +9,7 @@ from sluice_audit import (
     AuditLog,
     LogDiverged,
     NodeFiles,
+    NodesMissing,
     SegmentDamaged,
     SegmentRef,
     SigningKey,
@@ -230,3 +231,20 @@ def test_records_are_read_in_the_order_asked_for_each_part_once(log: AuditLog, s
     assert [one.record for one in found] == [decision_record(row) for row in rows]
     with pytest.raises(IndexError):
         read_records(store, sealed.segment, [0, 2_500])
+
+
+def test_node_files_that_are_only_read_are_never_made_or_changed(log: AuditLog, tmp_path: Path) -> None:
+    log.append([decision_record(number) for number in range(20)])
+    log.seal(1)
+    folder = tmp_path / "nodes"
+    (folder / "level_04.nodes").unlink()
+    with pytest.raises(NodesMissing, match="level_04"):
+        NodeFiles(folder, 20, read_only=True)
+    assert [file.name for file in folder.iterdir()] == ["level_00.nodes"]
+    (folder / "level_00.nodes").chmod(0o444)
+    nodes = NodeFiles(folder, 15, read_only=True)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        nodes.append([[bytes(32)]])
+    with pytest.raises(NodesMissing):
+        NodeFiles(tmp_path / "nowhere", 1, read_only=True)
+    assert not (tmp_path / "nowhere").exists()

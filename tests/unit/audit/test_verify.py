@@ -1,5 +1,6 @@
 """Whoever alters history is found out, and the first altered record is named."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,17 @@ from sluice_audit import (
     AuditLog,
     FindingKind,
     KnownKeys,
+    MalformedRef,
+    NodeFiles,
     SigningKey,
     TreeHead,
     leaf_hash,
     new_signing_key,
     segment_reading,
+    verify_log,
 )
 from sluice_audit.segments import segment_bytes
-from sluice_kit.artifacts import ArtifactStore, canonical_json
+from sluice_kit.artifacts import ArtifactStore, Locator, canonical_json
 from sluice_kit.config import SecretSource
 from tests.unit.audit.conftest import ORIGIN
 from tests.unit.audit.records import decision_record, incomplete_record, outcome, reference, sha
@@ -206,6 +210,43 @@ def test_a_truncated_segment_is_named(sealed: SealedLog, keep: int) -> None:
     assert first is not None
     assert (first.kind, first.leaf) == (FindingKind.SEGMENT_UNREADABLE, 20)
     assert first.segment == sealed.refs[1].locator.uri
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"uri": "s3://evil/segment"},
+        {"uri": "x"},
+        {"uri": "artifact://dla/segments/../../registry/x"},
+        {"digest": {"algo": "md5", "hash": "ab"}},
+        {"bytes": 1},
+        {"bytes": 1_000_000},
+    ],
+)
+def test_an_altered_reference_is_named_and_the_rest_is_verified(
+    sealed: SealedLog, change: dict[str, Any], indexed: bool
+) -> None:
+    altered = sealed.records(2)
+    altered[3] = decision_record(500)
+    sealed.put_records(2, altered, same_hashes=True)
+    ref = sealed.refs[1]
+    sealed.refs[1] = replace(ref, locator=Locator.load(ref.locator.to_fields() | change))
+    report = sealed.verify(indexed=indexed)
+    first, *rest = report.findings
+    assert (first.kind, first.leaf) == (FindingKind.REFERENCE_ALTERED, 20)
+    assert (FindingKind.RECORD_ALTERED, 63) in {(one.kind, one.leaf) for one in rest}
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_reference_that_is_none_is_named_and_the_rest_is_verified(sealed: SealedLog, indexed: bool) -> None:
+    refs = [sealed.refs[0], MalformedRef(20, 40, "bytes: -1"), sealed.refs[2]]
+    nodes = NodeFiles(sealed.folder, 70, read_only=True) if indexed else None
+    report = verify_log(sealed.store, refs, sealed.heads, sealed.keys, origin=ORIGIN, nodes=nodes)
+    assert [(one.kind, one.leaf) for one in report.findings] == [(FindingKind.REFERENCE_ALTERED, 20)]
+    assert "bytes: -1" in str(report.first)
+    assert (report.leaves, report.proven) == (70, 70 if indexed else 20)
+    assert report.indexed == indexed
 
 
 def test_a_log_cut_short_is_found_out_by_any_later_head(sealed: SealedLog) -> None:
