@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from services.decision_log.settings import origin_of
-from sluice_audit import AuditError, KnownKeys, SignedHead, VerifyReport
+from sluice_audit import AuditError, KnownKeys, SignedHead
 from sluice_cli.audit_chain import follow
 from sluice_cli.audit_proof import Asked, Step, checked_head, sound
-from sluice_cli.audit_verification import KeyFileError, known_keys, verify
+from sluice_cli.audit_verification import KeyFileError, Verification, known_keys, verify
 from sluice_cli.options import DEFAULT_WIRING, AsJson, Tenant, WiringFile, print_json
+from sluice_cli.progress import counting
 from sluice_cli.service_calls import DECISION_LOG, ServiceCalls, reported
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.replay import OffsetRange, ReplayBatch, ReplayError, replay_consumer_config
@@ -87,15 +88,15 @@ def verify_command(
     as_json: AsJson = False,
 ) -> None:
     """Walk the whole log: every record, hash and head. Status 1, and what was altered first, if anything."""
-    with reported(*_TROUBLE):
+    with reported(*_TROUBLE), counting("records", quiet=as_json) as progress:
         wired = load_wiring(wiring)
         keys = known_keys(wired, key or [], retired_key or [])
-        report = verify(wired, keys, with_bus=not without_bus)
+        found = verify(wired, keys, with_bus=not without_bus, progress=progress)
     if as_json:
-        print_json(_report_json(report))
+        print_json(_report_json(found))
     else:
-        _print_report(report)
-    if not report.ok:
+        _print_report(found)
+    if not found.report.ok:
         raise typer.Exit(1)
 
 
@@ -167,7 +168,8 @@ def _chain_table(event_id: str, steps: list[Step]) -> Table:
     return table
 
 
-def _report_json(report: VerifyReport) -> dict[str, Any]:
+def _report_json(verified: Verification) -> dict[str, Any]:
+    report = verified.report
     found = [asdict(finding) | {"text": str(finding)} for finding in report.findings]
     return {
         "ok": report.ok,
@@ -175,12 +177,17 @@ def _report_json(report: VerifyReport) -> dict[str, Any]:
         "segments": report.segments,
         "heads": report.heads,
         "proven": report.proven,
+        "indexed": report.indexed,
+        "unindexed": verified.unindexed or None,
         "first": found[0] if found else None,
         "findings": found,
     }
 
 
-def _print_report(report: VerifyReport) -> None:
+def _print_report(verified: Verification) -> None:
+    report = verified.report
+    if not report.indexed:
+        typer.echo(f"without the leaf index: {verified.unindexed}", err=True)
     size = f"{report.leaves:,} records in {report.segments:,} segments under {report.heads:,} signed heads"
     if report.ok:
         typer.echo(f"{size}: nothing is altered")

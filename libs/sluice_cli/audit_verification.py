@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64decode
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from confluent_kafka import Consumer
 
-from services.decision_log.committed import read_committed
+from services.decision_log.committed import committed
+from services.decision_log.index_account import IndexAccount
 from services.decision_log.settings import nodes_folder, origin_of
 from sluice_audit import KnownKey, KnownKeys, NodeFiles, NodesMissing, SigningKey, VerifyReport, verify_log
+from sluice_cli.progress import Counted
 from sluice_contracts import Decoded, decode
 from sluice_kit.artifacts import open_artifacts
 from sluice_kit.config import Wiring
@@ -44,27 +46,40 @@ def known_keys(wiring: Wiring, files: Sequence[Path], retired: Sequence[str]) ->
     return KnownKeys(keys)
 
 
-def verify(wiring: Wiring, keys: KnownKeys, *, with_bus: bool) -> VerifyReport:
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """`unindexed`: why the leaf index was not used, '' when it was."""
+
+    report: VerifyReport
+    unindexed: str
+
+
+def verify(wiring: Wiring, keys: KnownKeys, *, with_bus: bool, progress: Counted) -> Verification:
     """Walk the whole log. The heads on the bus are read first: the tables have them, too, by then.
+
+    `progress` is told how many records are done, and of how many. Nothing is written.
 
     Raises ReplayError, KafkaException, DatabaseAwayError, LookupError, StoreUnavailable, OSError.
     """
     heads = heads_of_bus(wiring) if with_bus else []
-    committed = asyncio.run(read_committed(DatabaseAddress.from_wiring(wiring)))
-    size = committed.segments[-1].end_leaf if committed.segments else 0
-    nodes = _nodes(nodes_folder(wiring), size)
-    try:
-        return verify_log(
-            open_artifacts(wiring),
-            committed.segments,
-            [*committed.heads, *heads],
-            keys,
-            origin=origin_of(wiring),
-            nodes=nodes,
-        )
-    finally:
-        if nodes is not None:
-            nodes.close()
+    with committed(DatabaseAddress.from_wiring(wiring)) as tables:
+        size = max((segment.end_leaf for segment in tables.segments), default=0)
+        nodes, unindexed = open_leaf_index(nodes_folder(wiring), size)
+        try:
+            report = verify_log(
+                open_artifacts(wiring),
+                tables.segments,
+                [*tables.heads, *heads],
+                keys,
+                origin=origin_of(wiring),
+                nodes=nodes,
+                beside=IndexAccount(tables.index()),
+                progress=lambda done: progress(done, size),
+            )
+        finally:
+            if nodes is not None:
+                nodes.close()
+    return Verification(report, unindexed)
 
 
 def heads_of_bus(wiring: Wiring) -> list[dict[str, Any]]:
@@ -101,14 +116,14 @@ def head_fields(payload: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _nodes(folder: Path, size: int) -> NodeFiles | None:
-    """The writer's node files, where they are on this host and whole."""
+def open_leaf_index(folder: Path, size: int) -> tuple[NodeFiles | None, str]:
+    """The writer's node files, to be read; else None and why: elsewhere, not whole, not readable."""
     if not folder.is_dir():
-        return None
+        return None, f"{folder} is not on this host"
     try:
-        return NodeFiles(folder, size)
-    except NodesMissing:
-        return None
+        return NodeFiles(folder, size, read_only=True), ""
+    except (NodesMissing, OSError) as error:
+        return None, str(error)
 
 
 def _read(path: Path) -> str:

@@ -56,9 +56,15 @@ class Lookups:
         """Of the key that signs now, PEM."""
 
     async def records(self, tenant: str, event_id: str, run_id: str | None) -> list[Found]:
-        """The newest records of an event (at most 100), newest first; a run has one current record."""
+        """The newest records of an event, newest first; a run has one current record.
+
+        At most 100 in a run; without one, those among the newest 100 that any tenant has of the event.
+        """
         async with self._database.transaction() as tx:
-            places = await store.of_event(tx, event_id, _MOST)
+            if run_id is None:
+                places = await store.of_event(tx, event_id, _MOST)
+            else:
+                places = await store.of_payment(tx, (tenant, run_id, event_id), _MOST)
         return await asyncio.to_thread(self._read, places, tenant, event_id, run_id)
 
     async def heads(self, limit: int) -> list[dict[str, Any]]:

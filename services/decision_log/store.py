@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
+from pydantic import ValidationError
 
 from services.decision_log.chain import Key
 from services.decision_log.records import Due
 from services.decision_log.settings import LOG, SERVICE
-from sluice_audit import LogDiverged, SegmentRef, SignedHead
+from sluice_audit import LogDiverged, MalformedRef, SegmentDamaged, SegmentRef, SignedHead, StoredRef
 from sluice_kit.workflow import Source
 
 Connection = Any
@@ -42,6 +43,13 @@ class Indexed:
     def row(self) -> int:
         """The record's row in its segment."""
         return self.leaf - self.segment.first_leaf
+
+
+class IndexRow(NamedTuple):
+    """The index says that this leaf is a record of the payment with this key."""
+
+    leaf: int
+    chain_key: bytes
 
 
 @lru_cache(maxsize=65_536)
@@ -81,9 +89,19 @@ async def hold_writing(tx: Connection, epoch: int) -> None:
 
 
 async def segments(tx: Connection) -> list[SegmentRef]:
-    """All sealed segments, in order."""
+    """All sealed segments, in order. Raises SegmentDamaged when a stored reference is none."""
+    return list(map(_usable, await stored_segments(tx)))
+
+
+async def stored_segments(tx: Connection) -> list[StoredRef]:
+    """The same, with what is no reference as what it is."""
     rows = await tx.fetch("select first_leaf, records, locator from segment order by first_leaf")
-    return [_segment(row) for row in rows]
+    return [stored_segment(row) for row in rows]
+
+
+async def index_cursor(tx: Connection) -> Any:
+    """An asyncpg cursor over the whole index: columns of IndexRow, by leaf. Postgres sorts, on its disk."""
+    return await tx.cursor("select leaf, chain_key from record_index order by leaf, chain_key")
 
 
 async def heads(tx: Connection) -> list[dict[str, Any]]:
@@ -179,9 +197,18 @@ async def newest_of(tx: Connection, keys: Sequence[Key]) -> dict[Key, Indexed]:
     return {keys[row["number"] - 1]: _indexed(row) for row in rows}
 
 
+async def of_payment(tx: Connection, key: Key, limit: int) -> list[Indexed]:
+    """The newest records that may be about a payment in its run, newest first."""
+    return await _newest_between(tx, chain_key(key), chain_key(key), limit)
+
+
 async def of_event(tx: Connection, event_id: str, limit: int) -> list[Indexed]:
     """The newest records that may be about an event, in any run and tenant, newest first."""
     first = event_part(event_id)
+    return await _newest_between(tx, first, first + b"\xff" * _RUN_BYTES, limit)
+
+
+async def _newest_between(tx: Connection, first: bytes, last: bytes, limit: int) -> list[Indexed]:
     rows = await tx.fetch(
         f"""select {_PLACE}, s.first_leaf, s.records, s.locator
         from (select * from record_index where chain_key >= $1 and chain_key <= $2
@@ -190,22 +217,31 @@ async def of_event(tx: Connection, event_id: str, limit: int) -> list[Indexed]:
             select * from segment where first_leaf <= i.leaf order by first_leaf desc limit 1
         ) s order by i.leaf desc""",  # noqa: S608 - a constant
         first,
-        first + b"\xff" * _RUN_BYTES,
+        last,
         limit,
     )
     return [_indexed(row) for row in rows]
 
 
-def _segment(row: Mapping[str, Any]) -> SegmentRef:
-    fields = {
-        "locator": orjson.loads(row["locator"]),
-        "first_leaf": row["first_leaf"],
-        "rows": row["records"],
-    }
-    return SegmentRef.load(fields)
+def stored_segment(row: Mapping[str, Any]) -> StoredRef:
+    """The reference in a row of `segment`."""
+    place = {"first_leaf": row["first_leaf"], "rows": row["records"]}
+    try:
+        return SegmentRef.load({"locator": orjson.loads(row["locator"]), **place})
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        return MalformedRef(**place, problem="; ".join(wrong))
+    except TypeError:
+        return MalformedRef(**place, problem="the locator is no object")
+
+
+def _usable(segment: StoredRef) -> SegmentRef:
+    if isinstance(segment, MalformedRef):
+        raise SegmentDamaged(f"segment from leaf {segment.first_leaf} on", segment.problem)
+    return segment
 
 
 def _indexed(row: Mapping[str, Any]) -> Indexed:
     partition, offset, awaited = row["snapshot_partition"], row["snapshot_offset"], row["awaits_snapshot"]
     place = None if partition is None else (partition, offset)
-    return Indexed(row["leaf"], _segment(row), place, "" if awaited is None else awaited.hex())
+    return Indexed(row["leaf"], _usable(stored_segment(row)), place, "" if awaited is None else awaited.hex())

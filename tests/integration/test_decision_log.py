@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from typer.testing import CliRunner
 
 from services.decision_log.settings import LANE
+from services.decision_log.store import chain_key, event_part
 from services.decision_log.testing import HandMade, hand_made
 from services.decision_log.testing_service import BusWriter, LogProcess, sql
 from sluice_cli.audit_commands import audit_app
@@ -176,6 +177,32 @@ def test_a_late_outcome_resolves_an_incomplete_record_across_a_restart(
     assert (code, report["ok"]) == (0, True), report["first"]
 
 
+def test_records_of_other_runs_do_not_hide_one_that_is_asked_for_by_run(
+    wiring: Wiring, bus: BusWriter, start: Any
+) -> None:
+    service = start("log")
+    payment = HandMade("run-hidden", 1)
+    bus.write_payments([payment])
+    service.wait_for_status(payment.event_id, "COMPLETE")
+    others = "event_part || decode(lpad(to_hex(n), 16, '0'), 'hex')"
+    leaf = sql(wiring, "select max(leaf) as leaf from record_index")[0]["leaf"]
+    sql(
+        wiring,
+        f"insert into record_index select {others}, $2 from (select $1::bytea as event_part) e, "
+        "generate_series(1, 100) n",
+        event_part(payment.event_id),
+        leaf,
+    )
+    answer = service.client.get(f"/v1/audit/{payment.event_id}", params={"run": "run-hidden"})
+    sql(
+        wiring,
+        "delete from record_index where leaf = $1 and chain_key <> $2",
+        leaf,
+        chain_key(("default", "run-hidden", payment.event_id)),
+    )
+    assert [one["record"]["identity"]["run_id"] for one in answer.json()["records"]] == ["run-hidden"]
+
+
 def test_a_kill_between_seal_and_commit_and_a_standby_that_takes_over(
     deployment: Deployment, wiring: Wiring, bus: BusWriter, start: Any
 ) -> None:
@@ -219,6 +246,7 @@ def test_altered_history_is_named(deployment: Deployment, wiring: Wiring) -> Non
     assert carry_to_the_bus(wiring) > 0, "the log gave signs of life"
     code, report = audit(deployment, "verify")
     assert (code, report["first"]) == (0, None)
+    (first,) = sql(wiring, "select locator from segment where first_leaf = 0")
     row = sql(wiring, "select first_leaf, locator from segment order by records desc limit 1")[0]
     locator = Locator.load(json.loads(row["locator"]))
     path = open_artifacts(wiring).local_path(locator)
@@ -229,14 +257,31 @@ def test_altered_history_is_named(deployment: Deployment, wiring: Wiring) -> Non
     path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
     code, report = audit(deployment, "verify")
     assert (code, report["first"]["segment"]) == (1, locator.uri)
+    assert report["first"]["byte_range"] is not None
     path.write_bytes(whole)
+    assert audit(deployment, "verify")[0] == 0
+
+    index = sql(wiring, "select * from record_index where leaf = 0")
+    sql(wiring, "delete from record_index where leaf = 0")
+    code, report = audit(deployment, "verify")
+    assert (code, report["first"]["kind"], report["first"]["leaf"]) == (1, "LOOKUP_ALTERED", 0)
+    sql(wiring, "insert into record_index values ($1, $2, $3, $4, $5)", *index[0].values())
+    assert audit(deployment, "verify")[0] == 0
+
+    sql(wiring, "update segment set locator = locator || '{\"bytes\": -1}' where first_leaf = 0")
+    code, report = audit(deployment, "verify")
+    assert (code, report["first"]["kind"], report["first"]["leaf"]) == (1, "REFERENCE_ALTERED", 0)
+    sql(wiring, "update segment set locator = $1 where first_leaf = 0", first["locator"])
     assert audit(deployment, "verify")[0] == 0
 
     last = sql(wiring, "select max(first_leaf) as leaf from segment")[0]["leaf"]
     sql(wiring, "delete from segment where first_leaf = $1", last)
     sql(wiring, "delete from head where size > $1", last)
+    code, report = audit(deployment, "verify", "--without-bus")
+    assert (code, report["first"]["kind"]) == (1, "LOOKUP_ALTERED"), "the index has the records that are gone"
+    sql(wiring, "delete from record_index where leaf >= $1", last)
     code, report = audit(deployment, "verify")
     assert (code, report["first"]["kind"]) == (1, "LOG_TRUNCATED"), "the bus has the head that was deleted"
     assert audit(deployment, "verify", "--without-bus")[0] == 0, (
-        "cut together with its heads, nothing is seen"
+        "cut together with its heads and its index, nothing is seen"
     )
