@@ -26,9 +26,12 @@ from sluice_audit.value_forms import DIGEST, NUMBER, TEXT, Form, ListOf, Matchin
 SCHEMA_VERSION: Final = 1
 COMPLETE: Final = "COMPLETE"
 INCOMPLETE: Final = "INCOMPLETE"
+COMPLETE_CHAIN: Final = '{"corrects":null,"missing":[],"status":"COMPLETE"}'
+"""The canonical JSON of `chain` in a record that lacks nothing and corrects none: as in nearly all."""
 LINKS: Final = ("receipt", "snapshot", "decision", "intents", "outcomes")
 _LISTS: Final = ("intents", "outcomes")  # some of these may be there while others are missing
-OUTCOMES: Final = ("EXECUTED", "DENIED", "FAILED", "UNCERTAIN")
+UNCERTAIN: Final = "UNCERTAIN"
+OUTCOMES: Final = ("EXECUTED", "DENIED", "FAILED", UNCERTAIN)
 
 _REFERENCE: Final[dict[str, Form]] = {
     "id": TEXT,

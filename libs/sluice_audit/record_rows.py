@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice_audit.decision_record import GROUPS, LINKS, RECORD, contradiction
+from sluice_audit.decision_record import COMPLETE_CHAIN, GROUPS, LINKS, RECORD, contradiction
 from sluice_audit.errors import RecordInvalid
 from sluice_audit.merkle import HASH_BYTES, LEAF_PREFIX
 
@@ -36,7 +36,6 @@ SCHEMA: Final = pa.schema(
 _PATTERNS: Final = tuple(f"^{form.pattern}$" for form in RECORD.fields.values())
 _PLAINLY_THERE: Final = ("chain", *(name for name in GROUPS if name in LINKS))
 """Groups that show that a record is complete and lacks nothing: then nothing contradicts itself."""
-_COMPLETE: Final = '{"corrects":null,"missing":[],"status":"COMPLETE"}'
 _NULL: Final = "null"
 _AT_ONCE: Final = 128
 _NOTHING: Final = pa.scalar(b"", pa.binary())
@@ -78,9 +77,9 @@ class RecordRows:
             )  # which says of the first wrong one what is wrong
         plain = [column for name, column in zip(GROUPS, columns, strict=True) if name in _PLAINLY_THERE]
         states, *links = plain
-        if states.count(_COMPLETE) < len(states) or any(_NULL in link for link in links):
+        if states.count(COMPLETE_CHAIN) < len(states) or any(_NULL in link for link in links):
             for row, groups in enumerate(zip(*plain, strict=True)):
-                plainly_sound = groups[0] == _COMPLETE and _NULL not in groups
+                plainly_sound = groups[0] == COMPLETE_CHAIN and _NULL not in groups
                 if not plainly_sound and (problem := contradiction(_parsed(records[row]))):
                     raise RecordInvalid(row, "chain", problem)
         return cls.of_texts(texts)

@@ -6,7 +6,6 @@ input was read). What a record says does not depend on the order in which its li
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import repeat
@@ -25,11 +24,8 @@ from services.decision_log.records import (
     missing_of,
     whole_record,
 )
+from sluice_audit.value_forms import DIGEST, TEXT, has_form
 
-__all__ = ["Chains", "Due", "Former", "Key", "Place", "Places"]
-
-_FORM: Final = re.compile(r"[A-Za-z0-9_.:-]+")
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _STOOD: Final = partial(tuple.__new__, Stood)
 """A reference from its fields, in a third of the time of `Stood._make`."""
 
@@ -49,11 +45,11 @@ class Chains:
         Raises ValueError for a key or a snapshot's hash that no record can hold: the gate checks events, but
         snapshots reach us unchecked.
         """
-        if link.kind is Kind.SNAPSHOT and not _DIGEST.fullmatch(link.id):
+        if link.kind is Kind.SNAPSHOT and not has_form(DIGEST, link.id):
             raise ValueError(f"snapshot_hash of {link.key} is no sha256")
         chain = self._open.get(link.key)
         if chain is None:
-            if not all(map(_FORM.fullmatch, link.key)):
+            if not all(has_form(TEXT, name) for name in link.key):
                 raise ValueError(f"{link.key} cannot name a payment: A-Z a-z 0-9 _ . : - only")
             chain = self._open[link.key] = Chain(written)
         chain.take(link, place, written)

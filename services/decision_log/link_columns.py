@@ -13,7 +13,7 @@ from itertools import compress, repeat
 from typing import Any, Final, NamedTuple
 
 from services.decision_log.decision_bytes import OtherLayoutError, snapshot_of_decision
-from services.decision_log.links import CONTRACTS, Kind
+from services.decision_log.links import CONTRACTS, HASH_BYTES, HASH_LENGTH, Kind
 from sluice_kit.columnar import FlatColumns, read_beginnings
 
 Keys = Sequence[tuple[str, str, str]]
@@ -26,8 +26,7 @@ _OF_ANOTHER_TYPE: Final = re.compile(rb"\x02(?:\x10decision|\x1aaction_intent|\x
 """`subject_event_type` of most receipts; no text before it may hold control characters."""
 _ENVELOPE_BYTES: Final = 256
 """A receipt's envelope has more. It is not searched: what is overlooked so is read like any other."""
-_HASH: Final = b"\x80\x01"
-_HASH_FROM, _HASH_TEXT_FROM = -66, -64
+_HASH_FROM, _HASH_TEXT_FROM = -HASH_BYTES, len(HASH_LENGTH) - HASH_BYTES
 _SUBJECT: Final = "payload.subject_event_id"
 
 
@@ -172,7 +171,7 @@ def _consist_of(octets: bytes, texts: Texts) -> bool:
 
 def _snapshot_hashes(values: Sequence[bytes]) -> Texts:
     hashes = [value[_HASH_TEXT_FROM:].decode("latin-1") for value in values]
-    laid_out = all(value[_HASH_FROM:_HASH_TEXT_FROM] == _HASH for value in values)
+    laid_out = all(value[_HASH_FROM:_HASH_TEXT_FROM] == HASH_LENGTH for value in values)
     if not laid_out or not _consist_of(_HEX, hashes):
         raise _NotPlainError
     return hashes

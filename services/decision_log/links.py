@@ -99,9 +99,11 @@ CONTRACTS: Final = {
 _ADMITTED: Final = b"\x0aADMIT\x00\x02"
 """Of a receipt: the decision, no reason codes, and that there is a subject."""
 _OF_A_PAYMENT: Final = b"\x02\x0epayment\x02"
-_HASH: Final = b"\x80\x01"
+HASH_LENGTH: Final = b"\x80\x01"
+"""Before the text of a hash."""
 _CONTINUED: Final = 0x80808080808080
-_HASH_BYTES: Final = 66
+HASH_BYTES: Final = 66
+"""Of a hash with its length."""
 
 
 class _Envelopes:
@@ -229,7 +231,7 @@ def _snapshot_skimmer() -> Callable[[bytes], Link]:
     prefix = CONTRACTS[Kind.SNAPSHOT].prefix
 
     def skim(value: bytes) -> Link:
-        if not value.startswith(prefix) or value[-_HASH_BYTES:-64] != _HASH:
+        if not value.startswith(prefix) or value[-HASH_BYTES:-64] != HASH_LENGTH:
             raise OtherLayoutError
         tenant, at = _text(value, _FRAME)
         run_id, at = _text(value, at)

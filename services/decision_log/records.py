@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from services.decision_log.chain import Chain, Key, Stood
 from services.decision_log.links import TOPIC_OF, Kind
-from sluice_audit.decision_record import GROUPS
-
-_UNSETTLED: Final = "UNCERTAIN"
-_COMPLETE, _INCOMPLETE = "COMPLETE", "INCOMPLETE"
-_NOTHING_MISSING: Final = '{"corrects":null,"missing":[],"status":"COMPLETE"}'
+from sluice_audit.decision_record import (
+    COMPLETE,
+    COMPLETE_CHAIN,
+    GROUPS,
+    INCOMPLETE,
+    LINKS,
+    SCHEMA_VERSION,
+    UNCERTAIN,
+)
 
 
 class Due(NamedTuple):
@@ -43,14 +47,14 @@ def due_record(key: Key, chain: Chain, groups: dict[str, Any], missing: list[str
     if ts_utc is None:
         ts_utc = 0 if former is None else former.record["identity"]["ts_utc"]
     identity = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "event_id": event_id,
         "tenant": tenant,
         "run_id": run_id,
         "ts_utc": ts_utc,
     }
     state = {
-        "status": _INCOMPLETE if missing else _COMPLETE,
+        "status": INCOMPLETE if missing else COMPLETE,
         "missing": missing,
         "corrects": None if former is None else former.leaf_hash,
     }
@@ -79,18 +83,26 @@ def whole_record(key: Key, chain: Chain) -> Due | None:
         return None
     snapshot = chain.snapshots.get(decision.says)
     (intent,), (outcome,) = chain.intents.values(), chain.outcomes.values()
-    if snapshot is None or outcome.about != intent.id or outcome.says == _UNSETTLED:
+    if snapshot is None or outcome.about != intent.id or outcome.says == UNCERTAIN:
         return None
     texts = (
-        _NOTHING_MISSING,
+        COMPLETE_CHAIN,
         _reference_text(decision, _END_OF_DECISION),
-        f'{{"event_id":"{key[2]}","run_id":"{key[1]}","schema_version":1,"tenant":"{key[0]}","ts_utc":{ts_utc}}}',
+        _identity_text(key, ts_utc),
         f"[{_reference_text(intent, _END_OF_INTENT)}]",
         _outcome_text(outcome),
         _reference_text(receipt, _END_OF_RECEIPT),
         f'{{"hash":"{decision.says}"}}',
     )
     return Due(key, texts, (snapshot.partition, snapshot.offset), "", complete=True, corrects=False)
+
+
+def _identity_text(key: Key, ts_utc: int) -> str:
+    tenant, run_id, event_id = key
+    return (
+        f'{{"event_id":"{event_id}","run_id":"{run_id}","schema_version":{SCHEMA_VERSION},'
+        f'"tenant":"{tenant}","ts_utc":{ts_utc}}}'
+    )
 
 
 def _outcome_text(outcome: Stood) -> str:
@@ -142,7 +154,7 @@ def groups_for(chain: Chain) -> dict[str, Any]:
 
 def groups_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """The links that a record holds."""
-    return {name: record[name] for name in ("receipt", "snapshot", "decision", "intents", "outcomes")}
+    return {name: record[name] for name in LINKS}
 
 
 def _keeps_snapshot(chain: Chain) -> bool:
@@ -172,7 +184,7 @@ def missing_of(groups: Mapping[str, Any]) -> list[str]:
     missing = [name for name in ("receipt", "snapshot", "decision") if groups[name] is None]
     asked = {intent["id"] for intent in groups["intents"]}
     named = {outcome["intent_id"] for outcome in groups["outcomes"]}
-    answered = {one["intent_id"] for one in groups["outcomes"] if one["outcome"] != _UNSETTLED}
+    answered = {one["intent_id"] for one in groups["outcomes"] if one["outcome"] != UNCERTAIN}
     if not asked or not named <= asked:
         missing.append("intents")
     if not asked or not asked <= answered:

@@ -10,8 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.decision_log.core import Chains, Due, Former, Key, Place
+from services.decision_log.chain import Former, Key, Place
+from services.decision_log.core import Chains
 from services.decision_log.links import TOPIC_OF, Kind, Link, link_reader
+from services.decision_log.records import Due
 from services.decision_log.testing import HandMade, Message
 from sluice_audit import COMPLETE, INCOMPLETE
 from sluice_audit.decision_record import RECORD, contradiction

@@ -8,10 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from services.decision_log.core import Chains, Due, Place
+from services.decision_log.chain import Place
+from services.decision_log.core import Chains
 from services.decision_log.joining import Joining
 from services.decision_log.link_columns import read_together
 from services.decision_log.links import TOPIC_OF, Kind, Link, link_reader
+from services.decision_log.records import Due
 from services.decision_log.testing import HandMade, Message
 from sluice_kit.workflow import BulkReader, Stretch
 
