@@ -17,10 +17,11 @@ from sluice_kit.config import Wiring
 from sluice_kit.quiet_collector import quiet_collector
 from sluice_kit.replay.apart import Asked, stepped_apart, worth_it
 from sluice_kit.replay.history import BatchDifference, History, batch_speaks_of, begin
+from sluice_kit.replay.ranges import ReplayError
 from sluice_kit.replay.reading import PRINCIPAL
 from sluice_kit.replay.standing_in import NotApartError
 from sluice_kit.stage.restore import MemberHistory
-from sluice_kit.stage.spec import ChainSpec
+from sluice_kit.stage.spec import CHAIN_SIGN, ChainSpec
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +77,8 @@ def verify(
     without its head; the others are fed with its facts as they stand on the bus. Everything is read as
     `principal`; nothing is written but a scratch folder.
 
-    Raises ReplayError, StageError (inputs that are gone among them).
+    Raises ReplayError (RUN_NOT_FOUND where no batch has a record of `run`), StageError (inputs that are gone
+    among them).
     """
     asked = Asked(wiring, service, shard, principal, from_checkpoint, run, behind_head)
     started = time.monotonic()
@@ -86,6 +88,11 @@ def verify(
     if found is None:
         with _opened(asked) as opened:
             found = _in_one_process(asked, opened, progress)
+    if run is not None and not found.batches:
+        chain = CHAIN_SIGN.join(found.members)
+        raise ReplayError(
+            "RUN_NOT_FOUND", f"no record of run {run} in the batches of {chain} that were stepped"
+        )
     return VerifyReport(
         found.members,
         run,
