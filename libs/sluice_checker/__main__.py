@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 starts=dict(options.start),
                 loop=options.loop,
                 effects=options.effects,
+                logged_effects=options.logged_effects,
             ),
             _progress(lines=options.progress),
         )
@@ -80,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--effects", type=Path, metavar="FILE", help="with --loop: the effect log of the webhook's receiver"
+    )
+    parser.add_argument(
+        "--logged-effects", type=Path, metavar="FOLDER", help="with --loop: the files of the log effector"
     )
     parser.add_argument(
         "--start",

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sluice_checker.audit_records import read_segments
-from sluice_checker.bus_reader import BusReader, Partition
+from sluice_checker.bus_reader import BusReader, CheckerError, Partition
 from sluice_checker.columns import base, by_topic, numbers
-from sluice_checker.effects import read_effects
+from sluice_checker.effects import read_effects, read_logged_effects
 from sluice_checker.evidence import EvidenceSource, check_evidence
 from sluice_checker.findings import Findings
 from sluice_checker.judging import judge, judge_loop
@@ -43,8 +43,8 @@ class CheckSettings:
     for so long and no transaction is open. ``deadline_seconds``: when nothing else was read for so long, the
     verdict is given as things stand, with NOT_SETTLED beside it; as long as things move there is no limit.
     ``loop``: judge the decision loop as well, and wait until every payment is decided, every intent has
-    a final outcome and every payment an audit record. ``effects``: the webhook receiver's own log, NDJSON
-    with a `key` a line.
+    a final outcome and every payment an audit record. With it only: ``effects``, the webhook receiver's own
+    log (NDJSON with a `key` a line), and ``logged_effects``, the folder of the log effector's files.
     ``ready_pending_seconds``: how old a READY without a receipt may be (it waits for the gate's evidence).
     ``starts``: first offset to read of a partition, where not the first retained one.
     """
@@ -56,6 +56,7 @@ class CheckSettings:
     starts: Mapping[Partition, int] = field(default_factory=dict)
     loop: bool = False
     effects: Path | None = None
+    logged_effects: Path | None = None
 
 
 def check(
@@ -68,12 +69,17 @@ def check(
 
     `connection` holds librdkafka settings of a principal that may read all of it; without `evidence` the
     originals of quarantined records are not fetched. Raises CheckerError when the broker or a right is
-    missing. Memory grows with the number of records, not with their size: see docs/checker.md.
+    missing, and for effects without ``loop``. Memory grows with the number of records, not with their size:
+    see docs/checker.md.
     """
+    settings = settings or CheckSettings()
+    for given in (settings.effects, settings.logged_effects):
+        if given is not None and not settings.loop:
+            raise CheckerError(f"effects ({given}) are held against the decision loop: ask for --loop, too")
     started = time.monotonic()
     reader = BusReader(connection)
     try:
-        reading = _Reading(reader, settings or CheckSettings(), progress)
+        reading = _Reading(reader, settings, progress)
         reading.run()
     finally:
         reader.close()
@@ -117,8 +123,14 @@ def _loop(reading: "_Reading", evidence: EvidenceSource | None) -> LoopReport | 
     if log is None:
         return None
     records = None if evidence is None else read_segments(log.segments, evidence, reading.findings)
-    effects = None if reading.settings.effects is None else read_effects(reading.settings.effects)
-    return judge_loop(reading.logs, reading.findings, records=records, effects=effects)
+    file, folder = reading.settings.effects, reading.settings.logged_effects
+    return judge_loop(
+        reading.logs,
+        reading.findings,
+        records=records,
+        effects=None if file is None else read_effects(file),
+        logged=None if folder is None else read_logged_effects(folder),
+    )
 
 
 class _Reading:

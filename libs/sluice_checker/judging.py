@@ -7,6 +7,7 @@ from sluice_checker.audit_logs import CHAINED, RELEASED
 from sluice_checker.audit_records import AuditRecords
 from sluice_checker.columns import DIGEST_BYTES, numbers, shown
 from sluice_checker.findings import Findings
+from sluice_checker.loop_log import LOG, WEBHOOK
 from sluice_checker.loop_rules import LoopRules
 from sluice_checker.receipt_rules import LaneTally
 from sluice_checker.report import Fault, LoopReport
@@ -51,11 +52,17 @@ def judge(logs: Logs, findings: Findings, *, pending_since_ms: int) -> Tally:
 
 
 def judge_loop(
-    logs: Logs, findings: Findings, *, records: AuditRecords | None, effects: bytearray | None
+    logs: Logs,
+    findings: Findings,
+    *,
+    records: AuditRecords | None,
+    effects: bytearray | None,
+    logged: bytearray | None = None,
 ) -> LoopReport | None:
     """Apply the rules of the decision loop; None where it was not read.
 
-    Without `records` the decision log is not judged, without `effects` the webhook's receiver is not.
+    Without `records` the decision log is not judged, without `effects` the webhook's receiver is not, without
+    `logged` the log effector is not.
     """
     log = logs.facts.loop
     if log is None:
@@ -65,9 +72,13 @@ def judge_loop(
     rules.one_intent_set_each()
     rules.one_final_outcome_each()
     if effects is not None:
-        rules.one_effect_each(effects)
+        rules.one_effect_each(WEBHOOK, effects, "the receiver")
+    if logged is not None:
+        rules.one_effect_each(LOG, logged, "the effect log")
+    rules.one_list_change_each()
     if records is not None:
         rules.one_record_each(records)
+        rules.records_name_what_was(records)
     declined = log.decisions.declined
     return LoopReport(
         payments=len(log.payments.at),
@@ -77,8 +88,10 @@ def judge_loop(
         without_snapshot=log.decisions.without_snapshot,
         intents=len(log.intents.at),
         outcomes=dict(sorted(log.outcomes.by_outcome.items())),
-        webhook_executed=sum(log.outcomes.called),
+        webhook_executed=log.outcomes.executed_by.count(WEBHOOK),
         effects=None if effects is None else len(effects) // DIGEST_BYTES,
+        logged=None if logged is None else len(logged) // DIGEST_BYTES,
+        list_changes=len(log.list_changes.at),
         audit_records=None if records is None else len(records.first) // DIGEST_BYTES,
         audit_corrections=None if records is None else records.corrections,
         incomplete=None if records is None else len(records.incomplete),

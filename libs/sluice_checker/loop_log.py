@@ -5,11 +5,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from sluice_checker.columns import NO_DIGEST, digest, identity, number_column
+from sluice_checker.columns import DIGEST_BYTES, NO_DIGEST, digest, identity, number_column
 
 PAYMENT = "payment"
-WEBHOOK = "webhook"
-"""Name of the effector that calls somebody, as intents and outcomes carry it."""
+WEBHOOK, LOG, LIST = 1, 2, 3
+EFFECTORS = {"webhook": WEBHOOK, "log": LOG, "list": LIST}
+"""Effectors whose effects can be read back, by the name that intents and outcomes carry."""
+_ACTION_LAYER = "action_layer"
+"""The principal whose changes of lists are effects; operators change lists as well."""
 _UNCERTAIN = "UNCERTAIN"
 _EXECUTED = "EXECUTED"
 _DECLINE = "DECLINE"
@@ -48,7 +51,10 @@ class Payments:
 
 
 class Decisions:
-    """`subject`: identity of the payment; `timestamp_ms`: the record's own on the bus."""
+    """`subject`: identity of the payment; `timestamp_ms`: the record's own on the bus.
+
+    `link`: what the payment's audit record names the event by (`link_digest`).
+    """
 
     def __init__(self) -> None:
         self.at = number_column()
@@ -56,6 +62,7 @@ class Decisions:
         self.subject = bytearray()
         self.outcome = bytearray()
         """Digest of the outcome, for intents to agree with."""
+        self.link = bytearray()
         self.timestamp_ms = number_column()
         self.by_outcome: Counter[str] = Counter()
         self.by_mode: Counter[str] = Counter()
@@ -66,7 +73,7 @@ class Decisions:
 
 
 class Intents:
-    """`key`: of the idempotency key; `decision`: identity of what asks for it."""
+    """`key`: of the idempotency key; `decision`: identity of what asks for it; `subject`, `link`: as its."""
 
     def __init__(self) -> None:
         self.at = number_column()
@@ -75,20 +82,36 @@ class Intents:
         self.slot = bytearray()
         """Of (decision, domain): a decision asks for one action a domain."""
         self.outcome = bytearray()
+        self.subject = bytearray()
+        self.link = bytearray()
 
 
 class Outcomes:
-    """`supersedes`: identity of an earlier outcome that this one settles, zeros for none."""
+    """`intent`: identity of what it answers; `subject`, `link`: as of decisions.
+
+    `supersedes`: identity of an earlier outcome that this one settles, zeros for none.
+    """
 
     def __init__(self) -> None:
         self.at = number_column()
         self.key = bytearray()
         self.identity = bytearray()
+        self.intent = bytearray()
         self.supersedes = bytearray()
+        self.subject = bytearray()
+        self.link = bytearray()
         self.certain = array("B")
-        self.called = array("B")
-        """1 where the webhook effector has EXECUTED it."""
+        self.executed_by = array("B")
+        """WEBHOOK, LOG or LIST where that effector has EXECUTED it, else 0."""
         self.by_outcome: Counter[str] = Counter()
+
+
+class ListChanges:
+    """Changes of lists by the action layer; `intent`: identity of the one that called for it."""
+
+    def __init__(self) -> None:
+        self.at = number_column()
+        self.intent = bytearray()
 
 
 class LoopLog:
@@ -99,6 +122,7 @@ class LoopLog:
         self.decisions = Decisions()
         self.intents = Intents()
         self.outcomes = Outcomes()
+        self.list_changes = ListChanges()
         self.segments: list[AuditSegment] = []
         self.audited = 0
         """First records about a payment (no corrections), as the segments' events count them."""
@@ -117,6 +141,9 @@ class LoopLog:
             self._intended(at, fields, body)
         elif event_type == "action_outcome":
             self._settled(at, fields, body)
+        elif event_type == "list_changed" and fields["producer"] == _ACTION_LAYER:
+            self.list_changes.at.append(at)
+            self.list_changes.intent += _identity(fields, "action_intent", body["cause_event_id"] or "")
         elif event_type == "decision_segment":
             segment = body["segment"]
             self.segments.append(AuditSegment(at, segment["uri"], segment["digest"]["hash"], body["records"]))
@@ -148,6 +175,7 @@ class LoopLog:
         log.at.append(at)
         log.identity += _identity(fields, "decision", fields["event_id"])
         log.subject += _identity(fields, PAYMENT, body["subject_event_id"])
+        log.link += link_digest(log.subject[-DIGEST_BYTES:], "decision", fields["event_id"])
         log.outcome += digest(body["outcome"].encode())
         log.timestamp_ms.append(max(0, timestamp_ms))
         log.by_outcome[body["outcome"]] += 1
@@ -173,16 +201,22 @@ class LoopLog:
         log.decision += _identity(fields, "decision", body["decision_id"])
         log.slot += _identity(fields, "slot", f"{body['decision_id']}\0{body['domain']}")
         log.outcome += digest(body["outcome"].encode())
+        log.subject += _identity(fields, PAYMENT, body["subject_event_id"])
+        log.link += link_digest(log.subject[-DIGEST_BYTES:], "intents", fields["event_id"])
 
     def _settled(self, at: int, fields: dict[str, Any], body: dict[str, Any]) -> None:
         log = self.outcomes
         log.at.append(at)
         log.key += key_digest(body["idempotency_key"])
         log.identity += _identity(fields, "action_outcome", fields["event_id"])
+        log.intent += _identity(fields, "action_intent", body["intent_event_id"])
+        log.subject += _identity(fields, PAYMENT, body["subject_event_id"])
+        log.link += link_digest(log.subject[-DIGEST_BYTES:], "outcomes", fields["event_id"])
         earlier = body["supersedes"]
         log.supersedes += NO_DIGEST if earlier is None else _identity(fields, "action_outcome", earlier)
         log.certain.append(body["outcome"] != _UNCERTAIN)
-        log.called.append(body["effector"] == WEBHOOK and body["outcome"] == _EXECUTED)
+        executed = body["outcome"] == _EXECUTED
+        log.executed_by.append(EFFECTORS.get(body["effector"], 0) if executed else 0)
         log.by_outcome[body["outcome"]] += 1
 
 
@@ -194,6 +228,11 @@ def key_digest(idempotency_key: str) -> bytes:
 def payment_identity(tenant: str, run_id: str, event_id: str) -> bytes:
     """16 bytes that stand for a payment."""
     return identity(tenant, run_id, PAYMENT, event_id)
+
+
+def link_digest(payment: bytes | bytearray, link: str, event_id: str) -> bytes:
+    """16 bytes that stand for an event as a payment's record names it: under `link`, by its id."""
+    return digest(b"\0".join((payment, link.encode(), event_id.encode())))
 
 
 def _identity(fields: dict[str, Any], event_type: str, event_id: str) -> bytes:

@@ -1,4 +1,4 @@
-"""One decision a payment, one intent set a decision, one final outcome an intent, an effect for each call."""
+"""One decision and record a payment, one intent set a decision, one final outcome and effect an intent."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from sluice_checker.audit_logs import ADMIT
 from sluice_checker.audit_records import AuditRecords
 from sluice_checker.columns import Digests, Numbers, digests, numbers
 from sluice_checker.findings import Findings
-from sluice_checker.loop_log import LoopLog
+from sluice_checker.loop_log import LIST, LoopLog
 from sluice_checker.report import Fault, Percentiles
 from sluice_checker.tables import Mask, Rows, Tables, differ, locate, repeats
 
@@ -51,8 +51,16 @@ class LoopRules:
         self.outcomes_at, self.settled_keys = numbers(log.outcomes.at), digests(log.outcomes.key)
         self.outcome_ids = digests(log.outcomes.identity)
         self.superseded = digests(log.outcomes.supersedes)
-        self.certain = np.array(log.outcomes.certain, dtype=np.bool_)
-        self.called = np.array(log.outcomes.called, dtype=np.bool_)
+        self.answered = digests(log.outcomes.intent)
+        self.executed_by = np.array(log.outcomes.executed_by, dtype=np.uint8)
+        replaced = joined(self.outcome_ids, self.superseded).there
+        self.final: Rows = np.flatnonzero(np.array(log.outcomes.certain, dtype=np.bool_) & ~replaced)
+        self.changes_at = numbers(log.list_changes.at)
+        self.changed_for = digests(log.list_changes.intent)
+        self.decision_links = digests(log.decisions.link)
+        self.intent_subjects, self.intent_links = digests(log.intents.subject), digests(log.intents.link)
+        self.outcome_subjects = digests(log.outcomes.subject)
+        self.outcome_links = digests(log.outcomes.link)
 
     def one_decision_each(self) -> None:
         """Exactly one decision for each payment on the bus, and none about anything else."""
@@ -98,8 +106,7 @@ class LoopRules:
 
     def one_final_outcome_each(self) -> None:
         """Each intent comes to one end: UNCERTAIN is none, and what was superseded is none any more."""
-        replaced = joined(self.outcome_ids, self.superseded).there
-        final = np.flatnonzero(self.certain & ~replaced)
+        final = self.final
         self._note(
             Fault.OUTCOME_MISSING,
             joined(self.keys, self.settled_keys[final]).missing(),
@@ -119,26 +126,44 @@ class LoopRules:
             "no intent has its key",
         )
 
-    def one_effect_each(self, effects: bytearray) -> None:
-        """The receiver's effects are the webhook calls that EXECUTED, each once."""
+    def one_effect_each(self, effector: int, effects: bytearray, where: str) -> None:
+        """The effects that stand `where` are what the effector EXECUTED, each once."""
         had = digests(effects)
-        calls = np.flatnonzero(self.called)
+        executed = np.flatnonzero(self.executed_by == effector)
+        keys = self.settled_keys[executed]
+        missing = executed[joined(keys, had).missing()]
         self._note(
-            Fault.EFFECT_MISSING,
-            calls[joined(self.settled_keys[calls], had).missing()],
-            self.outcomes_at,
-            "EXECUTED, but the receiver knows nothing of it",
+            Fault.EFFECT_MISSING, missing, self.outcomes_at, f"EXECUTED, but {where} knows nothing of it"
         )
         for fault, rows, why in (
-            (Fault.EFFECT_TWICE, repeats(had), "the receiver had this effect before"),
-            (
-                Fault.EFFECT_UNFOUNDED,
-                joined(had, self.settled_keys[calls]).missing(),
-                "no outcome says that the webhook EXECUTED it",
-            ),
+            (Fault.EFFECT_TWICE, repeats(had), "an earlier effect has the same key"),
+            (Fault.EFFECT_UNFOUNDED, joined(had, keys).missing(), "no outcome says that it was EXECUTED"),
         ):
             for row in rows.tolist():
-                self._findings.note(fault, f"effect {row + 1} of the receiver", why)
+                self._findings.note(fault, f"effect {row + 1} of {where}", why)
+
+    def one_list_change_each(self) -> None:
+        """The action layer's changes of lists are what the list effector EXECUTED, each once."""
+        executed = np.flatnonzero(self.executed_by == LIST)
+        intents = self.answered[executed]
+        self._note(
+            Fault.EFFECT_MISSING,
+            executed[joined(intents, self.changed_for).missing()],
+            self.outcomes_at,
+            "EXECUTED, but no change of a list names its intent",
+        )
+        self._note(
+            Fault.EFFECT_TWICE,
+            repeats(self.changed_for),
+            self.changes_at,
+            "an earlier change of a list names the same intent",
+        )
+        self._note(
+            Fault.EFFECT_UNFOUNDED,
+            joined(self.changed_for, intents).missing(),
+            self.changes_at,
+            "no outcome says that its intent was EXECUTED",
+        )
 
     def one_record_each(self, records: AuditRecords) -> None:
         """The decision log has one record that corrects no other for every payment."""
@@ -159,6 +184,40 @@ class LoopRules:
         )
         for _ in range(int((~about.there).sum())):
             self._findings.note(Fault.AUDIT_RECORD_TWICE, "the decision log", "of a payment not on the bus")
+
+    def records_name_what_was(self, records: AuditRecords) -> None:
+        """The last record of each payment names its decision, its intents and how each of them came out.
+
+        A record that says itself that links are to come is not held to what it leaves out.
+        """
+        subject = digests(records.subject)
+        count = len(subject)
+        last = np.ones(count, dtype=np.bool_)
+        last[count - 1 - repeats(subject[::-1])] = False
+        about = joined(subject, self.payments)
+        judged: Mask = np.asarray(last & about.there)
+        named, named_by = digests(records.named), numbers(records.named_by).astype(np.intp)
+        said = judged[named_by]
+        stands = np.concatenate([self.decision_links, self.intent_links, self.outcome_links])
+        unfounded = np.unique(named_by[said][joined(named[said], stands).missing()])
+        self._note(
+            Fault.AUDIT_RECORD_WRONG,
+            about.row[unfounded],
+            self.payments_at,
+            "its record names a decision, intent or outcome that is not on the bus about it",
+        )
+        whole = np.flatnonzero(judged & np.array(records.whole, dtype=np.bool_))
+        decisions, intents = np.arange(len(self.subjects)), np.arange(len(self.keys))
+        for what, rows, subjects, links, places in (
+            ("decision", decisions, self.subjects, self.decision_links, self.decisions_at),
+            ("intent", intents, self.intent_subjects, self.intent_links, self.intents_at),
+            ("outcome", self.final, self.outcome_subjects, self.outcome_links, self.outcomes_at),
+        ):
+            recorded = rows[joined(subjects[rows], subject[whole]).there]
+            unnamed = recorded[joined(links[recorded], named[said]).missing()]
+            self._note(
+                Fault.AUDIT_RECORD_WRONG, unnamed, places, f"the record of its payment leaves this {what} out"
+            )
 
     def decision_ms(self, tables: Tables, sent_ms: Numbers) -> Percentiles | None:
         """From lane to decision: both timestamps are those of the Kafka records, whole milliseconds."""

@@ -78,15 +78,17 @@ class Fault(StrEnum):
     OUTCOME_UNFOUNDED = "OUTCOME_UNFOUNDED"
     """An outcome of no intent on the bus."""
     EFFECT_MISSING = "EFFECT_MISSING"
-    """A webhook call is EXECUTED, but its receiver had no such effect."""
+    """An intent is EXECUTED, but where its effector's effects are there is none of it."""
     EFFECT_TWICE = "EFFECT_TWICE"
-    """The receiver had an effect more than once."""
+    """An intent has more than one effect."""
     EFFECT_UNFOUNDED = "EFFECT_UNFOUNDED"
-    """The receiver had an effect that no outcome speaks of."""
+    """An effect that no outcome speaks of."""
     AUDIT_RECORD_MISSING = "AUDIT_RECORD_MISSING"
     """A payment on the bus that the decision log has no record of."""
     AUDIT_RECORD_TWICE = "AUDIT_RECORD_TWICE"
     """A payment with several records of which none corrects another, or a record of no payment."""
+    AUDIT_RECORD_WRONG = "AUDIT_RECORD_WRONG"
+    """A payment's record names what is not on the bus about it, or leaves out what is."""
     AUDIT_SEGMENT_UNREADABLE = "AUDIT_SEGMENT_UNREADABLE"
     """A file of decision records is gone, altered or not readable."""
     LOOP_OPEN = "LOOP_OPEN"
@@ -120,8 +122,9 @@ class LoopReport:
 
     ``without_snapshot``: decisions that used none, whose audit record lacks that link for good.
     ``intents``, ``outcomes``: on the bus, outcomes by name. ``webhook_executed``: webhook calls that
-    EXECUTED; ``effects``: lines of the receiver's own log, None when no log was given. ``audit_records``:
-    those that correct no other, so one a payment; ``incomplete``: payments whose last record lacks a link;
+    EXECUTED; ``effects``: lines of the receiver's own log, ``logged``: of the log effector's; None when
+    not given; ``list_changes``: changes of lists that the action layer made. ``audit_records``: those that
+    correct no other, so one a payment; ``incomplete``: payments whose last record lacks a link;
     None when no files were read. ``decision_ms``: from the Kafka timestamp of the payment on its lane to
     that of its decision, over all payments that came by a lane; None without any. ``declined``: one declined
     payment, as its decision tells it.
@@ -136,6 +139,8 @@ class LoopReport:
     outcomes: Mapping[str, int]
     webhook_executed: int
     effects: int | None
+    logged: int | None
+    list_changes: int
     audit_records: int | None
     audit_corrections: int | None
     incomplete: int | None
@@ -242,6 +247,9 @@ def _loop_rows(loop: LoopReport | None) -> list[tuple[str, int]]:
     rows += [(f"  {name}", count) for name, count in loop.outcomes.items()]
     if loop.effects is not None:
         rows += [("effects at the webhook's receiver", loop.effects)]
+    if loop.logged is not None:
+        rows += [("effects in the effect log", loop.logged)]
+    rows += [("changes of lists by actions", loop.list_changes)]
     if loop.audit_records is not None and loop.incomplete is not None:
         rows += [("audit records", loop.audit_records), ("  that lack a link", loop.incomplete)]
     if loop.decision_ms is not None:

@@ -22,9 +22,15 @@ def check(  # noqa: PLR0917 - typer makes options of parameters
     effects: Annotated[
         Path | None, typer.Option(help="With --loop: effect log of the webhook's receiver (NDJSON).")
     ] = None,
+    logged_effects: Annotated[
+        Path | None, typer.Option(help="With --loop: folder of the log effector's files.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read lanes and bus back and count: nothing lost, nothing twice. Exit code 1 when anything is wrong."""
+    """Read lanes and bus back and count: nothing lost, nothing twice. Exit code 1 when anything is wrong.
+
+    Exit code 2 when it could not look.
+    """
     command = [sys.executable, "-m", "sluice_checker", "--wiring", str(wiring)]
     command += ["--settle", str(settle), "--deadline", str(deadline)]
     if until_sent is not None:
@@ -33,6 +39,8 @@ def check(  # noqa: PLR0917 - typer makes options of parameters
         command.append("--loop")
     if effects is not None:
         command += ["--effects", str(effects)]
+    if logged_effects is not None:
+        command += ["--logged-effects", str(logged_effects)]
     if as_json:
         command.append("--json")
     raise typer.Exit(subprocess.run(command, check=False).returncode)

@@ -42,9 +42,13 @@ class CraftedLoop:
     decisions: list[Fields] = field(default_factory=list)
     intents: list[Fields] = field(default_factory=list)
     outcomes: list[Fields] = field(default_factory=list)
+    list_changes: list[Fields] = field(default_factory=list)
     effects: list[str] = field(default_factory=list)
+    logged: list[str] = field(default_factory=list)
     records: list[tuple[Fields, Fields]] = field(default_factory=list)
-    """(identity, chain) of each decision record."""
+    """(identity, chain) of each decision record; the links are what stands there about the payment."""
+    misnamed: dict[tuple[int, str], Any] = field(default_factory=dict)
+    """A link that is something else: by the number of the record and the name of the link."""
     altered: bool = False
     """Whether the segment's bytes are not those that the bus names."""
 
@@ -60,20 +64,23 @@ class CraftedLoop:
             ("traffic.decision", self.decisions),
             ("traffic.action_intent", self.intents),
             ("traffic.action_outcome", self.outcomes),
+            ("control.list", self.list_changes),
         ):
             logs.facts.add(
                 Recorded(topic, 0, at, b"k", encode(one["event_type"], 1, one), NOW_MS + LATENCY_MS)
                 for at, one in enumerate(events)
             )
-        effects = bytearray(b"".join(map(key_digest, self.effects)))
-        report = judge_loop(logs, findings, records=self._records(logs, findings), effects=effects)
+        effects, logged = (bytearray(b"".join(map(key_digest, keys))) for keys in (self.effects, self.logged))
+        records = self._records(logs, findings)
+        report = judge_loop(logs, findings, records=records, effects=effects, logged=logged)
         assert report is not None
         return LoopVerdict(report, findings)
 
     def _records(self, logs: Logs, findings: Findings) -> AuditRecords:
-        columns = [[orjson.dumps(one[part]).decode() for one in self.records] for part in (0, 1)]
+        rows = [self._record(number) for number in range(len(self.records))]
+        columns = {name: [orjson.dumps(row[name]).decode() for row in rows] for name in rows[0]}
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.table({"identity": columns[0], "chain": columns[1]}), sink)
+        pq.write_table(pa.table(columns), sink)
         content = sink.getvalue().to_pybytes()
         uri, store = "artifact://dla/segments/1.parquet", FakeStore()
         store.objects[uri] = content
@@ -90,6 +97,27 @@ class CraftedLoop:
         assert logs.facts.loop is not None
         return read_segments(logs.facts.loop.segments, store, findings)
 
+    def _record(self, number: int) -> Fields:
+        identity, chain = self.records[number]
+
+        def about(events: list[Fields]) -> list[Fields]:
+            event_id = identity["event_id"]
+            return [{"id": one["event_id"]} for one in events if subject_of(one) == event_id]
+
+        links = {
+            "decision": next(iter(about(self.decisions)), None),
+            "intents": about(self.intents),
+            "outcomes": about(self.outcomes),
+        }
+        changed = {name: self.misnamed.get((number, name), link) for name, link in links.items()}
+        return {"identity": identity, "chain": {"missing": []} | chain, **changed}
+
+
+def subject_of(event: Fields) -> str:
+    """Event id of the payment that something of the loop is about."""
+    found: str = event["payload"]["subject_event_id"]
+    return found
+
 
 @dataclass(frozen=True)
 class LoopVerdict:
@@ -102,7 +130,10 @@ class LoopVerdict:
 
 
 def whole_loop() -> CraftedLoop:
-    """Ten payments that are decided, acted on and recorded; one call was in doubt and then settled."""
+    """Ten payments that are decided, acted on and recorded; one call was in doubt and then settled.
+
+    An operator changed a list, too, which is nobody's effect.
+    """
     made = CraftedLoop()
     for number in range(PAYMENTS):
         subject, outcome = payment(number), OUTCOMES[number % len(OUTCOMES)]
@@ -110,7 +141,7 @@ def whole_loop() -> CraftedLoop:
         decision_id = derived_id("test.decision", number)
         about = {"subject_event_id": subject["event_id"], "outcome": outcome}
         made.decisions.append(example("decision", subject, decision_id, **about, reason_codes=["SCORE"]))
-        effector = "log" if outcome == "ALLOW" else "webhook"
+        effector = {"ALLOW": "log", "REVIEW": "list"}.get(outcome, "webhook")
         key = derived_id("test.key", number)
         made.intents.append(
             example(
@@ -123,19 +154,27 @@ def whole_loop() -> CraftedLoop:
             made.outcomes.append(
                 example(
                     "action_outcome", subject, f"{key}-{sequence}", idempotency_key=key, effector=effector,
-                    outcome=end, supersedes=earlier,
+                    outcome=end, supersedes=earlier, intent_event_id=key,
+                    subject_event_id=subject["event_id"],
                 )
             )  # fmt: skip
         if effector == "webhook":
             made.effects.append(key)
+        elif effector == "log":
+            made.logged.append(key)
+        else:
+            change = example("list_changed", subject, f"{key}-list", cause_event_id=key)
+            made.list_changes.append(change | {"producer": "action_layer"})
         identity = {name: subject[name] for name in ("tenant", "run_id", "event_id")}
         made.records.append((identity, {"status": "COMPLETE", "corrects": None}))
+    by_hand = example("list_changed", made.payments[0], "by hand", cause_event_id=None)
+    made.list_changes.append(by_hand | {"producer": "operator"})
     return made
 
 
 def _no_decision(loop: CraftedLoop) -> None:
     """Neither decision nor anything that follows from it."""
-    del loop.decisions[0], loop.intents[0], loop.outcomes[0]
+    del loop.decisions[0], loop.intents[0], loop.outcomes[0], loop.logged[0]
 
 
 def _two_decisions(loop: CraftedLoop) -> None:
@@ -148,6 +187,7 @@ def _two_decisions(loop: CraftedLoop) -> None:
     loop.outcomes.append(
         outcome | {"event_id": "k2-1", "payload": outcome["payload"] | {"idempotency_key": "k2"}}
     )
+    loop.logged.append("k2")
 
 
 def _decision_of_nothing(loop: CraftedLoop) -> None:
@@ -155,7 +195,7 @@ def _decision_of_nothing(loop: CraftedLoop) -> None:
 
 
 def _no_intent(loop: CraftedLoop) -> None:
-    del loop.intents[0], loop.outcomes[0]
+    del loop.intents[0], loop.outcomes[0], loop.logged[0]
 
 
 def _same_key_again(loop: CraftedLoop) -> None:
@@ -168,6 +208,7 @@ def _same_domain_again(loop: CraftedLoop) -> None:
     loop.outcomes.append(
         outcome | {"event_id": "k2-1", "payload": outcome["payload"] | {"idempotency_key": "k2"}}
     )
+    loop.logged.append("k2")
 
 
 def _intent_of_another_outcome(loop: CraftedLoop) -> None:
@@ -175,7 +216,7 @@ def _intent_of_another_outcome(loop: CraftedLoop) -> None:
 
 
 def _no_outcome(loop: CraftedLoop) -> None:
-    del loop.outcomes[0]
+    del loop.outcomes[0], loop.logged[0]
 
 
 def _only_doubt(loop: CraftedLoop) -> None:
@@ -194,6 +235,7 @@ def _outcome_of_nothing(loop: CraftedLoop) -> None:
     loop.outcomes.append(
         outcome | {"event_id": "another", "payload": outcome["payload"] | {"idempotency_key": "k9"}}
     )
+    loop.logged.append("k9")
 
 
 def _lost_effect(loop: CraftedLoop) -> None:
@@ -206,6 +248,59 @@ def _double_effect(loop: CraftedLoop) -> None:
 
 def _effect_of_nothing(loop: CraftedLoop) -> None:
     loop.effects.append("nobody asked for it")
+
+
+def _lost_line(loop: CraftedLoop) -> None:
+    del loop.logged[0]
+
+
+def _double_line(loop: CraftedLoop) -> None:
+    loop.logged.append(loop.logged[0])
+
+
+def _line_of_a_call(loop: CraftedLoop) -> None:
+    loop.logged.append(loop.effects[0])
+
+
+def _lost_change(loop: CraftedLoop) -> None:
+    del loop.list_changes[0]
+
+
+def _double_change(loop: CraftedLoop) -> None:
+    loop.list_changes.append(loop.list_changes[0] | {"event_id": "another"})
+
+
+def _change_of_nothing(loop: CraftedLoop) -> None:
+    change = loop.list_changes[0]
+    loop.list_changes.append(
+        change | {"event_id": "another", "payload": change["payload"] | {"cause_event_id": "nobody"}}
+    )
+
+
+def _record_of_another_decision(loop: CraftedLoop) -> None:
+    loop.misnamed[4, "decision"] = {"id": loop.decisions[5]["event_id"]}
+
+
+def _record_without_its_decision(loop: CraftedLoop) -> None:
+    loop.misnamed[4, "decision"] = None
+
+
+def _record_of_another_intent(loop: CraftedLoop) -> None:
+    loop.misnamed[4, "intents"] = [{"id": loop.intents[5]["event_id"]}]
+
+
+def _record_without_an_intent(loop: CraftedLoop) -> None:
+    loop.misnamed[4, "intents"] = []
+
+
+def _record_of_another_outcome(loop: CraftedLoop) -> None:
+    loop.misnamed[4, "outcomes"] = [{"id": "another"}]
+
+
+def _record_without_the_last_outcome(loop: CraftedLoop) -> None:
+    """Of the call that was in doubt: the record knows of the doubt only."""
+    (doubt,) = [one for one in loop.outcomes if one["payload"]["outcome"] == "UNCERTAIN"]
+    loop.misnamed[3, "outcomes"] = [{"id": doubt["event_id"]}]
 
 
 def _no_record(loop: CraftedLoop) -> None:
@@ -227,7 +322,7 @@ def _altered_segment(loop: CraftedLoop) -> None:
 
 LOOP_FAULTS: list[tuple[Callable[[CraftedLoop], None], set[Fault]]] = [
     (_no_decision, {Fault.DECISION_MISSING}),
-    (_two_decisions, {Fault.DECISION_TWICE}),
+    (_two_decisions, {Fault.DECISION_TWICE, Fault.AUDIT_RECORD_WRONG}),
     (_decision_of_nothing, {Fault.DECISION_UNFOUNDED}),
     (_no_intent, {Fault.INTENT_MISSING}),
     (_same_key_again, {Fault.INTENT_TWICE}),
@@ -240,6 +335,18 @@ LOOP_FAULTS: list[tuple[Callable[[CraftedLoop], None], set[Fault]]] = [
     (_lost_effect, {Fault.EFFECT_MISSING}),
     (_double_effect, {Fault.EFFECT_TWICE}),
     (_effect_of_nothing, {Fault.EFFECT_UNFOUNDED}),
+    (_lost_line, {Fault.EFFECT_MISSING}),
+    (_double_line, {Fault.EFFECT_TWICE}),
+    (_line_of_a_call, {Fault.EFFECT_UNFOUNDED}),
+    (_lost_change, {Fault.EFFECT_MISSING}),
+    (_double_change, {Fault.EFFECT_TWICE}),
+    (_change_of_nothing, {Fault.EFFECT_UNFOUNDED}),
+    (_record_of_another_decision, {Fault.AUDIT_RECORD_WRONG}),
+    (_record_without_its_decision, {Fault.AUDIT_RECORD_WRONG}),
+    (_record_of_another_intent, {Fault.AUDIT_RECORD_WRONG}),
+    (_record_without_an_intent, {Fault.AUDIT_RECORD_WRONG}),
+    (_record_of_another_outcome, {Fault.AUDIT_RECORD_WRONG}),
+    (_record_without_the_last_outcome, {Fault.AUDIT_RECORD_WRONG}),
     (_no_record, {Fault.AUDIT_RECORD_MISSING}),
     (_two_records, {Fault.AUDIT_RECORD_TWICE}),
     (_record_of_nothing, {Fault.AUDIT_RECORD_TWICE}),
