@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sluice_cli.options import DEFAULT_WIRING, AsJson, Tenant, WiringFile, print_json
-from sluice_cli.service_calls import ACTION_LAYER, ServiceCalls, reported
+from sluice_cli.reporting import reported
+from sluice_cli.service_calls import ACTION_LAYER, ServiceCalls
 
 actions_app = typer.Typer(
     help="See what came of decisions, and settle what is uncertain.", no_args_is_help=True

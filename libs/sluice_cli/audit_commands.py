@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer
 from rich.console import Console
 from rich.table import Table
 
@@ -19,9 +19,10 @@ from sluice_cli.audit_proof import Asked, Step, checked_head, sound
 from sluice_cli.audit_verification import KeyFileError, Verification, known_keys, verify
 from sluice_cli.options import DEFAULT_WIRING, AsJson, Tenant, WiringFile, print_json
 from sluice_cli.progress import counting
-from sluice_cli.service_calls import DECISION_LOG, ServiceCalls, reported
+from sluice_cli.reporting import reported
+from sluice_cli.service_calls import DECISION_LOG, ServiceCalls
 from sluice_kit.config import Wiring, load_wiring
-from sluice_kit.replay import OffsetRange, ReplayBatch, ReplayError, replay_consumer_config
+from sluice_kit.replay import OffsetRange, ReplayBatch, replay_consumer_config
 from sluice_kit.replay.reading import read_ranges_back, retained
 from sluice_kit.replay.selecting import partitions_of
 from sluice_kit.workflow import DatabaseAwayError
@@ -39,7 +40,7 @@ Retired = Annotated[
         "--retired-key", metavar="FILE:SIZE", help="Public key believed up to SIZE leaves (repeat)."
     ),
 ]
-_TROUBLE: Final = (KeyFileError, AuditError, ReplayError, KafkaException, DatabaseAwayError, OSError)
+_TROUBLE: Final = (KeyFileError, AuditError, DatabaseAwayError, LookupError, OSError)
 
 
 @audit_app.command()

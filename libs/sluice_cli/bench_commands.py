@@ -178,7 +178,7 @@ def actions(
 
     Every effect is counted.
 
-    Exit code 1 when it could not run. A missed target is part of the report, not a failure.
+    Exit code 2 when it could not run. A missed target is part of the report, not a failure.
     """
 
     def run(deployment: Deployment) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def _chosen(only: Sequence[str] | None, parts: Iterable[str], *, as_json: bool) 
     known = list(parts)
     unknown = sorted({*(only or ())}.difference(known))
     if unknown:
-        fail(f"no such part: {', '.join(unknown)}; there are {', '.join(known)}", as_json=as_json, code=2)
+        fail(f"no such part: {', '.join(unknown)}; there are {', '.join(known)}", as_json=as_json)
     return list(only or known)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -17,8 +16,8 @@ from services.decision_fabric.policy_files import (
     binding_of,
     read_feature_set,
 )
-from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, fail, print_json
-from sluice_cli.service_calls import CallError
+from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
+from sluice_cli.reporting import reported
 from sluice_cli.world_commands import OracleRoot, WorldName, opened_world
 from sluice_cli.world_training import last_periods, world_table
 from sluice_decisions import (
@@ -44,23 +43,19 @@ from sluice_decisions.training import (
     train_bundle,
 )
 from sluice_features import FeatureError
-from sluice_kit.artifacts import ArtifactError, ArtifactStore, Locator, open_artifacts, open_store
-from sluice_kit.config import PolicyError, SecretMissing, WiringError, load_wiring
+from sluice_kit.artifacts import ArtifactStore, Locator, open_artifacts, open_store
+from sluice_kit.config import PolicyError, load_wiring
 from sluice_kit.config.wiring import POLICY_DIR
 from sluice_oracle import World, WorldError
 
 D = TypeVar("D", bound=Document)
 _EXPECTED: Final = (
-    ArtifactError,
-    CallError,
     FeatureError,
     ModelRuntimeUnavailable,
     OSError,
     PolicyError,
-    SecretMissing,
     TableProblem,
     UnsoundBundle,
-    WiringError,
     WorldError,
     LookupError,
 )
@@ -244,13 +239,9 @@ def drawn_probe(features: int) -> Matrix:
     return rows
 
 
-@contextmanager
-def told(as_json: bool) -> Iterator[None]:
-    """Expected trouble in one sentence, or as one JSON object, and exit code 1."""
-    try:
-        yield
-    except _EXPECTED as error:
-        fail(str(error), as_json=as_json)
+def told(as_json: bool) -> AbstractContextManager[None]:
+    """As for all commands, with what may happen to a bundle."""
+    return reported(*_EXPECTED, as_json=as_json)
 
 
 def _midnight(day: str) -> int:

@@ -12,9 +12,10 @@ from confluent_kafka.admin import AdminClient
 from rich.console import Console
 from rich.table import Column, Table
 
-from sluice_cli.bus_output import lag_table, reported, show_plan, show_report
+from sluice_cli.bus_output import lag_table, show_plan, show_report
 from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
 from sluice_cli.progress import counting
+from sluice_cli.reporting import reported
 from sluice_cli.verify_command import verify
 from sluice_contracts import TOPICS
 from sluice_kit.artifacts import open_artifacts

@@ -1,21 +1,17 @@
 """How the bus commands show what they found: tables, JSON, errors."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import orjson
 import typer
-from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.table import Column, Table
 
 from sluice_cli.options import print_json
-from sluice_kit.config import SecretMissing, WiringError
 from sluice_kit.kafka import admin as kafka_admin
-from sluice_kit.replay import ReplayError, ReplayReport
+from sluice_kit.replay import ReplayReport
 from sluice_kit.replay.lag import ReaderLag
-from sluice_kit.stage import StageError
 
 
 def lag_table(found: Sequence[ReaderLag]) -> Table:
@@ -66,23 +62,3 @@ def show_plan(changes: kafka_admin.Plan, *, as_json: bool, applied: bool) -> Non
         typer.echo(changes.describe())
         if applied and not changes.empty:
             typer.echo("applied")
-
-
-@contextmanager
-def reported(*also: type[Exception]) -> Iterator[None]:
-    """Expected failures as one line on standard error and exit code 2; `also` are the command's own."""
-    expected: tuple[type[Exception], ...] = (WiringError, SecretMissing, kafka_admin.OneWriterViolation)
-    try:
-        yield
-    except ReplayError as error:
-        typer.echo(f"{error.code}: {error}", err=True)
-        raise typer.Exit(2) from error
-    except StageError as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
-        raise typer.Exit(2) from error
-    except KafkaException as error:
-        typer.echo(f"BROKER: {error.args[0].str()}", err=True)
-        raise typer.Exit(2) from error
-    except (*expected, *also) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error

@@ -8,7 +8,8 @@ import typer
 
 from sluice_cli.explain_command import explain_decision
 from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
-from sluice_cli.service_calls import DECISION_FABRIC, ServiceCalls, reported
+from sluice_cli.reporting import reported
+from sluice_cli.service_calls import DECISION_FABRIC, ServiceCalls
 
 decision_app = typer.Typer(help="What was decided about a payment.", no_args_is_help=True)
 

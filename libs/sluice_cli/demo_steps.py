@@ -142,14 +142,14 @@ class DemoSteps:
         return found
 
     def calls(self, service: Service, seconds: float = SECONDS) -> ServiceCalls:
-        """Calls to a service where it listens now. Raises LookupError when it never started."""
+        """Calls to a service where it listens now. Raises UnreachableError when it never started."""
         return ServiceCalls(service, self.deployment.wiring_file, seconds=seconds)
 
     def asked(self, service: Service, path: str) -> dict[str, Any]:
         """What a service answers now; {} while it is away or knows nothing of it."""
         try:
             answer: dict[str, Any] = self.calls(service, POLL_SECONDS).get(path)
-        except (CallError, LookupError):
+        except CallError:
             return {}
         return answer
 

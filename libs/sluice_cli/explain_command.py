@@ -8,11 +8,11 @@ import typer
 from confluent_kafka import Consumer
 
 from sluice_cli.bundle_making import artifact_store
-from sluice_cli.bus_output import reported
 from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
 from sluice_cli.progress import counting
 from sluice_cli.recorded_decision import Explained, explained
 from sluice_cli.recorded_run import BusHistory
+from sluice_cli.reporting import reported
 from sluice_decisions import ModelRuntimeUnavailable
 from sluice_kit.artifacts import ArtifactError
 from sluice_kit.config import load_wiring

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
-from sluice_cli.service_calls import ONLINE_FEATURES, ServiceCalls, reported
+from sluice_cli.reporting import reported
+from sluice_cli.service_calls import ONLINE_FEATURES, ServiceCalls
 
 features_app = typer.Typer(help="What is known of payments and entities.", no_args_is_help=True)
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from sluice_cli.options import DEFAULT_WIRING, AsJson, Tenant, WiringFile, print_json
-from sluice_cli.service_calls import ENTITY_GRAPH, ServiceCalls, reported
+from sluice_cli.reporting import reported
+from sluice_cli.service_calls import ENTITY_GRAPH, ServiceCalls
 
 graph_app = typer.Typer(
     help="Who shares what with whom, and how near a known fraud is.", no_args_is_help=True

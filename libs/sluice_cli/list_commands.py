@@ -18,13 +18,13 @@ from sluice_cli.options import (
     WiringFile,
     print_json,
 )
+from sluice_cli.reporting import reported
 from sluice_cli.service_calls import (
     DECISION_FABRIC,
     GATE,
     CallError,
     RefusedError,
     ServiceCalls,
-    reported,
 )
 
 list_app = typer.Typer(help="Lists that decision rules read: show, add, remove.", no_args_is_help=True)

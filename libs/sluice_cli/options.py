@@ -6,6 +6,8 @@ from typing import Annotated, Any, Final, NoReturn
 import orjson
 import typer
 
+COULD_NOT: Final = 2
+"""Exit code of a command that has no answer. 1 is an answer: something was found wrong, or was refused."""
 DEFAULT_WIRING: Final = Path(".sluice/wiring.yaml")
 WiringFile = Annotated[
     Path, typer.Option("--wiring", envvar="SLUICE_WIRING", help="Wiring file; `sluice up` writes this one.")
@@ -29,10 +31,10 @@ def print_json(content: Any) -> None:
     typer.echo(orjson.dumps(content, default=str))
 
 
-def fail(message: str, *, as_json: bool, code: int = 1) -> NoReturn:
-    """Say what went wrong, for people on stderr or for machines on stdout, and leave."""
+def fail(message: str, *, as_json: bool) -> NoReturn:
+    """Say why it could not be done, for people on stderr or for machines on stdout, and leave with 2."""
     if as_json:
         print_json({"ok": False, "error": message})
     else:
-        typer.echo(f"sluice: {message}", err=True)
-    raise typer.Exit(code)
+        typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(COULD_NOT)

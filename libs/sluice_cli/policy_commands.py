@@ -13,7 +13,8 @@ from rich.table import Table
 from services.ingestion_gate.policy import GatePolicy, PolicyProblem
 from sluice_cli.operator_lane import awaited_receipt, operator_event, put_on_lane
 from sluice_cli.options import DEFAULT_WIRING, AsJson, GateUrl, WiringFile, print_json
-from sluice_cli.service_calls import GATE, RefusedError, ServiceCalls, reported
+from sluice_cli.reporting import reported
+from sluice_cli.service_calls import GATE, RefusedError, ServiceCalls
 from sluice_contracts import derived_id, encode
 from sluice_kit.config import load_wiring
 

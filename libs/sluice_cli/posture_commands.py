@@ -18,7 +18,8 @@ from sluice_cli.options import (
     WiringFile,
     print_json,
 )
-from sluice_cli.service_calls import GATE, LADDER, CallError, ServiceCalls, reported
+from sluice_cli.reporting import reported
+from sluice_cli.service_calls import GATE, LADDER, CallError, ServiceCalls
 from sluice_decisions.postures import Posture
 
 posture_app = typer.Typer(help="What decisions may use: show, force, release.", no_args_is_help=True)
@@ -108,7 +109,7 @@ def _followed(answer: dict[str, Any], wiring: Path, ladder_url: str | None) -> d
     while time.monotonic() < deadline:
         try:
             found = ServiceCalls(LADDER, wiring, ladder_url).get("/v1/posture")
-        except (CallError, LookupError):
+        except CallError:
             return None
         for ignored in found["ignored_orders"]:
             if ignored["action_id"] == answer["action_id"]:

@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 
 from sluice_cli.options import DEFAULT_WIRING, AsJson, GateUrl, WiringFile, print_json
-from sluice_cli.service_calls import GATE, ServiceCalls, reported
+from sluice_cli.reporting import reported
+from sluice_cli.service_calls import GATE, ServiceCalls
 
 receipt_app = typer.Typer(help="What the gate decided about an event.", no_args_is_help=True)
 quarantine_app = typer.Typer(help="Records that were not admitted, and what to do.", no_args_is_help=True)

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sluice_cli.options import DEFAULT_WIRING, AsJson, RunId, Tenant, WiringFile, print_json
-from sluice_cli.service_calls import SCENARIO_RUNNER, RefusedError, ServiceCalls, reported
+from sluice_cli.reporting import reported
+from sluice_cli.service_calls import SCENARIO_RUNNER, RefusedError, ServiceCalls
 
 run_app = typer.Typer(help="Submit runs of sealed worlds, follow and close them.", no_args_is_help=True)
 

@@ -2,18 +2,14 @@
 
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import orjson
-import typer
 
-from sluice_kit.artifacts import ArtifactError
-from sluice_kit.config import SecretMissing, WiringError, load_wiring
+from sluice_kit.config import load_wiring
 from sluice_kit.http.calling import call
 from sluice_kit.http.endpoint import read_endpoint
 
@@ -59,8 +55,8 @@ class UnreachableError(CallError):
 class ServiceCalls:
     """REST calls to one service, as an operator, where given for one tenant.
 
-    `url` is looked up on this host where it is not given: LookupError when the service never started here.
-    The token is `SLUICE_OPERATOR_TOKEN`, else the secret `token_operator` of the wiring.
+    `url` is looked up on this host where it is not given: UnreachableError when the service never started
+    here. The token is `SLUICE_OPERATOR_TOKEN`, else the secret `token_operator` of the wiring.
     """
 
     def __init__(
@@ -73,7 +69,7 @@ class ServiceCalls:
         seconds: float = SECONDS,
     ) -> None:
         self._service, self._wiring_file, self._seconds = service, wiring, seconds
-        self._base = (url or read_endpoint(load_wiring(wiring).state_dir, service.name)).rstrip("/")
+        self._base = (url or _endpoint(service, wiring)).rstrip("/")
         self._headers = {} if tenant is None else {"Sluice-Tenant": tenant}
 
     def get(self, path: str, **params: Any) -> Any:
@@ -109,26 +105,16 @@ class ServiceCalls:
         return orjson.loads(response.content)
 
 
+def _endpoint(service: Service, wiring: Path) -> str:
+    try:
+        return read_endpoint(load_wiring(wiring).state_dir, service.name)
+    except LookupError as error:
+        raise UnreachableError(str(error)) from error
+
+
 def _problem(response: httpx.Response) -> str:
     try:
         problem = orjson.loads(response.content)
         return f"{problem['code']}: {problem['detail']}. {problem['action']}"
     except (ValueError, KeyError, TypeError):
         return f"HTTP {response.status_code}: {response.text[:200]}"
-
-
-@contextmanager
-def reported(*also: type[Exception]) -> Iterator[None]:
-    """Say what went wrong in one line and leave with status 1; `also` are the command's own errors."""
-    expected: tuple[type[Exception], ...] = (
-        CallError,
-        WiringError,
-        SecretMissing,
-        LookupError,
-        ArtifactError,
-    )
-    try:
-        yield
-    except (*expected, *also) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error

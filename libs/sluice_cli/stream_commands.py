@@ -10,7 +10,8 @@ from rich.table import Table
 from services.world_stream_producer.backfill import BackfillError, backfill_run
 from sluice_cli.options import DEFAULT_WIRING, AsJson, RunId, Tenant, WiringFile, print_json
 from sluice_cli.progress import counting
-from sluice_cli.service_calls import STREAM_PRODUCER, ServiceCalls, reported
+from sluice_cli.reporting import reported
+from sluice_cli.service_calls import STREAM_PRODUCER, ServiceCalls
 from sluice_kit.config import load_wiring
 
 stream_app = typer.Typer(help="Watch and steer the streams of READY runs.", no_args_is_help=True)

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sluice_cli.bus_output import reported
 from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
 from sluice_cli.progress import counting
+from sluice_cli.reporting import reported
 from sluice_kit.config import load_wiring
 from sluice_kit.replay.history import BatchDifference
 from sluice_kit.replay.reading import PRINCIPAL

@@ -13,18 +13,18 @@ import typer
 from confluent_kafka import Consumer
 
 from sluice_cli.bundle_making import PolicyDocuments, artifact_store
-from sluice_cli.bus_output import reported
 from sluice_cli.options import DEFAULT_WIRING, AsJson, Tenant, WiringFile, print_json
 from sluice_cli.progress import Counted, counting
 from sluice_cli.recorded_cases import CaseMaker
 from sluice_cli.recorded_run import BusHistory, Footing, Found, footing_of, spill_run
+from sluice_cli.reporting import reported
 from sluice_cli.run_truth import Truth, labelled, named_world, truth_of, world_of_run
 from sluice_cli.whatif_report import Report, show
 from sluice_cli.whatif_run import compare
 from sluice_decisions import Bundle, BundleProblem, DocumentProblem, ModelRuntimeUnavailable, load_bundle
 from sluice_decisions.rules import compile_rules
 from sluice_decisions.thresholds import Thresholds
-from sluice_kit.artifacts import ArtifactError, ArtifactStore
+from sluice_kit.artifacts import ArtifactStore
 from sluice_kit.config import PolicyError, Wiring, load_wiring
 from sluice_kit.replay import ReplayError, replay_consumer_config
 from sluice_kit.replay.reading import PRINCIPAL
@@ -33,7 +33,6 @@ from sluice_oracle import WorldError
 WORLD: Final = "world"
 LABELS: Final = "labels"
 _EXPECTED: Final = (
-    ArtifactError,
     ModelRuntimeUnavailable,
     PolicyError,
     WorldError,

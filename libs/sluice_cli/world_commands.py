@@ -17,9 +17,10 @@ from rich.table import Table
 
 from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
 from sluice_cli.progress import Counted, counting
+from sluice_cli.reporting import reported
 from sluice_engine import EngineSpec, ParametersError, ReferenceEngine
-from sluice_kit.artifacts import ArtifactError, ArtifactStore, SealConflict, open_oracle, open_store
-from sluice_kit.config import SecretMissing, WiringError, load_wiring
+from sluice_kit.artifacts import ArtifactStore, SealConflict, open_oracle, open_store
+from sluice_kit.config import load_wiring
 from sluice_oracle import (
     DraftError,
     World,
@@ -52,14 +53,11 @@ OutFolder = Annotated[
 WorldName = Annotated[str, typer.Argument(help="oracle://worlds/... or the folder of a sealed world.")]
 
 _EXPECTED = (
-    ArtifactError,
     DraftError,
     FileExistsError,
     MappingError,
     ParametersError,
-    SecretMissing,
     SourceError,
-    WiringError,
     WorldError,
     OSError,
 )
@@ -323,20 +321,15 @@ def _print_tables(about: dict[str, Any], facts: dict[str, Any]) -> None:
 
 @contextmanager
 def _reported(as_json: bool) -> Iterator[None]:
-    """Expected trouble as one sentence (or JSON object) and exit code 1."""
+    """As for all commands; a refusal is an answer, with its facts and exit code 1."""
     try:
-        yield
+        with reported(*_EXPECTED, as_json=as_json):
+            yield
     except _RefusedError as error:
-        _report_failure(str(error), error.facts, as_json)
-    except _EXPECTED as error:
-        _report_failure(str(error), {}, as_json)
-
-
-def _report_failure(why: str, facts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json({"ok": False, "error": why, **facts})
-    else:
-        for reason, rows in facts.get("reasons", {}).items():
-            typer.echo(f"  {rows:>10,}  {reason}", err=True)
-        typer.echo(f"error: {why}", err=True)
-    raise typer.Exit(1)
+        if as_json:
+            print_json({"ok": False, "error": str(error), **error.facts})
+        else:
+            for reason, rows in error.facts.get("reasons", {}).items():
+                typer.echo(f"  {rows:>10,}  {reason}", err=True)
+            typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error

@@ -127,7 +127,7 @@ def test_a_registry_that_would_give_other_ids_is_refused_before_anything_is_writ
         publish(Registry(empty_address))
     assert stranger.get_subjects() == ["other-value"]
     result = CliRunner().invoke(contracts_app, ["publish", "--registry", empty_address, "--json"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "Use an empty registry" in json.loads(result.output)["error"]
 
 

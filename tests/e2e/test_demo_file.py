@@ -88,7 +88,7 @@ def test_a_csv_file_out_of_order_and_with_bad_rows_becomes_the_world_that_is_pla
     app = typer.Typer()
     app.command()(demo_command.demo)
     done = CliRunner().invoke(app, [*options, "--no-chaos", "--home", str(home), "--json"])
-    assert (done.exit_code, "that is enough" in done.output) == (1, True), done.output
+    assert (done.exit_code, "that is enough" in done.output) == (2, True), done.output
     ((world, chaos),) = played
     assert chaos is False
     assert (world.payments, world.labels) == (ROWS - BAD_ROWS, 0)

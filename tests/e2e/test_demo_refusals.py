@@ -24,7 +24,7 @@ def test_a_mapping_that_does_not_fit_the_file(source: Path, tmp_path: Path) -> N
     mapping, home = tmp_path / "shop.yaml", tmp_path / "home"
     mapping.write_text(SHOP_MAPPING, encoding="utf-8")
     options = ("--file", str(source), "--mapping", str(mapping), "--home", str(home), "--json")
-    answer = last_line(run_demo(*options), code=1)
+    answer = last_line(run_demo(*options), code=2)
     assert answer["ok"] is False
     assert "PRICE" in answer["error"]
     assert "TX_AMOUNT" in answer["error"]
@@ -52,7 +52,7 @@ def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path) -> None:
     kept = tmp_path / "photos" / "one.jpg"
     kept.parent.mkdir()
     kept.write_bytes(b"precious")
-    answer = last_line(run_demo("--home", str(kept.parent), "--json"), code=1)
+    answer = last_line(run_demo("--home", str(kept.parent), "--json"), code=2)
     assert str(kept.parent) in answer["error"]
     assert kept.read_bytes() == b"precious"
 
@@ -63,6 +63,6 @@ def test_a_file_in_the_folder_that_is_emptied_is_left_alone(tmp_path: Path) -> N
     (home / ".made-by-sluice-demo").touch()
     write_handbook_rows(home / "mine.parquet", 10)
     options = ("--file", str(home / "mine.parquet"), "--mapping", HANDBOOK_MAPPING)
-    answer = last_line(run_demo(*options, "--home", str(home), "--json"), code=1)
+    answer = last_line(run_demo(*options, "--home", str(home), "--json"), code=2)
     assert "mine.parquet" in answer["error"]
     assert (home / "mine.parquet").exists()

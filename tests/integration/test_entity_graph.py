@@ -112,7 +112,7 @@ def test_payments_are_in_the_graph_and_every_route_wants_a_token(graph: Graph, w
     assert [contexts[event_id]["integrity"] for event_id in ids] == ["CLEAN", "DEGRADED"]
 
     unknown = graph.ask("profile", "customer", "nobody")
-    assert unknown.exit_code == 1
+    assert unknown.exit_code == 2
     assert "NO_SUCH_ENTITY" in unknown.output
     assert "GET /v1/graph/resolve" in assert_guarded(graph.fleet.url("entity_graph"), wiring)
 

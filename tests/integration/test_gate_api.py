@@ -118,7 +118,7 @@ class TestAccess:
         listed = CliRunner().invoke(
             quarantine_app, ["list", "--wiring", str(wiring_file), "--gate-url", gate.url]
         )
-        assert listed.exit_code == 1
+        assert listed.exit_code == 2
         assert "UNAUTHENTICATED" in listed.output
         assert "Authorization: Bearer" in listed.output
 

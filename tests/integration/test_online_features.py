@@ -98,6 +98,6 @@ def test_the_command_line_shows_it_and_strangers_see_nothing(
     assert kept.exit_code == 0, kept.output
     assert "customer_count_7d" in kept.output
     unknown = CliRunner().invoke(features_app, ["show", "nobody", *where])
-    assert (unknown.exit_code, "NO_SNAPSHOT" in unknown.output) == (1, True)
+    assert (unknown.exit_code, "NO_SNAPSHOT" in unknown.output) == (2, True)
     stranger = httpx.get(f"{fleet.url('online_features')}/v1/features", params={"event_id": event_id})
     assert stranger.status_code == 401

@@ -273,7 +273,7 @@ def test_what_cannot_be_read_is_one_named_line(
 ) -> None:
     refused = sluice("replay", *arguments, "--digest-only")
     assert refused.exit_code == 2
-    assert refused.stderr.startswith(code)
+    assert refused.stderr.startswith(f"error: {code}")
 
 
 def test_topics_are_listed_planned_and_applied(sluice: Callable[..., Result], topics_applied: None) -> None:

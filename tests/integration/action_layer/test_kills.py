@@ -117,7 +117,7 @@ def test_without_a_way_to_ask_a_person_settles_it(
     assert (refused.status_code, refused.json()["code"]) == (409, "NOT_UNCERTAIN")
     assert layer.resolve("nobody", "FAILED").status_code == 404
     assert (
-        runner.invoke(actions_app, ["resolve", "nobody", "FAILED", "--reason", "x", *common]).exit_code == 1
+        runner.invoke(actions_app, ["resolve", "nobody", "FAILED", "--reason", "x", *common]).exit_code == 2
     )
     assert (forgetful.effects()[key_of(stuck)], forgetful.requests(key_of(stuck))) == (1, 1)
 

@@ -37,7 +37,7 @@ async def test_the_command_line_submits_waits_shows_and_closes(
     run_id = submitted["run_id"]
     ((value, _),) = await lane_events(wiring, tenant, 1)
     code, _, error = await run("wait", run_id, "--seconds", "0.1")
-    assert code == 1
+    assert code == 2
     assert "not on the bus" in error
     await admit(wiring, value)
     code, waited, _ = await run("wait", run_id)
@@ -50,5 +50,5 @@ async def test_the_command_line_submits_waits_shows_and_closes(
     code, refused, _ = await run("submit", world.uri, "--gate", "no.such.gate", "--wait", "20")
     assert (code, refused["state"]) == (3, "REFUSED")
     code, nothing, error = await run("show", "run-nope")
-    assert (code, nothing) == (1, None)
+    assert (code, nothing) == (2, None)
     assert "NO_SUCH_RUN" in error

@@ -75,10 +75,10 @@ def test_the_same_world_gives_the_same_bundle(roots: Path, world: str, trained: 
 
 def test_training_says_what_is_missing(roots: Path, world: str) -> None:
     place = ["--oracle-root", roots / "oracle", "--artifacts", roots / "artifacts"]
-    assert "no day" in answer("train", world, "--train-from", "May", *place, code=1)["error"]
-    empty = answer("train", world, "--train-from", "2001-01-01", *place, code=1)
+    assert "no day" in answer("train", world, "--train-from", "May", *place, code=2)["error"]
+    empty = answer("train", world, "--train-from", "2001-01-01", *place, code=2)
     assert "training period holds no rows" in empty["error"]
-    assert "not a sealed world" in answer("train", "oracle://worlds/none", *place, code=1)["error"]
+    assert "not a sealed world" in answer("train", "oracle://worlds/none", *place, code=2)["error"]
 
 
 def test_a_models_text_is_sealed_with_the_policy(trained: Any, artifacts: Path, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_models_text_is_sealed_with_the_policy(trained: Any, artifacts: Path, 
     sealed = answer("seal", text, "--revision", "by-hand", "--artifacts", artifacts)
     assert answer("show", sealed["manifest"]["uri"], "--artifacts", artifacts)["usable"] is True
     (tmp_path / "model.txt").write_text("no model")
-    refused = answer("seal", tmp_path / "model.txt", "--revision", "x", "--artifacts", artifacts, code=1)
+    refused = answer("seal", tmp_path / "model.txt", "--revision", "x", "--artifacts", artifacts, code=2)
     assert refused["error"].startswith("model: ")
 
 
@@ -159,7 +159,7 @@ def test_a_bundle_that_does_not_load_is_refused_with_its_reason(roots: Path, wor
     model.chmod(0o600)
     model.unlink()
     uri = made["manifest"]["uri"]
-    refused = answer("activate", uri, "--reason", "r", "--artifacts", broken, code=1)
+    refused = answer("activate", uri, "--reason", "r", "--artifacts", broken, code=2)
     assert "cannot be activated: MODEL_MISSING" in refused["error"]
     assert gate.lane == []
     assert answer("show", uri, "--artifacts", broken, code=1)["reason"] == "MODEL_MISSING"

@@ -118,12 +118,12 @@ def test_mistakes_are_one_sentence(
     arguments: list[str], says: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = run(*arguments, "--oracle-root", root, code=1)
+    result = run(*arguments, "--oracle-root", root, code=2)
     assert says in result.stderr
     assert "Traceback" not in result.output
-    assert says in answer(*arguments, "--oracle-root", root, code=1)["error"]
+    assert says in answer(*arguments, "--oracle-root", root, code=2)["error"]
 
 
 def test_without_a_wiring_file_the_message_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert ".sluice/wiring.yaml" in run("show", "oracle://worlds/seed=1", code=1).stderr
+    assert ".sluice/wiring.yaml" in run("show", "oracle://worlds/seed=1", code=2).stderr
