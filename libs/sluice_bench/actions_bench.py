@@ -25,7 +25,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from services.action_layer.app import effects_folder
-from services.action_layer.documents import LANE, NO_PINS
+from services.action_layer.documents import LANE
 from services.action_layer.settings import INTENTS
 from sluice_bench.copy_loop import PRINCIPAL
 from sluice_bench.process_cpu import CpuUsed
@@ -41,6 +41,7 @@ TARGET_RATE: Final = 3_000
 _SECONDS: Final = 600.0
 _LOOK: Final = 0.05
 _FLOOR_BATCH: Final = 500
+_NO_PINS: Final = "0" * 64
 _CHUNKS: Final = 10
 """Of a second of the steady flow."""
 
@@ -181,9 +182,9 @@ def _intent(mark: str, number: int, *, webhook: bool) -> dict[str, Any]:
         "event_type": "action_intent",
         "ts_utc": 1_767_225_600_000_000 + number,
         "schema_version": 1,
-        "manifest_fingerprint": NO_PINS,
+        "manifest_fingerprint": _NO_PINS,
         "tenant": "default",
-        "parameter_hash": NO_PINS,
+        "parameter_hash": _NO_PINS,
         "scenario_id": "bench",
         "run_id": f"bench-{mark}",
         "seed": None,

@@ -10,12 +10,11 @@ from typing import Any, Final, NamedTuple
 from services.action_layer.core import State, Verdict
 from services.action_layer.intents import Fields
 from sluice_contracts import derived_id, encode
+from sluice_kit.stage.service_signal import STANDING, control_envelope
 
 SERVICE: Final = "action_layer"
 LANE: Final = "ingress.action_layer"
 IDEMPOTENCY_CONFLICT: Final = "IDEMPOTENCY_CONFLICT"
-NO_PINS: Final = "0" * 64
-STANDING: Final = "standing"
 _DETAIL: Final = 1_024
 _OUTCOME_ID: Final = "sluice.action_outcome.v1"
 _OUTCOME_ID_BYTES: Final = _OUTCOME_ID.encode()
@@ -68,7 +67,7 @@ def conflict_event(intent: Fields, content: bytes, account: Account) -> Event:
     Its id is derived from the content, so that it is none of the key's own outcomes and said once.
     """
     key: str = intent["payload"]["idempotency_key"]
-    event_id = derived_id("sluice.action_outcome.v1", key, "conflict", content.hex())
+    event_id = derived_id(_OUTCOME_ID, key, "conflict", content.hex())
     detail = "this idempotency key stands for an intent with other content; nothing was done"
     return _outcome(intent, event_id, Verdict(State.DENIED, (IDEMPOTENCY_CONFLICT,), detail), account, None)
 
@@ -137,7 +136,10 @@ def _event(event_type: str, event_id: str, intent: Fields, now: int, payload: Ma
 
 
 def signal_event(status: str, values: Mapping[str, int], window_start: int, now: int) -> Event:
-    """service_signal: how the service does, two of one moment never differ."""
+    """service_signal: how the service does, over `window_start` to `now` (microseconds).
+
+    Its id is of the microsecond: instances signal side by side, and two of one second say different things.
+    """
     event_id = derived_id("sluice.service_signal.v1", SERVICE, 0, now)
     payload = {
         "service": SERVICE,
@@ -147,21 +149,6 @@ def signal_event(status: str, values: Mapping[str, int], window_start: int, now:
         "window_start": window_start,
         "window_end": now,
     }
-    fields = {
-        "event_id": event_id,
-        "event_type": "service_signal",
-        "ts_utc": now,
-        "schema_version": 1,
-        "manifest_fingerprint": NO_PINS,
-        "tenant": "default",
-        "parameter_hash": NO_PINS,
-        "scenario_id": STANDING,
-        "run_id": STANDING,
-        "seed": None,
-        "emitted_at_utc": now,
-        "producer": SERVICE,
-        "parent_event_id": None,
-        "traceparent": None,
-        "payload": payload,
-    }
+    envelope = control_envelope("service_signal", event_id, SERVICE, now)
+    fields = envelope | {"emitted_at_utc": now, "payload": payload}
     return Event(event_id, STANDING.encode(), encode("service_signal", 1, fields))

@@ -16,7 +16,7 @@ import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from services.action_layer.app import effects_folder
-from services.action_layer.documents import LANE, NO_PINS, SERVICE
+from services.action_layer.documents import LANE, SERVICE
 from services.action_layer.settings import INTENTS
 from sluice_contracts import TOPICS, Decoded, decode, encode
 from sluice_kit.config import Wiring
@@ -29,6 +29,7 @@ from sluice_kit.workflow.testing_sql import run_sql
 sql = partial(run_sql, SERVICE)
 
 SECRET = "a-test's-own"
+NO_PINS = "0" * 64
 POLICY = """
 revision: test-actions
 effectors:
