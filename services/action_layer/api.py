@@ -39,9 +39,14 @@ async def of_event(
     actions: TheActions,
     event_id: Annotated[str | None, Query(description="Payment event that led to the actions.")] = None,
 ) -> ActionList:
-    """The actions of a payment; without `event_id` none, there are too many."""
+    """The actions of a payment; without `event_id` they would be too many."""
     if event_id is None:
-        return ActionList(actions=[])
+        raise ProblemError(
+            422,
+            "EVENT_ID_MISSING",
+            "this lists the actions of one payment, and the query names none",
+            action="Add ?event_id=, or GET /v1/actions/uncertain for those that wait for a person.",
+        )
     with _database():
         return action_list(await actions.of_event(scope.tenant, event_id))
 

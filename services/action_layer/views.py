@@ -1,4 +1,4 @@
-"""What the REST API takes and shows. Times are microseconds since 1970 UTC."""
+"""What the REST API takes and shows. Times are RFC 3339 UTC."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from services.action_layer.core import FINAL, State
 from services.action_layer.lookups import Fields, KnownAction
+from sluice_kit.receipts import moment_text
 
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")]
 
@@ -32,8 +33,8 @@ class OutcomeView(BaseModel):
     reason_codes: list[str]
     detail: str | None
     response_code: int | None
-    started_at: int
-    finished_at: int
+    started_at: str
+    finished_at: str
     supersedes: str | None
     policy_revision: str
 
@@ -42,8 +43,8 @@ class AttemptView(BaseModel):
     """A call; without `ended_at` nobody knows what came of it."""
 
     number: int
-    started_at: int
-    ended_at: int | None
+    started_at: str
+    ended_at: str | None
     result: str | None
 
 
@@ -58,10 +59,10 @@ class ActionView(BaseModel):
     action: str
     state: State
     attempts: int
-    next_at: int | None
-    not_after: int | None
+    next_at: str | None
+    not_after: str | None
     waits_for: Literal["worker", "operator"] | None
-    started_at: int
+    started_at: str
     outcomes: list[OutcomeView]
     refused: list[OutcomeView]
     calls: list[AttemptView]
@@ -88,15 +89,18 @@ def action_view(known: KnownAction) -> ActionView:
         action=known.asked["action"],
         state=action.state,
         attempts=action.attempts,
-        next_at=action.next_at,
-        not_after=action.not_after,
+        next_at=_moment(action.next_at),
+        not_after=_moment(action.not_after),
         waits_for=None if final else waits,
-        started_at=known.started_at,
+        started_at=moment_text(known.started_at),
         outcomes=[_outcome(fields) for fields in known.outcomes],
         refused=[_outcome(fields) for fields in known.refused],
         calls=[
             AttemptView(
-                number=call.number, started_at=call.started_at, ended_at=call.ended_at, result=call.result
+                number=call.number,
+                started_at=moment_text(call.started_at),
+                ended_at=_moment(call.ended_at),
+                result=call.result,
             )
             for call in known.attempts
         ],
@@ -119,4 +123,9 @@ def _links(key: str, state: State) -> dict[str, str]:
 def _outcome(fields: Fields) -> OutcomeView:
     payload: dict[str, Any] = fields["payload"]
     shown = {name: payload[name] for name in OutcomeView.model_fields if name in payload}
-    return OutcomeView(event_id=fields["event_id"], **shown)
+    times = {name: moment_text(payload[name]) for name in ("started_at", "finished_at")}
+    return OutcomeView(event_id=fields["event_id"], **shown | times)
+
+
+def _moment(micros: int | None) -> str | None:
+    return None if micros is None else moment_text(micros)
