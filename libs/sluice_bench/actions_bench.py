@@ -201,6 +201,7 @@ def _layer(home: Path, port: int) -> Iterator[psutil.Process]:
     environment = os.environ | {
         "SLUICE_SECRET_WEBHOOK_SIGNING": SECRET,
         "SLUICE_WEBHOOKS__WEBHOOK__URL": f"http://127.0.0.1:{port}/actions",
+        "SLUICE_WEBHOOKS__WEBHOOK__HONOURS_KEY": "true",
     }
     command = [sys.executable, "-m", "services.action_layer", "--wiring", str(home / "wiring.yaml")]
     with (home / "bench-action-layer.log").open("ab") as log:

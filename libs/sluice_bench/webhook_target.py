@@ -40,5 +40,6 @@ def wired_target(home: Path) -> Iterator[None]:
     """A target that the stack's action layer calls."""
     with webhook_target(home / "bench-target") as port:
         write_private(home / "secrets" / "webhook_signing", SECRET)
-        wire_webhook(home / "wiring.yaml", EFFECTOR, f"http://127.0.0.1:{port}/actions")
+        url = f"http://127.0.0.1:{port}/actions"
+        wire_webhook(home / "wiring.yaml", EFFECTOR, url, honours_key=True)
         yield

@@ -48,7 +48,7 @@ def start_receiver(deployment: Deployment) -> Receiver:
     except DemoError as error:
         raise DemoError(f"{error}; its log: {log}") from error
     url = f"http://127.0.0.1:{port_file.read_text(encoding='utf-8')}/"
-    wire_webhook(deployment.wiring_file, EFFECTOR, url)
+    wire_webhook(deployment.wiring_file, EFFECTOR, url, honours_key=True)
     effects = folder / "effects.ndjson"
     effects.touch()
     return Receiver(url, effects)

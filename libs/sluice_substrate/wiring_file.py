@@ -44,13 +44,18 @@ def write_wiring(home: Home, record: StackRecord) -> None:
     write_private(home.wiring, header + yaml.safe_dump(content, sort_keys=False))
 
 
-def wire_webhook(wiring: Path, effector: str, url: str, status_url: str | None = None) -> None:
+def wire_webhook(
+    wiring: Path, effector: str, url: str, status_url: str | None = None, *, honours_key: bool = False
+) -> None:
     """Let the effector of that name call `url`, signed with the secret `webhook_signing`.
 
+    `honours_key`: its target does each key once.
     Services read the file at their start; a local stack keeps the entry when it starts anew.
     """
     content = yaml.safe_load(wiring.read_text(encoding="utf-8"))
-    target = {"url": url} | ({"status_url": status_url} if status_url is not None else {})
+    target: dict[str, Any] = {"url": url}
+    target |= {"status_url": status_url} if status_url is not None else {}
+    target |= {"honours_key": True} if honours_key else {}
     content.setdefault("webhooks", {})[effector] = target
     write_private(wiring, yaml.safe_dump(content, sort_keys=False))
 

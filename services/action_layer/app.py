@@ -169,7 +169,8 @@ class ActionLayer:
             if name in wiring.webhooks:
                 effector = Webhook(self._target(name, policy), _now_micros)
                 bucket = TokenBucket(policy.rate_per_second, policy.burst)
-                lanes[name] = Lane(effector, policy.call_rules(), policy.concurrency, bucket)
+                rules = policy.call_rules(honours_key=wiring.webhooks[name].honours_key)
+                lanes[name] = Lane(effector, rules, policy.concurrency, bucket)
         if absent := sorted(self.settings.policy.webhooks.keys() - lanes.keys()):
             names = ", ".join(absent)
             self.health.degraded(

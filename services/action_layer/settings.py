@@ -46,7 +46,10 @@ class ListEffector(_Part):
 
 
 class Reconcile(_Part):
-    """What settles doubt: asking the target's status URL, calling again with the same key, or a person."""
+    """What settles doubt: asking the target's status URL, calling again with the same key, or a person.
+
+    Instead of a person, a target that the wiring says to honour keys (`honours_key`) is called again.
+    """
 
     by: Literal["status", "retry", "hand"] = "hand"
     wait_ms: Milliseconds = 2_000
@@ -61,18 +64,19 @@ class WebhookEffector(_Part):
     rate_per_second: float = Field(default=500.0, gt=0)
     burst: int = Field(default=500, ge=1)
     timeout_ms: Milliseconds = 5_000
-    max_attempts: int = Field(default=6, ge=1, le=100)
-    backoff_first_ms: Milliseconds = 200
+    max_attempts: int = Field(default=12, ge=1, le=100)
+    backoff_first_ms: Milliseconds = 500
     backoff_longest_ms: Milliseconds = 30_000
     reconcile: Reconcile = Reconcile()
 
-    def call_rules(self) -> CallRules:
-        """The part that the state machine reads."""
+    def call_rules(self, *, honours_key: bool) -> CallRules:
+        """The part that the state machine reads, for a target that does a key once or not."""
+        by = self.reconcile.by
         return CallRules(
             self.max_attempts,
             self.backoff_first_ms,
             self.backoff_longest_ms,
-            self.reconcile.by,
+            "retry" if by == "hand" and honours_key else by,
             self.reconcile.wait_ms,
             self.reconcile.looks,
         )
@@ -147,13 +151,20 @@ def load_policy(path: Path = DEFAULT_POLICY) -> ActionPolicy:
 
 
 def check_against_wiring(policy: ActionPolicy, wiring: Wiring) -> None:
-    """Raises PolicyError when the policy asks targets for a status that the wiring gives no URL of."""
+    """Raises PolicyError when the policy wants of a target what the wiring does not know of it."""
     for name, effector in policy.webhooks.items():
         target = wiring.webhooks.get(name)
-        if target is not None and effector.reconcile.by == "status" and target.status_url is None:
+        if target is None:
+            continue
+        if effector.reconcile.by == "retry" and not target.honours_key:
+            raise PolicyError(
+                f"effector {name} reconciles by retry, but the wiring does not say that its target does a key"
+                f" once; set webhooks.{name}.honours_key to true if it does, else reconcile.by to another way"
+            )
+        if effector.reconcile.by == "status" and target.status_url is None:
             raise PolicyError(
                 f"effector {name} reconciles by status, but webhooks.{name} in the wiring has no status_url; "
-                f"add one, or set reconcile.by to retry (if the target honours Idempotency-Key) or hand"
+                f"add one, or set reconcile.by to hand"
             )
 
 

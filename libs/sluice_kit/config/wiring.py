@@ -73,11 +73,15 @@ class HttpWiring(_Section):
 
 
 class WebhookWiring(_Section):
-    """Where an effector of kind `webhook` calls; in `status_url`, `{key}` becomes the idempotency key."""
+    """Where an effector of kind `webhook` calls; in `status_url`, `{key}` becomes the idempotency key.
+
+    `honours_key`: whoever answers there does each key once, however often it is called with it.
+    """
 
     url: str = Field(pattern="^https?://")
     status_url: str | None = Field(default=None, pattern=r"^https?://.*\{key\}")
     signing_secret: str = "webhook_signing"
+    honours_key: bool = False
 
 
 class TelemetryWiring(_Section):

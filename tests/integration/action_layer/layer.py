@@ -113,6 +113,7 @@ class LayerProcess(ServiceProcess):
     def action(self, key: str) -> dict[str, Any] | None:
         """GET of one action, None while it is unknown."""
         answer = self.client.get(f"/v1/actions/{key}")
+            environment["SLUICE_WEBHOOKS__WEBHOOK__HONOURS_KEY"] = str(reconcile == "retry").lower()
         if answer.status_code in {404, 503}:
             return None
         found: dict[str, Any] = answer.raise_for_status().json()

@@ -13,7 +13,7 @@ from sluice_kit.config import PolicyError, Wiring
 from tests.unit.action_layer.builders import intent
 
 
-def wiring(tmp_path: Path, **webhooks: dict[str, str]) -> Wiring:
+def wiring(tmp_path: Path, **webhooks: dict[str, Any]) -> Wiring:
     return Wiring.model_validate(
         {
             "kafka": {"bootstrap_servers": "nowhere:1"},
@@ -106,3 +106,17 @@ def test_asking_for_a_status_needs_a_url_to_ask(tmp_path: Path) -> None:
         check_against_wiring(policy, wiring(tmp_path, webhook={"url": "https://pay.example/"}))
     status = {"url": "https://pay.example/", "status_url": "https://pay.example/{key}"}
     check_against_wiring(policy, wiring(tmp_path, webhook=status))
+
+
+def test_only_a_target_that_is_known_to_do_a_key_once_is_called_again(tmp_path: Path) -> None:
+    shipped = load_policy().webhooks["webhook"]
+    assert shipped.call_rules(honours_key=False).reconcile == "hand"
+    assert shipped.call_rules(honours_key=True).reconcile == "retry"
+    document = yaml.safe_load(DEFAULT_POLICY.read_text("utf-8"))
+    document["effectors"]["webhook"]["reconcile"]["by"] = "retry"
+    file = tmp_path / "policy.yaml"
+    file.write_text(yaml.safe_dump(document))
+    policy, target = load_policy(file), dict[str, Any](url="https://pay.example/")
+    with pytest.raises(PolicyError, match=r"webhooks\.webhook\.honours_key"):
+        check_against_wiring(policy, wiring(tmp_path, webhook=target))
+    check_against_wiring(policy, wiring(tmp_path, webhook=target | {"honours_key": True}))
