@@ -17,7 +17,7 @@ from sluice_kit.warm_up import warm_up
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Start; the exit code is 2 for wrong settings, with the reason on stderr."""
+    """Start; the exit code is 2 for wrong settings, 75 for a foreign effect log, the reason on stderr."""
     parser = argparse.ArgumentParser(prog=f"python -m services.{SERVICE}", description=__doc__)
     parser.add_argument("--wiring", type=Path, required=True, help="wiring file (YAML)")
     parser.add_argument(
@@ -42,8 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{SERVICE}: {error}", file=sys.stderr)  # noqa: T201 - before or beside logging
         return 2
     warm_up()
-    asyncio.run(service.run())
-    return 0
+    return asyncio.run(service.run())
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ from fastapi import FastAPI
 from services.action_layer import api, store
 from services.action_layer.actions import Actions
 from services.action_layer.documents import SERVICE
-from services.action_layer.effect_log import EffectLog, EffectLogError
+from services.action_layer.effect_log import EffectLog, EffectLogError, ForeignEffectLogError
 from services.action_layer.forgetting import Forgetting
 from services.action_layer.heartbeat import Heartbeat
 from services.action_layer.intake import Intake
+from services.action_layer.intents import LONGEST_LINE
 from services.action_layer.leadership import Leadership
 from services.action_layer.pacing import TokenBucket
 from services.action_layer.settings import INTENTS, Settings, WebhookEffector, check_against_wiring
@@ -28,7 +29,7 @@ from services.action_layer.tally import Tally
 from services.action_layer.webhook import Target
 from services.action_layer.webhook import WebhookEffector as Webhook
 from services.action_layer.worker import Lane, Worker
-from sluice_kit.http import build_app, serve
+from sluice_kit.http import build_app, serve, stop_on_signals
 from sluice_kit.http.access import Access
 from sluice_kit.http.endpoint import write_endpoint
 from sluice_kit.kafka import bulk_reader_config, idempotent_producer_config
@@ -52,6 +53,8 @@ _PATIENCE_MS: Final = 400
 nobody decides by an outcome. It is part of how late a webhook is called."""
 _EFFECTS: Final = "effect_log"
 _UNWIRED: Final = "effectors"
+EFFECT_LOG_FOREIGN: Final = 75
+"""Exit code: the effect log on this disk is not that of the database."""
 
 
 def effects_folder(state_dir: Path) -> Path:
@@ -85,9 +88,12 @@ class ActionLayer:
         )
         said = self.workflow.relay.wake
         tally = Tally()
+        self._stop = asyncio.Event()
+        self._exit_code = 0
         self._lanes = self._open_lanes()
         self._effect_log = self._open_effect_log()
-        intake = Intake(policy.authority(wiring), self._effect_log, clock=_now_micros, tally=tally)
+        authority = policy.authority(wiring)
+        intake = Intake(authority, self._effect_log, clock=_now_micros, tally=tally)
         reader = bulk_reader_config(wiring, SERVICE, group=SERVICE, patience_ms=_PATIENCE_MS)
         take_in = self.workflow.handles_bulk(INTENTS, reader, max_records=_BATCH, applied=intake.committed)
         take_in(intake.take)
@@ -123,9 +129,15 @@ class ActionLayer:
         app.state.actions = self.actions
         return app
 
-    async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain: what was begun is waited for, for a moment."""
-        await serve(self.build_http(), self.settings.host, self.settings.port, on_bound=self._announce)
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT, then drain: what was begun is waited for, for a moment.
+
+        Returns the exit code: 0, or EFFECT_LOG_FOREIGN when it refused to start.
+        """
+        self._stop = stop_on_signals()
+        host, port = self.settings.host, self.settings.port
+        await serve(self.build_http(), host, port, stop=self._stop, on_bound=self._announce)
+        return self._exit_code
 
     @asynccontextmanager
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -155,12 +167,18 @@ class ActionLayer:
             except EffectLogError as error:
                 self.health.degraded(_EFFECTS, str(error))
                 await backoff.wait(stopping)
+            except ForeignEffectLogError as error:
+                _log.error("not started", reason="EFFECT_LOG_FOREIGN", error=str(error))
+                self._exit_code = EFFECT_LOG_FOREIGN
+                self._stop.set()
+                return None
         return None
 
     async def _trim_once(self) -> None:
         async with self.database.transaction() as tx:
+            known = await store.has_extent(tx)
             committed = await store.extent(tx)
-            await asyncio.to_thread(self._effect_log.trim, committed)
+            await asyncio.to_thread(self._effect_log.trim, committed, known=known)
 
     def _open_lanes(self) -> dict[str, Lane]:
         """The webhooks that policy and wiring both name; health says which the wiring lacks."""
@@ -188,10 +206,14 @@ class ActionLayer:
     def _open_effect_log(self) -> EffectLog:
         policy = self.settings.policy.log
         folder = effects_folder(self.settings.wiring.state_dir)
-        if policy is None:
-            return EffectLog(folder, roll_bytes=1, sync=True, say=self._lines_missing)
-        sync = policy.fsync == "batch"
-        return EffectLog(folder, roll_bytes=policy.roll_bytes, sync=sync, say=self._lines_missing)
+        roll_bytes, sync = (1, True) if policy is None else (policy.roll_bytes, policy.fsync == "batch")
+        return EffectLog(
+            folder,
+            roll_bytes=roll_bytes,
+            batch_bytes=_BATCH * LONGEST_LINE,
+            sync=sync,
+            say=self._lines_missing,
+        )
 
     def _lines_missing(self, detail: str) -> None:
         _log.error("effects are missing from their log", detail=detail)

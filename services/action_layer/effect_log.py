@@ -2,7 +2,7 @@
 
 A batch's lines are appended and synced before its transaction commits, and the transaction notes how long the
 file is then. Lines of a transaction that did not commit lie beyond that length: the next append, or the next
-start, cuts them off.
+start, cuts them off. They are one batch at most; where more would go, the note is not that of these files.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ class EffectLogError(Exception):
     """The file cannot be written; nothing of the batch was done."""
 
 
+class ForeignEffectLogError(Exception):
+    """The files hold effects that the database does not know of. Nothing was cut off."""
+
+
 @dataclass(frozen=True, slots=True)
 class Extent:
     """How far the log is committed: file number, and bytes of that file."""
@@ -30,10 +34,17 @@ class Extent:
 
 
 class EffectLog:
-    """The files ``effects-NNNNNN.ndjson`` of a folder. ``say`` is told when committed lines are missing."""
+    """The files ``effects-NNNNNN.ndjson`` of a folder. ``say`` is told when committed lines are missing.
 
-    def __init__(self, folder: Path, *, roll_bytes: int, sync: bool, say: Callable[[str], None]) -> None:
-        self._folder, self._roll_bytes, self._sync, self._say = folder, roll_bytes, sync, say
+    ``batch_bytes``: the most that one batch appends.
+    """
+
+    def __init__(
+        self, folder: Path, *, roll_bytes: int, batch_bytes: int, sync: bool, say: Callable[[str], None]
+    ) -> None:
+        self._folder, self._roll_bytes, self._batch_bytes = folder, roll_bytes, batch_bytes
+        self._sync, self._say = sync, say
+        self._trimmed = False
         self._lock = threading.Lock()
 
     def path(self, file: int) -> Path:
@@ -41,26 +52,55 @@ class EffectLog:
         return self._folder / f"{NAME}-{file:06d}.ndjson"
 
     def append(self, committed: Extent, lines: Sequence[bytes]) -> Extent:
-        """Put lines behind the committed ones; returns what is to be committed. Raises EffectLogError."""
+        """Put lines behind the committed ones; returns what is to be committed.
+
+        Before the first trim nothing is written over: the trim knows whether these files are the database's.
+        Raises EffectLogError, ForeignEffectLogError.
+        """
         with self._lock:
             try:
+                self._check(committed, self._batch_bytes if self._trimmed else 0)
                 at = self._place(committed)
                 return self._write(at, b"".join(lines))
             except OSError as error:
                 raise EffectLogError(f"the effect log {self._folder} cannot be written: {error}") from error
 
-    def trim(self, committed: Extent) -> None:
-        """Cut off what was not committed (at start). Raises EffectLogError."""
+    def trim(self, committed: Extent, *, known: bool = True) -> None:
+        """Cut off what was not committed (at start).
+
+        ``known``: whether the database had noted it before. Raises EffectLogError, ForeignEffectLogError.
+        """
         with self._lock:
             try:
-                for path in self._folder.glob(f"{NAME}-*.ndjson"):
-                    if path.name > self.path(committed.file).name:
-                        path.unlink()
+                self._check(committed, self._batch_bytes if known else 0)
+                for path in self._behind(committed):
+                    path.unlink()
                 path = self.path(committed.file)
                 if path.is_file() and path.stat().st_size > committed.bytes:
                     os.truncate(path, committed.bytes)
+                self._trimmed = True
             except OSError as error:
                 raise EffectLogError(f"the effect log {self._folder} cannot be trimmed: {error}") from error
+
+    def _behind(self, committed: Extent) -> list[Path]:
+        last = self.path(committed.file).name
+        return [path for path in self._folder.glob(f"{NAME}-*.ndjson") if path.name > last]
+
+    def _check(self, committed: Extent, spare: int) -> None:
+        """What is not committed is of one batch: open files, and together no longer than it."""
+        path = self.path(committed.file)
+        cut = [one for one in (path, *self._behind(committed)) if one.is_file()]
+        sizes = {one: one.stat().st_size - (committed.bytes if one == path else 0) for one in cut}
+        closed = [one.name for one in cut if sizes[one] > 0 and not one.stat().st_mode & 0o200]
+        more = sum(size for size in sizes.values() if size > 0)
+        if closed or more > spare:
+            what = f"closed files ({', '.join(sorted(closed))})" if closed else f"{more} bytes"
+            raise ForeignEffectLogError(
+                f"the effect log {self._folder} has {what} beyond file {committed.file}, byte"
+                f" {committed.bytes}, where the database says that it ends; what was not committed is at most"
+                f" {spare} bytes. Nothing was cut off. Is this the database that belongs to these"
+                f" files? See docs/runbooks/effect-log.md"
+            )
 
     def _place(self, committed: Extent) -> Extent:
         """Where the next lines go: a full file is closed for good, one that lost lines is left as it is."""

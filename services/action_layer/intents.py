@@ -65,6 +65,10 @@ EFFECT_FIELDS: Final = (
 """What a line of the effect log says of an intent's payload, behind key, tenant and run."""
 
 
+LONGEST_LINE: Final = 2_048
+"""Bytes of a line of the effect log: its texts are ids of 128 characters at most."""
+
+
 def effect_line(intent: Fields, now: int) -> bytes:
     """One line (JSON, with its newline) of the effect log; ``now`` is microseconds UTC."""
     payload = intent["payload"]

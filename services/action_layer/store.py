@@ -179,6 +179,11 @@ def _move_row(moved: Moved) -> tuple[Any, ...]:
     )
 
 
+async def has_extent(tx: Transaction) -> bool:
+    """Whether an extent of the effect log was ever noted."""
+    return bool(await tx.fetchval("select true from effect_log where name = $1", NAME))
+
+
 async def extent(tx: Transaction) -> Extent:
     """How far the effect log is committed; the row stays locked, so batches take turns."""
     row = await tx.fetchrow("select file, bytes from effect_log where name = $1 for update", NAME)

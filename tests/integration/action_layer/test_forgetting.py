@@ -43,7 +43,7 @@ async def test_settled_actions_go_and_open_ones_stay(wiring: Wiring, tmp_path: P
     )
     now = time.time_ns() // 1_000
     clock = [now - 9 * DAY]
-    log = EffectLog(tmp_path / "effects", roll_bytes=1 << 30, sync=False, say=print)
+    log = EffectLog(tmp_path / "effects", roll_bytes=1 << 30, batch_bytes=1 << 20, sync=False, say=print)
     intake = Intake(load_policy().authority(wired), log, clock=lambda: clock[0], tally=tally)
     settled, waiting, fresh = [[intent(name) for _ in range(30)] for name in ("log", "webhook", "log")]
     refused = intent(idempotency_key=key_of(settled[0]), amount_minor=1)

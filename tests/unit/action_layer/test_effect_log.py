@@ -1,18 +1,26 @@
 """The effect log holds what was committed, whatever was written before a kill."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.action_layer.effect_log import EffectLog, EffectLogError, Extent
+from services.action_layer.effect_log import EffectLog, EffectLogError, Extent, ForeignEffectLogError
 
 START = Extent(1, 0)
 
 
-def open_log(folder: Path, said: list[str] | None = None, roll: int = 1_000) -> EffectLog:
-    return EffectLog(folder, roll_bytes=roll, sync=False, say=(said if said is not None else []).append)
+def open_log(
+    folder: Path, said: list[str] | None = None, roll: int = 1_000, *, batch: int = 100, sync: bool = False
+) -> EffectLog:
+    say = (said if said is not None else []).append
+    log = EffectLog(folder, roll_bytes=roll, batch_bytes=batch, sync=sync, say=say)
+    if not any(folder.glob("*.ndjson")):
+        log.trim(START)
+    return log
 
 
 def content(log: EffectLog, files: int) -> bytes:
@@ -59,6 +67,60 @@ def test_a_folder_that_cannot_be_written_is_an_error_with_its_name(tmp_path: Pat
     blocked.write_text("not a folder")
     with pytest.raises(EffectLogError, match="file"):
         open_log(blocked).append(START, [b"x\n"])
+
+
+def test_a_database_that_knows_nothing_of_a_closed_file_cuts_nothing(tmp_path: Path) -> None:
+    log = open_log(tmp_path, roll=4)
+    log.append(log.append(START, [b"one\n"]), [b"two\n"])
+    fresh = open_log(tmp_path, roll=4)
+    for cut in (fresh.trim, lambda at: fresh.append(at, [b"x"])):
+        with pytest.raises(ForeignEffectLogError, match=r"closed files \(effects-000001.ndjson\)") as problem:
+            cut(START)
+        assert "runbooks/effect-log.md" in str(problem.value)
+    assert content(log, 9) == b"one\ntwo\n"
+
+
+def test_more_than_one_batch_is_never_cut_off(tmp_path: Path) -> None:
+    log = open_log(tmp_path, batch=8)
+    behind = log.append(START, [b"one\n"])
+    log.append(log.append(behind, [b"two\n"]), [b"three\n"])
+    with pytest.raises(ForeignEffectLogError, match="10 bytes"):
+        log.trim(behind)
+    with pytest.raises(ForeignEffectLogError, match="10 bytes"):
+        log.append(behind, [b"x\n"])
+    assert content(log, 1) == b"one\ntwo\nthree\n"
+
+
+def test_a_database_without_a_note_cuts_nothing_at_all(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    log.append(START, [b"one\n"])
+    another = open_log(tmp_path)
+    with pytest.raises(ForeignEffectLogError, match="4 bytes"):
+        another.append(START, [b"x\n"])
+    with pytest.raises(ForeignEffectLogError, match="4 bytes"):
+        another.trim(START, known=False)
+    assert content(log, 1) == b"one\n"
+
+
+@pytest.mark.parametrize(("sync", "synced"), [(True, [1, 2, 3]), (False, [])])
+def test_lines_are_on_the_disk_before_the_batch_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync: bool, synced: list[int]
+) -> None:
+    """Each append syncs what it wrote; a new file is synced in its folder, too."""
+    sizes: list[int] = []
+    really = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        really(descriptor)
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            sizes.append(status.st_size)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    log, at = open_log(tmp_path, sync=sync), START
+    for _ in range(3):
+        at = log.append(at, [b"\n"])
+    assert sizes == synced
 
 
 @settings(max_examples=60, deadline=None)
