@@ -26,6 +26,7 @@ from services.action_layer.settings import INTENTS, Settings, WebhookEffector, c
 from services.action_layer.settling import Settler
 from services.action_layer.signing import signing_key
 from services.action_layer.tally import Tally
+from services.action_layer.target_watch import TargetWatch
 from services.action_layer.webhook import Target
 from services.action_layer.webhook import WebhookEffector as Webhook
 from services.action_layer.worker import Lane, Worker
@@ -104,12 +105,14 @@ class ActionLayer:
             self.database,
             Leadership(address, SERVICE),
             self._lanes,
+            authority,
             settler,
             clock=_now_micros,
             health=self.health,
             taken_in=intake.opened,
         )
-        self.heartbeat = Heartbeat(self.database, tally, self.health, clock=_now_micros, said=said)
+        targets = {name: lane.watch for name, lane in self._lanes.items()}
+        self.heartbeat = Heartbeat(self.database, tally, self.health, targets, clock=_now_micros, said=said)
         self.forgetting = Forgetting(self.database, policy.keep_settled_days, clock=_now_micros)
         self.actions = Actions(self.database, settler, clock=_now_micros, said=said)
 
@@ -187,8 +190,9 @@ class ActionLayer:
             if name in wiring.webhooks:
                 effector = Webhook(self._target(name, policy), _now_micros)
                 bucket = TokenBucket(policy.rate_per_second, policy.burst)
+                watch = TargetWatch(name, self.health, _now_micros)
                 rules = policy.call_rules(honours_key=wiring.webhooks[name].honours_key)
-                lanes[name] = Lane(effector, rules, policy.concurrency, bucket)
+                lanes[name] = Lane(effector, rules, policy.concurrency, bucket, watch)
         if absent := sorted(self.settings.policy.webhooks.keys() - lanes.keys()):
             names = ", ".join(absent)
             self.health.degraded(

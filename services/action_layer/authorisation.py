@@ -10,6 +10,8 @@ from services.action_layer.core import EXPIRED, State, Verdict
 from services.action_layer.intents import Fields
 
 ANY: Final = "*"
+CALLS: Final = "webhook"
+"""The kind of effectors that call somebody."""
 EFFECTOR_UNKNOWN: Final = "EFFECTOR_UNKNOWN"
 EFFECTOR_NOT_WIRED: Final = "EFFECTOR_NOT_WIRED"
 NOT_ALLOWED: Final = "NOT_ALLOWED"
@@ -97,6 +99,18 @@ class Authority:
         if effector not in self.wired:
             return _denied(EFFECTOR_NOT_WIRED, f"the wiring names no target for the effector {effector}")
         return None
+
+    def objection_to_call(self, intent: Fields) -> Verdict | None:
+        """Why an intent that was taken in before is not called now; None when it may be.
+
+        The policy may have changed since: it can also have made the effector one that calls nobody.
+        """
+        verdict = self.standing_objection(kind_of_intent(intent))
+        effector = intent["payload"]["effector"]
+        if verdict is None and self.effectors[effector] != CALLS:
+            detail = f"in the policy {self.revision} the effector {effector} calls nobody"
+            return _denied(EFFECTOR_NOT_WIRED, detail)
+        return verdict
 
     def _list_objection(self, payload: Fields, effector: str) -> Verdict | None:
         if payload["action"] not in self.operations[effector]:

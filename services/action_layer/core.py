@@ -32,6 +32,7 @@ REFUSED_BY_TARGET: Final = "REFUSED_BY_TARGET"
 ALREADY_EXECUTED: Final = "ALREADY_EXECUTED"
 NO_ANSWER: Final = "NO_ANSWER"
 INTERRUPTED: Final = "INTERRUPTED"
+TARGET_UNREACHABLE: Final = "TARGET_UNREACHABLE"
 CONFIRMED_BY_TARGET: Final = "CONFIRMED_BY_TARGET"
 FAILED_AT_TARGET: Final = "FAILED_AT_TARGET"
 RESOLVED_BY_OPERATOR: Final = "RESOLVED_BY_OPERATOR"
@@ -41,6 +42,7 @@ RESOLVED_BY_OPERATOR: Final = "RESOLVED_BY_OPERATOR"
 class CallRules:
     """How often and when an effector is called, and what settles doubt.
 
+    ``max_attempts`` counts calls that may have been sent; tries that found no connection go on.
     ``reconcile``: ``status`` asks the target, ``retry`` calls again with the same key, ``hand`` waits for a
     person. ``wait_ms`` is how long after a call its target is asked; ``looks`` how often.
     """
@@ -57,10 +59,11 @@ class CallRules:
 class Action:
     """The part of an action that its state machine reads and writes.
 
-    ``attempts``: calls begun. ``looks``: questions to the target since it became uncertain. ``doubt``: a call
-    may have had its effect unseen. ``outcomes``: outcomes published; while it is not final, one means that
-    UNCERTAIN was. ``next_at``: when something is due; None: nothing is, or only a person can go on.
-    ``revision`` counts changes, so that an answer to an older state is dropped.
+    ``attempts``: calls begun, but for those that found no connection. ``unsent``: those, in a row. ``looks``:
+    questions to the target since it became uncertain. ``doubt``: a call may have had its effect unseen.
+    ``outcomes``: outcomes published; while it is not final, one means that UNCERTAIN was. ``next_at``: when
+    something is due; None: nothing is, or only a person can go on. ``revision`` counts changes, so that an
+    answer to an older state is dropped.
     """
 
     state: State = State.PENDING
@@ -71,6 +74,7 @@ class Action:
     next_at: int | None = None
     not_after: int | None = None
     revision: int = 0
+    unsent: int = 0
 
 
 class Verdict(NamedTuple):
@@ -80,6 +84,9 @@ class Verdict(NamedTuple):
     reasons: tuple[str, ...] = ()
     detail: str | None = None
     response_code: int | None = None
+
+
+_NO_WORD: Final = Verdict(State.FAILED)
 
 
 class Change(NamedTuple):
@@ -106,23 +113,34 @@ class Refused(NamedTuple):
     detail: str
 
 
-class Later(NamedTuple):
-    """No effect this time; another call may help. ``reason`` is a reason code."""
+class NotSent(NamedTuple):
+    """There was no connection: nothing happened, and another try is free."""
+
+    detail: str
+
+
+class TurnedAway(NamedTuple):
+    """The target says that it did not begin; another call may help. ``reason`` is a reason code."""
 
     reason: str
     detail: str
-    code: int | None = None
+    code: int
     retry_after_ms: int = 0
 
 
 class Unknown(NamedTuple):
-    """The request left and no whole answer came back."""
+    """The request left, and the effect may be there.
+
+    ``code`` is None where no whole answer came back, else the answer does not say.
+    """
 
     detail: str
     reason: str = NO_ANSWER
+    code: int | None = None
+    retry_after_ms: int = 0
 
 
-Answer = Done | Refused | Later | Unknown
+Answer = Done | Refused | NotSent | TurnedAway | Unknown
 
 
 class Found(StrEnum):
@@ -141,15 +159,20 @@ class Step(StrEnum):
     LOOK = "look"
 
 
-def next_step(action: Action, rules: CallRules, now: int) -> Step | Change:
-    """What to do about an action whose ``next_at`` has come; a Change where nothing is to be called."""
+def next_step(action: Action, rules: CallRules, now: int, objection: Verdict | None = None) -> Step | Change:
+    """What to do about an action whose ``next_at`` has come; a Change where nothing is to be called.
+
+    ``objection``: why the policy of now does not let it be called. What may have happened is still asked for.
+    """
     expired = action.not_after is not None and now > action.not_after
     if action.state is State.UNCERTAIN and rules.reconcile == "status":
         return Step.LOOK
+    if objection is not None and not expired:
+        return _not_called(action, objection)
     if expired or action.attempts >= rules.max_attempts:
-        return _given_up(action, EXPIRED if expired else ATTEMPTS_EXHAUSTED, None, None)
+        return _given_up(action, EXPIRED if expired else ATTEMPTS_EXHAUSTED)
     if action.state is State.UNCERTAIN and rules.reconcile == "hand":
-        return _given_up(action, NO_ANSWER, None, None)
+        return _given_up(action, NO_ANSWER)
     return Step.CALL
 
 
@@ -171,10 +194,15 @@ def answered(action: Action, answer: Answer, rules: CallRules, now: int, fractio
             return _by_hand(action, Verdict(State.UNCERTAIN, (REFUSED_BY_TARGET,), detail, code))
         case Refused(code, detail):
             return _settled(action, Verdict(State.FAILED, (REFUSED_BY_TARGET,), detail, code))
-        case Later():
+        case NotSent():
+            return _unsent(action, answer, rules, now, fraction)
+        case TurnedAway():
             return _once_more(action, answer, rules, now, fraction)
-        case Unknown(detail, reason):
-            return _in_doubt(action, Verdict(State.UNCERTAIN, (reason,), detail), rules, now)
+        case Unknown(_, _, int()) if rules.reconcile == "retry":
+            # The target does a key once, so that its trouble is no reason to tell anybody of doubt.
+            return _once_more(replace(action, doubt=True), answer, rules, now, fraction)
+        case Unknown(detail, reason, code):
+            return _in_doubt(action, Verdict(State.UNCERTAIN, (reason,), detail, code), rules, now)
 
 
 def recovered(action: Action, rules: CallRules, now: int) -> Change:
@@ -205,14 +233,27 @@ def resolved(action: Action, outcome: State, detail: str) -> Change | None:
     return _settled(action, Verdict(outcome, (RESOLVED_BY_OPERATOR,), detail))
 
 
-def _once_more(action: Action, later: Later, rules: CallRules, now: int, fraction: float) -> Change:
-    reasons = (later.reason,)
+def _unsent(action: Action, answer: NotSent, rules: CallRules, now: int, fraction: float) -> Change:
+    """The call is taken back. Only ``not_after`` ends such tries."""
+    back = replace(action, attempts=action.attempts - 1, unsent=action.unsent + 1)
+    wait_ms = _backoff(rules, back.unsent, fraction)
+    return _waiting(back, Verdict(State.FAILED, (TARGET_UNREACHABLE,), answer.detail), wait_ms, now)
+
+
+def _once_more(
+    action: Action, answer: TurnedAway | Unknown, rules: CallRules, now: int, fraction: float
+) -> Change:
+    why = Verdict(State.FAILED, (answer.reason,), answer.detail, answer.code)
     if action.attempts >= rules.max_attempts:
-        return _given_up(action, ATTEMPTS_EXHAUSTED, later.detail, later.code, reasons)
-    wait_ms = max(_backoff(rules, action.attempts, fraction), later.retry_after_ms)
+        return _given_up(action, ATTEMPTS_EXHAUSTED, why)
+    wait_ms = max(_backoff(rules, action.attempts, fraction), answer.retry_after_ms)
+    return _waiting(replace(action, unsent=0), why, wait_ms, now)
+
+
+def _waiting(action: Action, why: Verdict, wait_ms: int, now: int) -> Change:
     next_at = now + wait_ms * _MILLISECOND
     if action.not_after is not None and next_at > action.not_after:
-        return _given_up(action, EXPIRED, later.detail, later.code, reasons)
+        return _given_up(action, EXPIRED, why)
     return Change(_moved(action, state=State.UNCERTAIN if action.doubt else State.PENDING, next_at=next_at))
 
 
@@ -221,18 +262,23 @@ def _backoff(rules: CallRules, number: int, fraction: float) -> int:
     return int(min(rules.backoff_longest_ms, rules.backoff_first_ms * 2 ** min(number - 1, 30)) * fraction)
 
 
-def _given_up(
-    action: Action, reason: str, detail: str | None, code: int | None, more: tuple[str, ...] = ()
-) -> Change:
-    """No further call: FAILED, or where a call may have had its effect, left to a person."""
+def _not_called(action: Action, objection: Verdict) -> Change:
     if action.doubt:
-        return _by_hand(action, Verdict(State.UNCERTAIN, (reason, *more), detail, code))
-    return _settled(action, Verdict(State.FAILED, (reason, *more), detail, code))
+        return _by_hand(action, objection._replace(outcome=State.UNCERTAIN))
+    return _settled(action, objection)
+
+
+def _given_up(action: Action, reason: str, why: Verdict = _NO_WORD) -> Change:
+    """No further call: FAILED, or where a call may have had its effect, left to a person."""
+    verdict = why._replace(reasons=(reason, *why.reasons))
+    if action.doubt:
+        return _by_hand(action, verdict._replace(outcome=State.UNCERTAIN))
+    return _settled(action, verdict)
 
 
 def _in_doubt(action: Action, verdict: Verdict, rules: CallRules, now: int) -> Change:
     due = None if rules.reconcile == "hand" else now + rules.wait_ms * _MILLISECOND
-    doubtful = _moved(action, state=State.UNCERTAIN, doubt=True, looks=0, next_at=due)
+    doubtful = _moved(action, state=State.UNCERTAIN, doubt=True, looks=0, unsent=0, next_at=due)
     return _published_once(doubtful, verdict)
 
 

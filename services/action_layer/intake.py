@@ -13,7 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from services.action_layer import store
-from services.action_layer.authorisation import Authority
+from services.action_layer.authorisation import CALLS, Authority
 from services.action_layer.core import State
 from services.action_layer.documents import LANE, Account, Event, conflict_event, list_event
 from services.action_layer.effect_log import EffectLog
@@ -27,7 +27,6 @@ from sluice_kit.workflow import Batch, OutboxEvent, packed, put_all, put_pack
 if TYPE_CHECKING:
     from sluice_kit.workflow.database import Transaction
 
-REMOTE: Final = "webhook"
 _LIST: Final = "list"
 _EXECUTED: Final = State.EXECUTED.value
 
@@ -114,7 +113,7 @@ class Intake:
         intent = content.fields
         verdict = self._authority.objection(intent, now)
         kind = self._authority.effectors.get(intent["payload"]["effector"])
-        if verdict is None and kind == REMOTE:
+        if verdict is None and kind == CALLS:
             return Taken(value, _called(intent, value, now))
         made = settled(intent, verdict or EXECUTED, self._authority, now)
         return Taken(

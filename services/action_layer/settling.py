@@ -147,7 +147,7 @@ def in_words(answer: Answer) -> str:
     match answer:
         case Done(code, before):
             return f"executed before (HTTP {code})" if before else f"executed (HTTP {code})"
-        case Unknown(detail, _):
+        case Unknown(detail):
             return f"unknown: {detail}"
         case _:
             return answer.detail

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sluice_kit.workflow.database import Transaction
 
 Row: TypeAlias = "asyncpg.Record | Mapping[str, Any]"
-ACTION_COLUMNS: Final = "state, attempts, looks, doubt, outcomes, next_at, not_after, revision"
+ACTION_COLUMNS: Final = "state, attempts, looks, doubt, outcomes, next_at, not_after, revision, unsent"
 _DECODED: Final = 512
 """Intents that are kept decoded: as many as are under way at one time."""
 OPEN: Final = "state in ('PENDING', 'ATTEMPTING', 'UNCERTAIN')"
@@ -117,6 +117,7 @@ def action_of(row: Row) -> Action:
         row["next_at"],
         row["not_after"],
         row["revision"],
+        row["unsent"],
     )
 
 
@@ -150,10 +151,11 @@ async def add_outcomes(tx: Transaction, outcomes: Sequence[NewOutcome]) -> None:
 
 _MOVE: Final = """
 update action a set state = n.state, attempts = n.attempts, looks = n.looks, doubt = n.doubt,
-    outcomes = n.outcomes, next_at = n.next_at, revision = n.revision,
+    outcomes = n.outcomes, next_at = n.next_at, revision = n.revision, unsent = n.unsent,
     intent = case when n.state in ('PENDING', 'ATTEMPTING', 'UNCERTAIN') then a.intent end
 from unnest($1::text[], $2::int[], $3::text[], $4::int[], $5::int[], $6::bool[], $7::int[], $8::bigint[],
-    $9::int[]) as n(key, expected, state, attempts, looks, doubt, outcomes, next_at, revision)
+    $9::int[], $10::int[])
+    as n(key, expected, state, attempts, looks, doubt, outcomes, next_at, revision, unsent)
 where a.idempotency_key = n.key and a.revision = n.expected returning a.idempotency_key
 """
 
@@ -176,6 +178,7 @@ def _move_row(moved: Moved) -> tuple[Any, ...]:
         *counted,
         action.next_at,
         action.revision,
+        action.unsent,
     )
 
 

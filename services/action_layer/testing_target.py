@@ -4,10 +4,10 @@
 effect), ``requests.ndjson`` (one line a request) and its ``port``. How it behaves towards a payment stands
 before the first ``-`` of the payment_id; any other is served well:
 
-flaky: two 500s first. busy: one 429 first. refuse: 400. dead: always 500. vanish: the connection ends before
-the effect, once. crash: after the effect, half an answer, once. stall: after the effect, no answer, once.
-drip: after the effect, an answer without end, once. twice: the answer is sent two times. late: the first
-request has its effect only after a while, and no answer.
+flaky: two 500s first. busy: one 429 first. refuse: 400. dead: always 500. fault, gateway: after the effect, a
+500 or a 504, once. vanish: the connection ends before the effect, once. crash: after the effect, half an
+answer, once. stall: after the effect, no answer, once. drip: after the effect, an answer without end, once.
+twice: the answer is sent two times. late: the first request has its effect only after a while, and no answer.
 """
 
 from __future__ import annotations
@@ -134,6 +134,17 @@ async def _dead(_target: Target, _key: str, _number: int, writer: asyncio.Stream
     return True
 
 
+def _after_the_effect(status: int) -> Behaviour:
+    async def behave(target: Target, key: str, number: int, writer: asyncio.StreamWriter) -> bool:
+        if number > 1:
+            return await _well(target, key, number, writer)
+        target.have(key)
+        writer.write(_response(status, {"error": "broken after the effect"}))
+        return True
+
+    return behave
+
+
 async def _vanish(target: Target, key: str, number: int, writer: asyncio.StreamWriter) -> bool:
     return False if number == 1 else await _well(target, key, number, writer)
 
@@ -185,6 +196,8 @@ _BEHAVIOURS: Final[dict[str, Behaviour]] = {
     "busy": _busy,
     "refuse": _refuse,
     "dead": _dead,
+    "fault": _after_the_effect(500),
+    "gateway": _after_the_effect(504),
     "vanish": _vanish,
     "crash": _crash,
     "stall": _stall,

@@ -11,18 +11,18 @@ from urllib.parse import quote
 
 import orjson
 
-from services.action_layer.core import Answer, Done, Found, Later, Refused, Unknown
+from services.action_layer.core import Answer, Done, Found, NotSent, Refused, TurnedAway, Unknown
 from services.action_layer.effectors import Finding
 from services.action_layer.exchange import BrokenExchangeError, HttpAnswer, NotSentError, exchange
 from services.action_layer.intents import Fields, webhook_body
 from services.action_layer.signing import signed_headers
 
-TARGET_UNREACHABLE: Final = "TARGET_UNREACHABLE"
 TARGET_ERROR: Final = "TARGET_ERROR"
 TARGET_BUSY: Final = "TARGET_BUSY"
+UNDER_WAY: Final = "UNDER_WAY"
 _SHOWN: Final = 200
 _LONGEST_RETRY_AFTER: Final = 3_600
-_SOON: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+_NOT_BEGUN: Final = {HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 _STATUS: Final = {
     "executed": Found.EXECUTED,
     "failed": Found.FAILED,
@@ -54,7 +54,7 @@ class WebhookEffector:
         try:
             answer = await self._exchange("POST", self._target.url, key, webhook_body(intent))
         except NotSentError as error:
-            return Later(TARGET_UNREACHABLE, str(error))
+            return NotSent(str(error))
         except BrokenExchangeError as error:
             return Unknown(f"the request was sent, {error}")
         return answer_of(key, answer)
@@ -80,13 +80,18 @@ def answer_of(key: str, answer: HttpAnswer) -> Answer:
     status, content = answer.status, answer.body
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return Done(status)
-    if status == HTTPStatus.CONFLICT and _said(content, key) is Found.EXECUTED:
+    said = _said(content, key) if status == HTTPStatus.CONFLICT else None
+    if said is Found.EXECUTED:
         return Done(status, before=True)
     detail = f"HTTP {status}: {content[:_SHOWN].decode(errors='replace')}"
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Later(TARGET_ERROR, detail, status, _retry_after_ms(answer.headers))
-    if status in _SOON:
-        return Later(TARGET_BUSY, detail, status, _retry_after_ms(answer.headers))
+    wait_ms = _retry_after_ms(answer.headers)
+    if said is Found.UNDECIDED:
+        return Unknown(detail, UNDER_WAY, status, wait_ms)
+    # A proxy that lost the target during a call says 503 too; a time to wait is the target's own word.
+    if status in _NOT_BEGUN or (status == HTTPStatus.SERVICE_UNAVAILABLE and "retry-after" in answer.headers):
+        return TurnedAway(TARGET_BUSY, detail, status, wait_ms)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
+        return Unknown(detail, TARGET_ERROR, status, wait_ms)
     return Refused(status, detail)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from services.action_layer.store import ACTION_COLUMNS, OPEN, OpenAction, Row, action_of
 
@@ -51,13 +51,23 @@ async def due(tx: Transaction, effector: str, now: int, busy: Sequence[str], lim
     return [_open(row) for row in await tx.fetch(DUE, effector, now, busy, limit)]
 
 
-async def interrupted(tx: Transaction, effectors: Sequence[str], busy: Sequence[str]) -> list[OpenAction]:
+async def interrupted(tx: Transaction, busy: Sequence[str]) -> list[OpenAction]:
     """Actions whose call was begun and not ended, but for those that are under way."""
     rows = await tx.fetch(
-        f"select {_COLUMNS} from action where state = 'ATTEMPTING' and effector = any($1::text[])"  # noqa: S608
-        " and not idempotency_key = any($2::text[]) order by id for update",
-        effectors,
+        f"select {_COLUMNS} from action where state = 'ATTEMPTING'"  # noqa: S608 - constants only
+        " and not idempotency_key = any($1::text[]) order by id for update",
         busy,
+    )
+    return [_open(row) for row in rows]
+
+
+async def left_over(tx: Transaction, effectors: Sequence[str], limit: int) -> list[OpenAction]:
+    """The oldest actions that wait for an effector other than these."""
+    rows = await tx.fetch(
+        f"select {_COLUMNS} from action where {OPEN} and next_at is not null"  # noqa: S608 - constants only
+        " and not effector = any($1::text[]) order by id limit $2 for update",
+        effectors,
+        limit,
     )
     return [_open(row) for row in rows]
 
@@ -74,11 +84,16 @@ def _open(row: Row) -> OpenAction:
 
 
 async def begin_attempts(tx: Transaction, begun: Sequence[tuple[str, int]], now: int) -> None:
-    """Note calls (key, number) that are made after this transaction."""
+    """Note calls (key, number) that are made after this transaction.
+
+    One that found no connection was no attempt; the next has its number.
+    """
     if begun:
         await tx.execute(
             "insert into attempt (idempotency_key, number, started_at)"
-            " select key, number, $3 from unnest($1::text[], $2::int[]) as n(key, number)",
+            " select key, number, $3 from unnest($1::text[], $2::int[]) as n(key, number)"
+            " on conflict (idempotency_key, number)"
+            " do update set started_at = excluded.started_at, ended_at = null, result = null",
             [key for key, _ in begun],
             [number for _, number in begun],
             now,
@@ -97,24 +112,32 @@ async def end_attempts(tx: Transaction, ended: Sequence[tuple[str, int, str]], n
         )
 
 
-class Backlog:
-    """How much is open: ``waiting`` has something due some time, ``by_hand`` waits for a person."""
+class Backlog(NamedTuple):
+    """How much is open: ``waiting`` has something due some time, ``by_hand`` waits for a person.
 
-    __slots__ = ("by_hand", "oldest", "uncertain", "waiting")
+    ``oldest``: when the oldest that waits was taken, microseconds. ``uncalled``: effectors that open actions
+    name and that nobody calls, sorted.
+    """
 
-    def __init__(self, waiting: int, uncertain: int, by_hand: int, oldest: int | None) -> None:
-        self.waiting, self.uncertain, self.by_hand, self.oldest = waiting, uncertain, by_hand, oldest
+    waiting: int
+    uncertain: int
+    by_hand: int
+    oldest: int | None
+    uncalled: Sequence[str]
 
 
-async def backlog(tx: Transaction) -> Backlog:
-    """Count what is open."""
+async def backlog(tx: Transaction, effectors: Sequence[str]) -> Backlog:
+    """Count what is open, with ``effectors`` as those that are called."""
     await tx.execute(f"select {_BY_INDEX}")
     row = await tx.fetchrow(
         "select count(*) filter (where next_at is not null) as waiting,"  # noqa: S608
         " count(*) filter (where state = 'UNCERTAIN') as uncertain,"
         " count(*) filter (where next_at is null) as by_hand,"
-        " min(started_at) filter (where next_at is not null) as oldest"
-        f" from action where {OPEN}"
+        " min(started_at) filter (where next_at is not null) as oldest,"
+        " array_agg(distinct effector) filter (where not effector = any($1::text[])) as uncalled"
+        f" from action where {OPEN}",
+        effectors,
     )
     assert row is not None
-    return Backlog(row["waiting"], row["uncertain"], row["by_hand"], row["oldest"])
+    uncalled = sorted(row["uncalled"] or ())
+    return Backlog(row["waiting"], row["uncertain"], row["by_hand"], row["oldest"], uncalled)

@@ -7,11 +7,13 @@ it can be written; when the process dies first, the action is found ATTEMPTING a
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from services.action_layer import work_list
+from services.action_layer.authorisation import Authority
 from services.action_layer.core import (
     CallRules,
     Change,
@@ -27,6 +29,7 @@ from services.action_layer.leadership import Leadership
 from services.action_layer.pacing import TokenBucket
 from services.action_layer.settling import Called, Ended, Looked, Settler
 from services.action_layer.store import Moved, OpenAction, move
+from services.action_layer.target_watch import TargetWatch
 from services.action_layer.work_list import NotTheWorkerError
 from sluice_kit.telemetry import Health, get_logger
 from sluice_kit.workflow import Backoff, Database, DatabaseAwayError, answered, first_set
@@ -36,6 +39,12 @@ _LOOK_SECONDS: Final = 0.2
 _GATHER_SECONDS: Final = 0.02  # one transaction begins what became due meanwhile
 _DRAIN_SECONDS: Final = 10.0
 _CHECK: Final = "worker"
+_LEFT_OVER: Final = 500
+"""So many actions that nobody calls are ended in one transaction."""
+_BY_HAND: Final = CallRules(
+    max_attempts=1, backoff_first_ms=1, backoff_longest_ms=1, reconcile="hand", wait_ms=1, looks=1
+)
+"""Of effectors that nobody calls."""
 
 
 @dataclass(slots=True)
@@ -46,6 +55,7 @@ class Lane:
     rules: CallRules
     concurrency: int
     bucket: TokenBucket
+    watch: TargetWatch
     under_way: int = 0
 
 
@@ -57,6 +67,7 @@ class Worker:
         database: Database,
         leadership: Leadership,
         lanes: Mapping[str, Lane],
+        authority: Authority,
         settler: Settler,
         *,
         clock: Callable[[], int],
@@ -64,7 +75,7 @@ class Worker:
         taken_in: asyncio.Event,
     ) -> None:
         self._database, self._leadership, self._lanes = database, leadership, lanes
-        self._settler, self._clock, self._health = settler, clock, health
+        self._authority, self._settler, self._clock, self._health = authority, settler, clock, health
         self._taken_in = taken_in
         self._busy: set[str] = set()
         self._calls: set[asyncio.Task[None]] = set()
@@ -113,6 +124,8 @@ class Worker:
             self._unsure = self._unsure or taken
         if self._unsure:
             await self._recover()
+            while await self._end_left_over():
+                pass
             self._unsure = False
         return any([await self._begin(name, lane) for name, lane in self._lanes.items()])
 
@@ -125,11 +138,35 @@ class Worker:
         epoch = self._epoch()
         async with self._database.transaction() as tx:
             await work_list.fence(tx, epoch)
-            found = await work_list.interrupted(tx, list(self._lanes), list(self._busy))
-            changes = [(one, recovered(one.action, self._lanes[one.effector].rules, now)) for one in found]
+            found = await work_list.interrupted(tx, list(self._busy))
+            changes = [(one, recovered(one.action, self._rules(one), now)) for one in found]
             await self._settler.write(tx, changes, now)
         if found:
             _log.warning("calls were interrupted, they are uncertain", actions=len(found))
+
+    async def _end_left_over(self) -> bool:
+        """End actions of effectors that policy or wiring no longer have; whether there may be more.
+
+        Actions of a worker before this one. Intents that come now are denied as they are taken.
+        """
+        now = self._clock()
+        async with self._database.transaction() as tx:
+            await work_list.fence(tx, self._epoch())
+            found = await work_list.left_over(tx, list(self._lanes), _LEFT_OVER)
+            steps = [(one, self._step(one, _BY_HAND, now)) for one in found]
+            await self._settler.write(
+                tx, [(one, step) for one, step in steps if isinstance(step, Change)], now
+            )
+        for effector, actions in Counter(one.effector for one in found).items():
+            _log.warning("nobody calls the effector, its actions end", effector=effector, actions=actions)
+        return len(found) == _LEFT_OVER
+
+    def _rules(self, one: OpenAction) -> CallRules:
+        return self._lanes[one.effector].rules if one.effector in self._lanes else _BY_HAND
+
+    def _step(self, one: OpenAction, rules: CallRules, now: int) -> Step | Change:
+        """What is due, under the policy of now."""
+        return next_step(one.action, rules, now, self._authority.objection_to_call(one.fields()))
 
     async def _begin(self, name: str, lane: Lane) -> bool:
         """Begin what is due for one effector; whether more may be due at once.
@@ -143,7 +180,7 @@ class Worker:
         async with self._database.transaction() as tx:
             await work_list.fence(tx, self._epoch())
             due = await work_list.due(tx, name, now, list(self._busy), limit)
-            steps = [(one, next_step(one.action, lane.rules, now)) for one in due]
+            steps = [(one, self._step(one, lane.rules, now)) for one in due]
             calls = [_begun(one) for one, step in steps if step is Step.CALL]
             await move(tx, [Moved(one.idempotency_key, one.action.revision - 1, one.action) for one in calls])
             await work_list.begin_attempts(
@@ -174,6 +211,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - nobody knows what the target saw
             _log.exception("a call broke", key=one.idempotency_key)
             answer = Unknown(f"the call broke: {type(error).__name__}")
+        lane.watch.ended(answer)
         self._end(Called(one, answer, lane.rules), lane)
 
     async def _look(self, one: OpenAction, lane: Lane) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import subprocess
 import sys
@@ -33,11 +32,11 @@ from sluice_kit.artifacts import ArtifactStore, Locator, open_artifacts
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.testing.waiting import until
-from sluice_substrate.ports import is_free
 from sluice_substrate.secret_files import write_private
 from sluice_substrate.wiring_file import wire_webhook
 from tests.faults.loop_count import LoopCount, all_settled, count_loop
 from tests.faults.reading import auditor, behind, payloads
+from tests.lasting_port import lasting_port
 from tests.unit.loop.history import bundle_parts
 
 CHAIN: Final = ("entity_graph", "online_features", "degrade_ladder", "decision_fabric")
@@ -79,21 +78,12 @@ def loop_topology(folder: Path) -> Topology:
     return Topology(name="loop-faults", members=members)
 
 
-def _lasting_port() -> int:
-    """A free port that stays free: Linux gives those from 32,768 on to whoever opens a connection."""
-    for _ in range(100):
-        port = random.randrange(20_000, 32_000)
-        if is_free(port):
-            return port
-    raise AssertionError("no port between 20,000 and 32,000 is free")
-
-
 class Receiver:
     """A webhook's target as a process, at one port whenever it runs. Every request it serves is an effect."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._port = _lasting_port()
+        self._port = lasting_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def wire(self, deployment: Deployment) -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from sluice_decisions.bundle_manifest import BundleManifest
 from sluice_kit.artifacts import Locator
+from sluice_kit.http.calling import call
 from sluice_kit.testing.waiting import until
 from tests.faults.loop_ground import LARGE, LoopGround
+from tests.faults.proving_ground import health_check
 from tests.faults.reading import events
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(600)]
@@ -82,20 +84,26 @@ def test_a_closed_posture_declines_until_it_is_released(loop: LoopGround) -> Non
     loop.counted()
 
 
-def test_calls_that_fail_or_are_in_doubt_come_to_an_end(loop: LoopGround) -> None:
+def test_calls_that_wait_or_are_in_doubt_come_to_an_end(loop: LoopGround) -> None:
     loop.until_posture("NORMAL")
     doubtful = loop.pay(10, "doubt", payment_id="crash-1", amount_minor=LARGE)
     until(lambda: doubts(loop, doubtful), "calls in doubt")
     loop.receiver.stop()
-    refused = loop.pay(10, "refused", amount_minor=LARGE)
-    until(lambda: outcomes(loop, refused) == ["FAILED"] * 10, "calls to fail", 60)
+    waiting = loop.pay(10, "waiting", amount_minor=LARGE)
+    until(lambda: target_is_down(loop), "health to name the receiver", 60)
+    assert outcomes(loop, waiting) == []
     loop.receiver.start()
     served = loop.pay(10, "served", amount_minor=LARGE)
 
     found = loop.counted()
-    assert {one["outcome"] for one in found.settled(served)} == {"EXECUTED"}
+    assert {one["outcome"] for one in found.settled([*waiting, *served])} == {"EXECUTED"}
     of_one = [one["outcome"] for one in found.settled(doubtful[:1])]
     assert of_one == ["UNCERTAIN", "EXECUTED"]
+
+
+def target_is_down(loop: LoopGround) -> bool:
+    health = call("GET", f"{loop.fleet.url('action_layer')}/health", timeout=5).json()
+    return health_check(lambda: health, "target:webhook").get("state") == "degraded"
 
 
 def outcomes(loop: LoopGround, event_ids: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,13 @@ effectors:
   webhook:
     kind: webhook
     timeout_ms: {timeout_ms}
-    max_attempts: 4
+    max_attempts: {max_attempts}
     backoff_first_ms: 20
     backoff_longest_ms: 100
     reconcile: {{by: {reconcile}, wait_ms: {wait_ms}, looks: 5}}
 allowed:
   - {{effector: log, actions: [allow], domains: [payment_response], outcomes: [ALLOW], tenants: ["*"]}}
-  - {{effector: webhook, actions: [decline], domains: ["*"], outcomes: [DECLINE], tenants: ["*"]}}
+  - {{effector: webhook, actions: [{called}], domains: ["*"], outcomes: [DECLINE], tenants: ["*"]}}
   - {{effector: list, actions: [block_terminal, forgotten], domains: ["*"], outcomes: ["*"], tenants: ["*"]}}
 """
 
@@ -52,10 +52,11 @@ allowed:
 class TargetProcess:
     """`python -m services.action_layer.testing_target` and what it counted."""
 
-    def __init__(self, folder: Path, *, honours: bool = True) -> None:
+    def __init__(self, folder: Path, *, honours: bool = True, port: int = 0) -> None:
         self.folder = folder
+        (folder / "port").unlink(missing_ok=True)
         command = [sys.executable, "-m", "services.action_layer.testing_target"]
-        command += ["--folder", str(folder), "--secret", SECRET]
+        command += ["--folder", str(folder), "--secret", SECRET, "--port", str(port)]
         self.process = subprocess.Popen([*command, *([] if honours else ["--forgets-keys"])])
         self.port = until(self._port, "the target to listen")
 
@@ -78,30 +79,41 @@ class TargetProcess:
 
 
 class LayerProcess(ServiceProcess):
-    """`python -m services.action_layer` with a policy; its log is `folder/<name>.log`."""
+    """`python -m services.action_layer` with a policy; its log is `folder/<name>.log`.
+
+    ``target``: a process, or the port of one that is away. ``called``: the action that the policy lets it do.
+    """
 
     def __init__(
         self,
         wiring_file: Path,
         folder: Path,
         *,
-        target: TargetProcess | None = None,
+        target: TargetProcess | int | None = None,
         reconcile: str = "retry",
         wait_ms: int = 100,
         roll_bytes: int = 100_000_000,
         timeout_ms: int = 400,
+        max_attempts: int = 4,
+        called: str = "decline",
     ) -> None:
         folder.mkdir(exist_ok=True)
         policy = folder / "policy.yaml"
         rules = POLICY.format(
-            reconcile=reconcile, wait_ms=wait_ms, roll_bytes=roll_bytes, timeout_ms=timeout_ms
+            reconcile=reconcile,
+            wait_ms=wait_ms,
+            roll_bytes=roll_bytes,
+            timeout_ms=timeout_ms,
+            max_attempts=max_attempts,
+            called=called,
         )
         policy.write_text(rules, encoding="utf-8")
         environment = {"SLUICE_SECRET_WEBHOOK_SIGNING": SECRET}
         if target is not None:
-            base = f"http://127.0.0.1:{target.port}"
+            base = f"http://127.0.0.1:{target if isinstance(target, int) else target.port}"
             environment["SLUICE_WEBHOOKS__WEBHOOK__URL"] = f"{base}/actions"
             environment["SLUICE_WEBHOOKS__WEBHOOK__STATUS_URL"] = base + "/actions/{key}"
+            environment["SLUICE_WEBHOOKS__WEBHOOK__HONOURS_KEY"] = str(reconcile == "retry").lower()
         super().__init__(
             "services.action_layer",
             wiring_file,
@@ -113,7 +125,6 @@ class LayerProcess(ServiceProcess):
     def action(self, key: str) -> dict[str, Any] | None:
         """GET of one action, None while it is unknown."""
         answer = self.client.get(f"/v1/actions/{key}")
-            environment["SLUICE_WEBHOOKS__WEBHOOK__HONOURS_KEY"] = str(reconcile == "retry").lower()
         if answer.status_code in {404, 503}:
             return None
         found: dict[str, Any] = answer.raise_for_status().json()
@@ -133,6 +144,10 @@ class LayerProcess(ServiceProcess):
         body = {"outcome": outcome, "reason": reason}
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         return self.client.post(f"/v1/actions/{key}/resolve", json=body, headers=headers)
+
+
+Layers = Callable[..., LayerProcess]
+"""Starts action layers with these options."""
 
 
 def intent(effector: str = "log", payment_id: str = "p", **changes: Any) -> dict[str, Any]:
@@ -216,6 +231,13 @@ class LaneReader:
             if fields["event_type"] == event_type and key in found:
                 found[key].append(fields)
         return found
+
+    def last_signal(self) -> dict[str, int]:
+        """The values of the newest service_signal."""
+        self._read_on()
+        signals = [one for one in self._events.values() if one["event_type"] == "service_signal"]
+        values: dict[str, int] = max(signals, key=lambda one: int(one["ts_utc"]))["payload"]["values"]
+        return values
 
     def _read_on(self) -> None:
         ends = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from sluice_kit.config import Wiring
 from sluice_kit.testing.waiting import until
 from tests.integration.action_layer.layer import (
     LaneReader,
-    LayerProcess,
+    Layers,
     TargetProcess,
     intent,
     key_of,
@@ -25,30 +24,7 @@ from tests.integration.action_layer.layer import (
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
-Layers = Callable[..., LayerProcess]
 PATIENT: dict[str, Any] = {"timeout_ms": 20_000, "wait_ms": 1_500}
-
-
-@pytest.fixture
-def layers(wiring_file: Path, tmp_path: Path) -> Iterator[Layers]:
-    """Starts action layers, and ends them."""
-    started: list[LayerProcess] = []
-
-    def start(**options: Any) -> LayerProcess:
-        started.append(LayerProcess(wiring_file, tmp_path / "layer", **options))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.close()
-
-
-@pytest.fixture
-def forgetful(tmp_path: Path) -> Iterator[TargetProcess]:
-    """A target for which every request is an effect: a blind retry would show."""
-    process = TargetProcess(tmp_path / "target", honours=False)
-    yield process
-    process.close()
 
 
 def test_a_call_that_was_interrupted_is_uncertain_and_then_what_the_target_says(
@@ -58,7 +34,7 @@ def test_a_call_that_was_interrupted_is_uncertain_and_then_what_the_target_says(
     first = layers(target=forgetful, reconcile="status", **PATIENT)
     publish(wiring, [had, not_yet])
     until(lambda: all(forgetful.requests(key_of(one)) for one in (had, not_yet)), "both calls")
-    until(lambda: forgetful.effects()[key_of(had)], "the effect")
+    until(lambda: forgetful.effects()[key_of(had)] == 1, "the effect")
     first.kill()
     second = layers(target=forgetful, reconcile="status", **PATIENT)
     for one in (had, not_yet):

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from services.action_layer.core import Answer, Done, Found, Later, Refused, Unknown
+from services.action_layer.core import Answer, Done, Found, NotSent, Refused, TurnedAway, Unknown
 from services.action_layer.exchange import HttpAnswer
 from services.action_layer.intents import content_hash, order_key, webhook_body
 from services.action_layer.signing import SigningSecretError, signature, signing_key
@@ -112,7 +112,7 @@ async def test_without_a_connection_nothing_left() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         one = effector(nobody.getsockname()[1])
-        assert isinstance(await one.call(intent()), Later)
+        assert isinstance(await one.call(intent()), NotSent)
         assert (await one.reconcile("k-1")).found is Found.UNDECIDED
 
 
@@ -165,14 +165,18 @@ def said(status: str, key: str = "k-1") -> bytes:
         (202, b"", Done),
         (409, said("executed"), Done),
         (409, said("executed", "other"), Refused),
-        (409, said("pending"), Refused),
+        (409, said("pending"), Unknown),
+        (409, said("pending", "other"), Refused),
         (409, b"[]", Refused),
         (400, b"", Refused),
         (301, b"", Refused),
-        (408, b"", Later),
-        (429, b"", Later),
-        (500, b"", Later),
-        (503, b"\xff", Later),
+        (408, b"", Unknown),
+        (425, b"", TurnedAway),
+        (429, b"", TurnedAway),
+        (500, b"", Unknown),
+        (502, b"", Unknown),
+        (503, b"\xff", Unknown),
+        (504, b"", Unknown),
     ],
 )
 def test_a_status_has_one_meaning(status: int, body: bytes, kind: type) -> None:
@@ -184,7 +188,7 @@ def test_a_status_has_one_meaning(status: int, body: bytes, kind: type) -> None:
 )
 def test_retry_after_is_heard_within_reason(text: str, wait: int) -> None:
     answer = answer_of("k-1", HttpAnswer(503, {"retry-after": text}, b""))
-    assert isinstance(answer, Later)
+    assert isinstance(answer, TurnedAway), "a target that says when to come again did not begin"
     assert answer.retry_after_ms == wait
 
 
