@@ -27,9 +27,9 @@ from services.ingestion_gate.quarantine_view import (
     offset_of_token,
 )
 from services.ingestion_gate.receipt_lookup import ReceiptLookup
-from services.ingestion_gate.record_fetcher import FetchTimeoutError
 from sluice_kit.http import IdempotencyKey, ProblemError
 from sluice_kit.http.access import caller_of
+from sluice_kit.kafka.record_fetcher import FetchTimeoutError
 from sluice_kit.receipts import ReceiptList, ReceiptView
 
 EventId = Annotated[str, Path(min_length=1, max_length=1024)]

@@ -19,11 +19,11 @@ from services.ingestion_gate.posture_desk import PostureDesk
 from services.ingestion_gate.quarantine_view import QuarantineView
 from services.ingestion_gate.receipt_follower import ReceiptFollower
 from services.ingestion_gate.receipt_lookup import ReceiptLookup
-from services.ingestion_gate.record_fetcher import RecordFetcher
 from services.ingestion_gate.verifier import EvidenceReader, EvidenceVerifier
 from sluice_kit.artifacts import ArtifactStore, open_oracle
 from sluice_kit.config import Wiring
 from sluice_kit.http.access import Access
+from sluice_kit.kafka.record_fetcher import RecordFetcher
 from sluice_kit.stage.process import AfterCommit
 from sluice_kit.telemetry import Health
 

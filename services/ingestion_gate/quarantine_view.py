@@ -12,9 +12,9 @@ from pydantic import BaseModel, Field
 from services.ingestion_gate.governance_ledger import GovernanceLedger, QuarantineStatus
 from services.ingestion_gate.receipt_lookup import ReceiptLookup
 from services.ingestion_gate.receipts import QUARANTINE_TOPIC
-from services.ingestion_gate.record_fetcher import RecordFetcher
 from sluice_contracts import Decoded, decode
 from sluice_kit.artifacts import ArtifactError, ArtifactStore, Digest, Locator
+from sluice_kit.kafka.record_fetcher import RecordFetcher
 from sluice_kit.receipts import CoordinateView, EvidenceRefView, ReceiptView, moment_text
 from sluice_kit.stage import Coordinate
 

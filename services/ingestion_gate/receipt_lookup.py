@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from services.ingestion_gate.receipt_index import PlaceIndex, coordinate_of, key_of
 from services.ingestion_gate.receipts import QUARANTINE_TOPIC, RECEIPT_TOPIC
-from services.ingestion_gate.record_fetcher import RecordFetcher
 from sluice_contracts import Decoded, decode
+from sluice_kit.kafka.record_fetcher import RecordFetcher
 from sluice_kit.receipts import CoordinateView, ReceiptList, ReceiptView
 from sluice_kit.stage import Coordinate
 
@@ -50,5 +50,6 @@ class ReceiptLookup:
         return [place for place in places if coordinate_of(place).topic == topic]
 
     def _fetched(self, places: Sequence[int]) -> list[tuple[Coordinate, dict[str, Any]]]:
-        decoded = [(coordinate, decode(value)) for coordinate, value in self._fetcher.fetch(places)]
+        fetched = self._fetcher.fetch([coordinate_of(place) for place in places])
+        decoded = [(coordinate, decode(value)) for coordinate, value in fetched]
         return [(coordinate, item.fields) for coordinate, item in decoded if isinstance(item, Decoded)]

@@ -8,9 +8,8 @@ from typing import Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from services.ingestion_gate.receipt_index import coordinate_of
 from sluice_kit.config import Wiring
-from sluice_kit.kafka import reader_config
+from sluice_kit.kafka.clients import reader_config
 from sluice_kit.kafka.messages import KafkaMessage
 from sluice_kit.places import Place
 from sluice_kit.stage import Coordinate
@@ -38,15 +37,19 @@ class RecordFetcher:
         for _ in range(consumers):
             self._pool.put(None)
 
-    def fetch(self, places: Sequence[int]) -> list[tuple[Coordinate, bytes]]:
-        """The records at these places, in order, without those that are gone. Raises FetchTimeoutError."""
-        wanted = [coordinate_of(place) for place in places]
+    def fetch(
+        self, wanted: Sequence[Coordinate], seconds: float | None = None
+    ) -> list[tuple[Coordinate, bytes]]:
+        """The records at these coordinates, in order, without those that are gone.
+
+        Raises FetchTimeoutError after ``seconds`` (without: the fetcher's own).
+        """
+        deadline = time.monotonic() + (self._seconds if seconds is None else seconds)
         found: dict[Coordinate, bytes] = {}
         by_partition: dict[Place, list[int]] = {}
         for topic, partition, offset in wanted:
             by_partition.setdefault((topic, partition), []).append(offset)
-        with self._consumer() as consumer:
-            deadline = time.monotonic() + self._seconds
+        with self._consumer(deadline) as consumer:
             while by_partition:
                 self._round(consumer, by_partition, found, deadline)
         return [(coordinate, found[coordinate]) for coordinate in wanted if coordinate in found]
@@ -56,8 +59,8 @@ class RecordFetcher:
         read: list[tuple[int, bytes]] = []
         if start >= stop:
             return read
-        with self._consumer() as consumer:
-            deadline = time.monotonic() + self._seconds
+        deadline = time.monotonic() + self._seconds
+        with self._consumer(deadline) as consumer:
             consumer.assign([TopicPartition(topic, partition, start)])
             at = start
             while at < stop:
@@ -72,7 +75,7 @@ class RecordFetcher:
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """First offset and the end of what is committed. Raises FetchTimeoutError."""
-        with self._consumer() as consumer:
+        with self._consumer(time.monotonic() + self._seconds) as consumer:
             try:
                 low, high = consumer.get_watermark_offsets(
                     TopicPartition(topic, partition), timeout=self._seconds
@@ -134,9 +137,9 @@ class RecordFetcher:
         return messages
 
     @contextmanager
-    def _consumer(self) -> Iterator[Consumer]:
+    def _consumer(self, deadline: float) -> Iterator[Consumer]:
         try:
-            pooled = self._pool.get(timeout=self._seconds)
+            pooled = self._pool.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             raise FetchTimeoutError("all look-up consumers are busy") from None
         consumer = pooled
