@@ -10,13 +10,14 @@ from pydantic import BaseModel, Field
 
 from services.ingest_edge.core import (
     MESSAGE_OF,
-    PAYMENT,
+    OF_ANOTHER,
+    PENDING,
     UNDECIDED,
+    NoDecision,
     NotTaken,
     Outcome,
     Rejected,
     Taken,
-    is_undecided,
     result_of,
 )
 from services.ingest_edge.decision_client import DecisionView
@@ -27,20 +28,24 @@ Result = Literal["ADMITTED", "REPEATED", "QUARANTINED", "PENDING", "NOT_TAKEN", 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Everything that a request learnt of one event: ``first`` is the receipt of an earlier admission.
-
-    ``asked``: the decision was asked for.
-    """
+    """Everything that a request learnt of one event: ``first`` is the receipt of an earlier admission."""
 
     outcome: Outcome
     first: ReceiptView | None = None
-    decision: DecisionView | None = None
-    asked: bool = False
+    decision: DecisionView | NoDecision = NoDecision.NOT_ASKED
 
     @property
     def undecided(self) -> bool:
-        """Whether a decision was asked for that may still come."""
-        return self.asked and is_undecided(self.outcome, decided=self.decision is not None)
+        """Whether the receipt is there and the decision may still come."""
+        return self.decision is NoDecision.NOT_IN_TIME and result_of(self.outcome) != PENDING
+
+    @property
+    def message(self) -> str:
+        """What became of the event, in a sentence."""
+        if self.undecided:
+            return MESSAGE_OF[UNDECIDED]
+        another = self.decision is NoDecision.NOT_YOURS
+        return MESSAGE_OF[OF_ANOTHER if another else result_of(self.outcome)]
 
 
 class RuleBroken(BaseModel):
@@ -63,8 +68,9 @@ class EventAnswer(BaseModel):
 
     ``receipt`` is the receipt of the first admission, also for an event that was sent again; only where that
     one cannot be found (another publisher's, or the gate is away) it is the DUPLICATE's own, which names the
-    same place on the event bus. ``decision`` is there where ``Prefer: decision`` asked for it; null: not made
-    in time (status 202), or never (no payment, quarantined, or somebody else's).
+    same place on the event bus. ``decision`` is there where the request asked for it (``Prefer: wait=``, or
+    ``decision``); null: not made in time (status 202, and a link), or never to be seen (no payment,
+    quarantined, or about another publisher's event).
     """
 
     result: Result
@@ -109,19 +115,20 @@ def event_answer(settled: Settled) -> EventAnswer:
     assert not isinstance(outcome, Rejected)
     event, result = outcome.framed, result_of(outcome)
     links = Links(receipt=receipt_link(event.event_id, event.tenant, event.run_id))
-    if settled.asked and event.event_type == PAYMENT:
+    decided = settled.decision if isinstance(settled.decision, DecisionView) else None
+    if decided is not None or settled.decision is NoDecision.NOT_IN_TIME:
         links.decision = decision_link(event.event_id, event.tenant, event.run_id)
     fields = outcome.receipt if isinstance(outcome, Taken) else None
     own = None if fields is None else ReceiptView.of(fields)
     return EventAnswer.model_construct(
         result=result,
-        message=MESSAGE_OF[UNDECIDED if settled.undecided else result],
+        message=settled.message,
         event_id=event.event_id,
         tenant=event.tenant,
         run_id=event.run_id,
         event_type=event.event_type,
         receipt=first or own,
-        decision=settled.decision,
+        decision=decided,
         links=links,
     )
 

@@ -23,11 +23,13 @@ from services.ingest_edge.answers import (
     rules_broken,
 )
 from services.ingest_edge.core import Framed, NotTaken, Rejected, Submission
+from services.ingest_edge.deadline import Deadline
 from services.ingest_edge.deciding import Decisions
-from services.ingest_edge.decision_client import DecisionView, FabricAwayError, fabric_away
+from services.ingest_edge.decision_client import DecisionsAwayError, DecisionView, decisions_away
 from services.ingest_edge.gate_client import GateAwayError, GateClient, gate_away
+from services.ingest_edge.preferences import Preferences, parse_prefer, preferences_in
 from services.ingest_edge.publishing import Publisher
-from services.ingest_edge.requests import Preferences, body_of, form_of, preferences_of, too_large
+from services.ingest_edge.requests import body_of, form_of, too_large
 from services.ingest_edge.settings import EdgePolicy
 from services.ingest_edge.tracing import events_known, request_trace
 from sluice_kit.http import ProblemDetail, ProblemError, ScopeHeaders
@@ -81,7 +83,12 @@ class EdgeApi:
             tenant=tenant,
             trace=request_trace(span, self.tracing.sampler),
         )
-        wanted = preferences_of(request, self.policy.wait_seconds, self.policy.max_wait_seconds)
+        wanted = preferences_in(
+            parse_prefer(request.headers.getlist("prefer")),
+            default=self.policy.wait_seconds,
+            longest=self.policy.max_wait_seconds,
+            batch=batch,
+        )
         if batch:
             return await self._batch(body, submission, wanted, span)
         return await self._single(body, submission, wanted, span)
@@ -102,7 +109,7 @@ class EdgeApi:
         status = 202 if settled.undecided else core.STATUS_OF[answer.result]
         if status == _ACCEPTED:
             headers["Retry-After"] = str(self.policy.retry_after_seconds)
-        return _json(answer, status, headers, decision=wanted.decision)
+        return _json(answer, status, headers, wanted)
 
     async def _batch(self, body: bytes, submission: Submission, wanted: Preferences, span: Span) -> Response:
         lines = core.split_lines(body)
@@ -134,15 +141,15 @@ class EdgeApi:
         headers = {"Retry-After": str(self.policy.retry_after_seconds)} if status in {202, 503} else {}
         counts = dict(Counter(str(result.result) for result in results))
         answer = BatchAnswer.model_construct(results=results, counts=counts)
-        return _json(answer, status, headers, decision=wanted.decision)
+        return _json(answer, status, headers, wanted)
 
     async def receipts(
-        self, authorization: str | None, event_id: str, **selectors: str | None
+        self, authorization: str | None, event_id: str, *, tenant: str | None, run: str | None
     ) -> ReceiptList:
         """The caller's own receipts of an event."""
         principal = self.tokens.require(authorization).name
         try:
-            found = await self.gate.receipts(event_id, **selectors)
+            found = await self.gate.receipts(event_id, tenant=tenant, run=run)
         except GateAwayError as error:
             raise gate_away(error, self.policy.retry_after_seconds) from error
         own = [receipt for receipt in found if receipt.principal == principal]
@@ -161,24 +168,27 @@ class EdgeApi:
         """The decision about an event that the caller published."""
         own = await self.receipts(authorization, event_id, tenant=tenant, run=run_id)
         found: DecisionView | None = None
-        if any(receipt.decision == "ADMIT" for receipt in own.receipts):
+        if any(
+            receipt.decision == "ADMIT" and receipt.event_type == core.PAYMENT for receipt in own.receipts
+        ):
+            deadline = Deadline.after(self.policy.decision_timeout_seconds)
             try:
-                found = await self.decisions.find(event_id, tenant=tenant, run_id=run_id)
-            except FabricAwayError as error:
-                raise fabric_away(error, self.policy.retry_after_seconds) from error
+                found = await self.decisions.find(event_id, tenant=tenant, run_id=run_id, deadline=deadline)
+            except DecisionsAwayError as error:
+                raise decisions_away(error, self.policy.retry_after_seconds) from error
         if found is None:
             raise ProblemError(
                 404,
                 "NO_DECISION",
                 f"no decision about an event {event_id} of yours",
                 action="If you have just published it, ask again shortly; else look at its receipt: only "
-                "admitted payments are decided, and old decisions stand in the decision log.",
+                "admitted payments are decided.",
             )
         return found
 
 
 def edge_router(api: EdgeApi) -> APIRouter:
-    """Build the router of ``/v1/events`` and ``/v1/receipts``."""
+    """Build the router of ``/v1/events``, ``/v1/receipts`` and ``/v1/decisions``."""
     router = APIRouter(tags=["publishing"], dependencies=[Depends(HTTPBearer(auto_error=False))])
 
     @router.post(
@@ -196,7 +206,8 @@ def edge_router(api: EdgeApi) -> APIRouter:
             str | None,
             Header(
                 alias="Prefer",
-                description="wait=<seconds> for the receipt, or respond-async; decision: that too",
+                description="wait=<seconds> for receipt and decision; respond-async: not at all; decision: "
+                "wait for it as long as for a receipt, and in a batch for those of all lines (RFC 7240)",
             ),
         ] = None,
     ) -> Response:
@@ -204,7 +215,8 @@ def edge_router(api: EdgeApi) -> APIRouter:
 
         Answers with the receipt of the gate's decision. Sending an event again gives the receipt of its first
         admission: retrying is always safe, as long as the event_id or the Idempotency-Key stays the same.
-        With `Prefer: decision` the answer to a payment has the decision as well, the same for every retry.
+        With `Prefer: wait=<seconds>` the answer to a payment has the decision as well, the same for every
+        retry; what did not come in time is behind `Location`.
         """
         return await api.post(request, key, scope.tenant, span)
 
@@ -249,11 +261,13 @@ def rejected_problem(rejected: Rejected) -> ProblemError:
 
 
 def _json(
-    model: EventAnswer | BatchAnswer, status: int, headers: dict[str, str], *, decision: bool
+    model: EventAnswer | BatchAnswer, status: int, headers: dict[str, str], wanted: Preferences
 ) -> Response:
     """Who did not ask for decisions gets an answer without a word of them."""
+    if wanted.applied:
+        headers["Preference-Applied"] = ", ".join(wanted.applied)
     left_out = None
-    if not decision:
+    if not wanted.decision:
         left_out = _DECISION if isinstance(model, EventAnswer) else {"results": {"__all__": _DECISION}}
     body = model.model_dump_json(exclude=left_out)
     return Response(body, status, headers, media_type="application/json")

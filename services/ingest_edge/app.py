@@ -12,17 +12,20 @@ from fastapi import FastAPI
 from services.ingest_edge.api import EdgeApi, edge_router
 from services.ingest_edge.deciding import Decisions
 from services.ingest_edge.decision_client import DecisionClient
+from services.ingest_edge.decision_facts import DecisionFacts
 from services.ingest_edge.decision_follower import DecisionFollower
 from services.ingest_edge.gate_client import GateClient
 from services.ingest_edge.lane_writer import LaneWriter
 from services.ingest_edge.limits import Limits
+from services.ingest_edge.promises import Promises
 from services.ingest_edge.publishing import Publisher
 from services.ingest_edge.receipt_follower import ReceiptFollower
-from services.ingest_edge.settings import GATE_TOKEN_SECRET, SERVICE, TOKENS_SECRET, EdgePolicy
+from services.ingest_edge.settings import GATE_TOKEN_SECRET, PRINCIPAL, SERVICE, TOKENS_SECRET, EdgePolicy
 from sluice_kit.config import SecretMissing, Wiring
 from sluice_kit.http import build_app, serve
 from sluice_kit.http.bearer_tokens import TokenBook
 from sluice_kit.http.endpoint import read_endpoint
+from sluice_kit.kafka.record_fetcher import RecordFetcher
 from sluice_kit.telemetry import Health, MetricFamilies, StageTracing, get_logger, register_secret
 from sluice_kit.telemetry.request_spans import RequestSpans
 
@@ -54,13 +57,20 @@ async def open_edge(
         token=token,
         timeout=policy.gate_timeout_seconds,
     )
+    fetcher = RecordFetcher(wiring, PRINCIPAL)
     decisions = Decisions(
-        DecisionFollower(wiring, health, remembered=policy.remembered_decisions),
+        DecisionFollower(
+            wiring,
+            health,
+            remembered=policy.remembered_decisions,
+            promises=Promises(most=policy.promised_decisions, seconds=policy.promised_seconds),
+        ),
         DecisionClient(
             lambda: decisions_url or read_endpoint(wiring.state_dir, FABRIC),
             token=token,
             timeout=policy.decision_timeout_seconds,
         ),
+        DecisionFacts(gate, fetcher, seconds=policy.decision_timeout_seconds),
     )
     publisher = Publisher(policy, Limits(policy), lane, follower, gate=gate, decisions=decisions)
     tracing = StageTracing.exporting(SERVICE, wiring.telemetry)
@@ -73,6 +83,7 @@ async def open_edge(
         await follower.stop()
         await gate.close()
         await decisions.close()
+        await asyncio.to_thread(fetcher.close)
         await asyncio.to_thread(tracing.close)
 
 

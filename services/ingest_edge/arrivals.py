@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+from services.ingest_edge.promises import Promises
 from sluice_contracts import Decoded, decode
 from sluice_kit.telemetry import get_logger
 
@@ -18,11 +19,11 @@ class Arrivals:
     """Events by their id, the last ``remembered`` of them. Used from one event loop.
 
     ``keep`` of those that somebody has waited for are remembered apart, so that a flood of others does not
-    push them out: a request that is sent again finds them.
+    push them out: a request that is sent again finds them. What comes for one of ``promises`` is kept there.
     """
 
-    def __init__(self, *, remembered: int, keep: int = 0) -> None:
-        self._remembered, self._keep = remembered, keep
+    def __init__(self, *, remembered: int, keep: int = 0, promises: Promises | None = None) -> None:
+        self._remembered, self._keep, self._promises = remembered, keep, promises
         self._recent: OrderedDict[str, bytes] = OrderedDict()
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._waiting: dict[str, list[asyncio.Future[Fields]]] = {}
@@ -33,7 +34,7 @@ class Arrivals:
         known = self._recent.pop(event_id, None)
         if known is not None:
             self._hand_over(event_id, known)
-        known = known or self._kept.get(event_id)
+        known = known or self._kept.get(event_id) or self._promised(event_id)
         fields = None if known is None else fields_of(known)
         if fields is not None:
             future.set_result(fields)
@@ -49,21 +50,25 @@ class Arrivals:
 
     def take(self, event_id: str, value: bytes, fields: Fields | None = None) -> None:
         """One event that arrived; ``fields`` where it is decoded already."""
-        waiting = self._waiting.pop(event_id, None)
-        if waiting is None:
-            remember(self._recent, event_id, value, self._remembered)
+        waiting = [future for future in self._waiting.pop(event_id, ()) if not future.done()]
+        promised = self._promises is not None and self._promises.fulfil(event_id, value)
+        if not waiting:
+            if not promised:
+                remember(self._recent, event_id, value, self._remembered)
             return
         fields = fields or fields_of(value)
         if fields is None:
             return
         self._hand_over(event_id, value)
         for future in waiting:
-            if not future.done():
-                future.set_result(fields)
+            future.set_result(fields)
 
     def _hand_over(self, event_id: str, value: bytes) -> None:
         if self._keep:
             remember(self._kept, event_id, value, self._keep)
+
+    def _promised(self, event_id: str) -> bytes | None:
+        return None if self._promises is None else self._promises.find(event_id)
 
     def _forget(self, event_id: str, future: asyncio.Future[Fields]) -> None:
         waiting = self._waiting.get(event_id, [])

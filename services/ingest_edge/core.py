@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any, Final
 
 import orjson
@@ -212,8 +213,8 @@ Outcome = Taken | NotTaken | Rejected
 
 ADMITTED, REPEATED, KEPT, PENDING = "ADMITTED", "REPEATED", "QUARANTINED", "PENDING"
 REJECTED, NOT_TAKEN = "REJECTED", "NOT_TAKEN"
-UNDECIDED: Final = "UNDECIDED"
-"""No result: what is said of an admitted payment whose decision was asked for and did not come in time."""
+UNDECIDED, OF_ANOTHER = "UNDECIDED", "OF_ANOTHER"
+"""No results: what is said of a payment on the bus whose decision was asked for and cannot be shown."""
 STATUS_OF: Final = {ADMITTED: 201, REPEATED: 200, KEPT: 200, PENDING: 202}
 MESSAGE_OF: Final = {
     ADMITTED: "The event is a fact on the event bus.",
@@ -223,6 +224,8 @@ MESSAGE_OF: Final = {
     PENDING: "The event is safe on its lane; the gate has not decided yet. Ask the link for the receipt.",
     NOT_TAKEN: "The event may not have been stored. Send it again with the same event_id or Idempotency-Key.",
     UNDECIDED: "The event is a fact on the event bus, but no decision came in time. Ask the link for it.",
+    OF_ANOTHER: "Another publisher's event with this id was admitted before. Its decision is not yours to "
+    "see; give your event an id of its own.",
     REJECTED: "The event breaks its contract and was not stored. Correct it and send it again.",
 }
 
@@ -248,11 +251,29 @@ def batch_status(results: Sequence[str]) -> int:
     return 202 if any(result in {PENDING, NOT_TAKEN} for result in results) else 200
 
 
-def is_undecided(outcome: Outcome, *, decided: bool) -> bool:
-    """Whether a payment that is on the bus has no decision to show."""
-    return (
-        not decided
-        and isinstance(outcome, Taken)
-        and outcome.framed.event_type == PAYMENT
-        and result_of(outcome) in {ADMITTED, REPEATED}
-    )
+class NoDecision(Enum):
+    """Why an answer has no decision."""
+
+    NOT_ASKED = "nobody asked for it"
+    NOT_IN_TIME = "it did not come within the wait, or whose it is was not known by then"
+    NEVER = "nothing is decided: it is no payment, was not taken, or is in quarantine"
+    NOT_YOURS = "another publisher's event has this id, and the decision is about that one"
+
+
+def no_decision_for(outcome: Outcome, principal: str, first_principal: str | None) -> NoDecision | None:
+    """Why the publisher of an event gets no decision however long the wait; None: one can come.
+
+    ``first_principal`` published what a repeated event repeats; None: not known.
+    """
+    if not isinstance(outcome, Taken) or outcome.framed.event_type != PAYMENT:
+        return NoDecision.NEVER
+    match result_of(outcome):
+        case "QUARANTINED":
+            return NoDecision.NEVER
+        case "PENDING":
+            return NoDecision.NOT_IN_TIME
+        case "REPEATED" if first_principal is None:
+            return NoDecision.NOT_IN_TIME
+        case "REPEATED" if first_principal != principal:
+            return NoDecision.NOT_YOURS
+    return None

@@ -1,22 +1,32 @@
-"""Decisions for those who may see them: from the follower's window, else from the decision fabric."""
+"""Decisions for those who may see them: as they are made, else of before."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import Final
 
 from services.ingest_edge.arrivals import Fields
-from services.ingest_edge.core import PAYMENT, Framed, Outcome, Taken
-from services.ingest_edge.decision_client import DecisionClient, DecisionView, FabricAwayError
+from services.ingest_edge.core import (
+    PAYMENT,
+    REPEATED,
+    Framed,
+    NoDecision,
+    NotTaken,
+    Taken,
+    no_decision_for,
+    result_of,
+)
+from services.ingest_edge.deadline import Deadline
+from services.ingest_edge.decision_client import DecisionClient, DecisionsAwayError, DecisionView
+from services.ingest_edge.decision_facts import DecisionFacts
 from services.ingest_edge.decision_follower import DecisionFollower
 from sluice_kit.receipts import ReceiptView
 from sluice_kit.telemetry import get_logger
 
 _log = get_logger("deciding")
 AT_ONCE: Final = 8
-"""Look-ups at the fabric for one request."""
+"""Look-ups for one request."""
 _START_SECONDS: Final = 2.0
 """How long the first request of all waits for the follower to be at the end of the topic."""
 
@@ -24,52 +34,87 @@ _START_SECONDS: Final = 2.0
 class Decisions:
     """Waits for decisions about events that a request publishes, and looks earlier ones up."""
 
-    def __init__(self, follower: DecisionFollower, client: DecisionClient) -> None:
-        self._follower, self._client = follower, client
+    def __init__(self, follower: DecisionFollower, fabric: DecisionClient, facts: DecisionFacts) -> None:
+        self._follower, self._fabric, self._facts = follower, fabric, facts
 
-    async def expect(self, events: Sequence[Framed], seconds: float) -> Expected:
+    async def expect(self, events: Sequence[Framed], deadline: Deadline) -> Expected:
         """Say before events are sent that their decisions will be asked for; waits for the follower.
 
-        Without it, after at most half of ``seconds``, no decision is waited for.
+        Without it, after at most half of the time, only decisions of before are found.
         """
-        following = await self._follower.ready(min(seconds / 2, _START_SECONDS))
+        payments = [event for event in events if event.event_type == PAYMENT]
+        following = bool(payments) and await self._follower.ready(min(deadline.left / 2, _START_SECONDS))
         futures = {
             event.line: self._follower.expect(event.tenant, event.run_id, event.event_id)
-            for event in events
-            if following and event.event_type == PAYMENT
+            for event in payments
         }
-        return Expected(futures, self._client)
+        return Expected(self, futures, deadline, following=following)
 
-    async def find(self, event_id: str, *, tenant: str, run_id: str) -> DecisionView | None:
-        """The decision about an event, None where nobody has it. Raises FabricAwayError."""
+    async def find(
+        self, event_id: str, *, tenant: str, run_id: str, deadline: Deadline
+    ) -> DecisionView | None:
+        """The decision about an event, None where nobody has it. Raises DecisionsAwayError."""
         known = self._follower.expect(tenant, run_id, event_id)
         if known.done():
             return DecisionView.of(known.result())
         known.cancel()
-        return await self._client.decision(event_id, tenant=tenant, run_id=run_id)
+        self._follower.promise(tenant, run_id, event_id)
+        return await self.earlier(event_id, tenant=tenant, run_id=run_id, deadline=deadline)
+
+    async def earlier(
+        self, event_id: str, *, tenant: str, run_id: str, deadline: Deadline
+    ) -> DecisionView | None:
+        """A decision of before: from the fabric, which holds the last ones, else from the event bus.
+
+        Raises DecisionsAwayError. The fabric has half of the time, so that one which hangs hides nothing.
+        """
+        away: DecisionsAwayError | None = None
+        found: DecisionView | None = None
+        try:
+            found = await self._fabric.decision(
+                event_id, tenant=tenant, run_id=run_id, deadline=deadline.halfway()
+            )
+        except DecisionsAwayError as error:
+            away = error
+        if found is None:
+            found = await self._facts.decision(event_id, tenant=tenant, run_id=run_id, deadline=deadline)
+        if found is None and away is not None:
+            raise away
+        return found
+
+    def promise(self, event: Framed) -> None:
+        """Keep the decision about an event for who asks later, when it comes."""
+        self._follower.promise(event.tenant, event.run_id, event.event_id)
 
     async def close(self) -> None:
         """Stop following and drop the connections."""
         await self._follower.stop()
-        await self._client.close()
+        await self._fabric.close()
 
 
 class Expected:
-    """The decisions of one request, by line."""
+    """The decisions of one request, by line, until its ``deadline``."""
 
-    def __init__(self, futures: dict[int, asyncio.Future[Fields]], client: DecisionClient) -> None:
-        self._futures, self._client = futures, client
+    def __init__(
+        self,
+        decisions: Decisions,
+        futures: dict[int, asyncio.Future[Fields]],
+        deadline: Deadline,
+        *,
+        following: bool,
+    ) -> None:
+        self._decisions, self._futures, self._deadline = decisions, futures, deadline
+        self._following = following
         self._asked = asyncio.Semaphore(AT_ONCE)
 
     async def of(
-        self, outcomes: Sequence[Outcome], firsts: Sequence[ReceiptView | None], deadline: float
-    ) -> list[DecisionView | None]:
-        """The decision about each outcome, waited for until ``deadline`` (of the monotonic clock).
+        self, principal: str, outcomes: Sequence[Taken | NotTaken], firsts: Sequence[ReceiptView | None]
+    ) -> list[DecisionView | NoDecision]:
+        """The decision about each outcome, or why there is none.
 
-        None for what is not decided in time and for what never is: other events than payments, quarantined
-        ones, and repeated ones whose first admission is not known to be the caller's.
+        ``firsts`` are the receipts of first admissions, whoever's. What is not there in time is promised.
         """
-        waits = (self._of(outcome, first, deadline) for outcome, first in zip(outcomes, firsts, strict=True))
+        waits = (self._of(principal, *one) for one in zip(outcomes, firsts, strict=True))
         return list(await asyncio.gather(*waits))
 
     def close(self) -> None:
@@ -77,30 +122,37 @@ class Expected:
         for future in self._futures.values():
             future.cancel()
 
-    async def _of(self, outcome: Outcome, first: ReceiptView | None, deadline: float) -> DecisionView | None:
-        if not isinstance(outcome, Taken) or outcome.receipt is None:
-            return None
-        future = self._futures.get(outcome.framed.line)
-        decision = outcome.receipt["payload"]["decision"]
-        repeated = decision == "DUPLICATE" and first is not None
-        if future is None or (decision != "ADMIT" and not repeated):
-            return None
+    async def _of(
+        self, principal: str, outcome: Taken | NotTaken, first: ReceiptView | None
+    ) -> DecisionView | NoDecision:
+        none = no_decision_for(outcome, principal, None if first is None else first.principal)
+        if none is NoDecision.NEVER or none is NoDecision.NOT_YOURS:
+            return none
+        found: DecisionView | None = None
+        if none is None:
+            found = await self._wait(outcome.framed, repeated=result_of(outcome) == REPEATED)
+        if found is None:
+            self._decisions.promise(outcome.framed)
+            return NoDecision.NOT_IN_TIME
+        return found
+
+    async def _wait(self, event: Framed, *, repeated: bool) -> DecisionView | None:
+        future = self._futures[event.line]
         if repeated and not future.done():
-            found = await self._earlier(outcome.framed, deadline)
+            found = await self._earlier(event)
             if found is not None:
                 return found
-        left = deadline - time.monotonic()
-        if not future.done() and left > 0:
-            await asyncio.wait([future], timeout=left)
+        if self._following and not future.done() and self._deadline.left > 0:
+            await asyncio.wait([future], timeout=self._deadline.left)
         return DecisionView.of(future.result()) if future.done() else None
 
-    async def _earlier(self, event: Framed, deadline: float) -> DecisionView | None:
-        """What the fabric holds; while it is away the bus may still bring it, so that is no error."""
+    async def _earlier(self, event: Framed) -> DecisionView | None:
+        """While nobody can be asked the bus may still bring it, so that is no error."""
         async with self._asked:
-            if time.monotonic() >= deadline:
-                return None
             try:
-                return await self._client.decision(event.event_id, tenant=event.tenant, run_id=event.run_id)
-            except FabricAwayError as error:
-                _log.info("no earlier decision from the fabric", reason=str(error))
+                return await self._decisions.earlier(
+                    event.event_id, tenant=event.tenant, run_id=event.run_id, deadline=self._deadline
+                )
+            except DecisionsAwayError as error:
+                _log.info("no earlier decision", reason=str(error))
                 return None

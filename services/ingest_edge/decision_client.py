@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Self
 from urllib.parse import quote
@@ -10,10 +11,11 @@ import httpx
 from pydantic import BaseModel, Field
 
 from services.ingest_edge.core import micros_of
+from services.ingest_edge.deadline import Deadline
 from sluice_kit.http import ProblemError
 from sluice_kit.receipts import moment_text
 
-FABRIC_AWAY: Final = "DECISIONS_AWAY"
+DECISIONS_AWAY: Final = "DECISIONS_AWAY"
 _SAID: Final = ("payment_id", "outcome", "mode", "reason_codes", "score_ppm", "policy_revision", "posture")
 
 
@@ -67,8 +69,8 @@ class DecisionView(BaseModel):
         return found.model_copy(update={"decided_at": moment_text(micros)})
 
 
-class FabricAwayError(Exception):
-    """The decision fabric's REST interface does not answer, or this edge has no address for it."""
+class DecisionsAwayError(Exception):
+    """Who may hold a decision (the fabric; gate and event bus) does not answer, or not in time."""
 
 
 class DecisionClient:
@@ -86,38 +88,44 @@ class DecisionClient:
         timeout: float,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._address = address
+        self._address, self._timeout = address, timeout
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._client = httpx.AsyncClient(timeout=timeout, headers=headers, transport=transport)
 
-    async def decision(self, event_id: str, *, tenant: str, run_id: str) -> DecisionView | None:
-        """The decision about an event; None: not made, or not held any more. Raises FabricAwayError."""
+    async def decision(
+        self, event_id: str, *, tenant: str, run_id: str, deadline: Deadline
+    ) -> DecisionView | None:
+        """The decision about an event; None: not made, or not held any more. Raises DecisionsAwayError."""
+        seconds = min(self._timeout, deadline.left)
+        if seconds <= 0:
+            raise DecisionsAwayError("no time was left to ask the decision fabric")
         try:
             url = f"{self._address().rstrip('/')}/v1/decisions/{quote(event_id, safe='')}"
-            answer = await self._client.get(url, params={"tenant": tenant, "run_id": run_id})
+            async with asyncio.timeout(seconds):
+                answer = await self._client.get(url, params={"tenant": tenant, "run_id": run_id})
         except LookupError as error:
-            raise FabricAwayError(str(error)) from error
-        except httpx.HTTPError as error:
-            raise FabricAwayError(type(error).__name__) from error
+            raise DecisionsAwayError(str(error)) from error
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise DecisionsAwayError(type(error).__name__) from error
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         if answer.status_code != httpx.codes.OK:
-            raise FabricAwayError(f"the decision fabric answers {answer.status_code}")
+            raise DecisionsAwayError(f"the decision fabric answers {answer.status_code}")
         try:
             return DecisionView.of_answer(answer.content)
         except ValueError as error:
-            raise FabricAwayError(f"the decision fabric's answer is no decision: {error}") from error
+            raise DecisionsAwayError(f"the decision fabric's answer is no decision: {error}") from error
 
     async def close(self) -> None:
         """Drop the connections."""
         await self._client.aclose()
 
 
-def fabric_away(error: FabricAwayError, retry_after: int) -> ProblemError:
-    """The answer to a look-up while the fabric is away."""
+def decisions_away(error: DecisionsAwayError, retry_after: int) -> ProblemError:
+    """The answer to a look-up while nobody who may hold the decision answers."""
     return ProblemError(
         503,
-        FABRIC_AWAY,
+        DECISIONS_AWAY,
         f"decisions cannot be looked up now: {error}",
         action="Ask again later; decisions are never lost.",
         headers={"Retry-After": str(retry_after)},

@@ -10,6 +10,7 @@ import asyncio
 from typing import Final
 
 from services.ingest_edge.arrivals import Arrivals, Fields
+from services.ingest_edge.promises import Promises
 from services.ingest_edge.settings import DECISION_TOPIC
 from services.ingest_edge.topic_follower import TopicFollower
 from sluice_contracts import derived_id
@@ -22,8 +23,9 @@ CHECK: Final = "decisions"
 class DecisionFollower:
     """All its methods are called in one event loop. It reads nothing before somebody asks for a decision."""
 
-    def __init__(self, wiring: Wiring, health: Health, *, remembered: int) -> None:
-        self._arrivals = Arrivals(remembered=remembered, keep=remembered)
+    def __init__(self, wiring: Wiring, health: Health, *, remembered: int, promises: Promises) -> None:
+        self._promises = promises
+        self._arrivals = Arrivals(remembered=remembered, keep=remembered, promises=promises)
         self._topic = TopicFollower(
             wiring, health, DECISION_TOPIC, self._arrivals.arrived, check=CHECK, essential=False
         )
@@ -44,6 +46,10 @@ class DecisionFollower:
     def expect(self, tenant: str, run_id: str, event_id: str) -> asyncio.Future[Fields]:
         """The decision (decoded fields) about an event, now or when it comes; cancel it to wait no longer."""
         return self._arrivals.expect(decision_id_for(tenant, run_id, event_id))
+
+    def promise(self, tenant: str, run_id: str, event_id: str) -> None:
+        """Keep the decision about an event for who asks later, when it comes."""
+        self._promises.make(decision_id_for(tenant, run_id, event_id))
 
     async def stop(self) -> None:
         """Stop following."""

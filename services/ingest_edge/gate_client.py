@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
 import httpx
 
+from services.ingest_edge.deadline import Deadline
 from sluice_kit.http import ProblemError
 from sluice_kit.receipts import ReceiptView
 from sluice_kit.telemetry import get_logger
@@ -27,20 +29,41 @@ class GateClient:
     LookupError. ``token`` is what the gate knows this edge by; without one it answers 401.
     """
 
-    def __init__(self, address: Callable[[], str], *, token: str | None, timeout: float) -> None:
-        self._address = address
+    def __init__(
+        self,
+        address: Callable[[], str],
+        *,
+        token: str | None,
+        timeout: float,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._address, self._timeout = address, timeout
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._client = httpx.AsyncClient(timeout=timeout, headers=headers)
+        self._client = httpx.AsyncClient(timeout=timeout, headers=headers, transport=transport)
 
-    async def receipts(self, event_id: str, **selectors: str | None) -> list[ReceiptView]:
-        """Receipts of an event by tenant and run, oldest first, maybe none. Raises GateAwayError."""
-        given = {name: value for name, value in selectors.items() if value is not None}
+    async def receipts(
+        self,
+        event_id: str,
+        *,
+        tenant: str | None = None,
+        run: str | None = None,
+        deadline: Deadline | None = None,
+    ) -> list[ReceiptView]:
+        """Receipts of an event, by tenant and run where they are given: oldest first, maybe none.
+
+        Raises GateAwayError. Waits until ``deadline``, and never longer than the client's own time-out.
+        """
+        seconds = self._timeout if deadline is None else min(self._timeout, deadline.left)
+        if seconds <= 0:
+            raise GateAwayError("no time was left to ask it")
+        given = {name: value for name, value in (("tenant", tenant), ("run", run)) if value is not None}
         try:
             url = f"{self._address().rstrip('/')}/v1/receipts/{quote(event_id, safe='')}"
-            answer = await self._client.get(url, params=given)
+            async with asyncio.timeout(seconds):
+                answer = await self._client.get(url, params=given)
         except LookupError as error:
             raise GateAwayError(str(error)) from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             raise GateAwayError(type(error).__name__) from error
         if answer.status_code == httpx.codes.NOT_FOUND:
             return []
@@ -49,11 +72,11 @@ class GateClient:
         return [ReceiptView.model_validate(item) for item in answer.json()["receipts"]]
 
     async def admission(
-        self, event_id: str, *, tenant: str, run_id: str, event_type: str
+        self, event_id: str, *, tenant: str, run_id: str, event_type: str, deadline: Deadline
     ) -> ReceiptView | None:
         """The receipt of the first admission, where the gate can say; it is a courtesy, so never an error."""
         try:
-            found = await self.receipts(event_id, tenant=tenant, run=run_id)
+            found = await self.receipts(event_id, deadline=deadline, tenant=tenant, run=run_id)
         except GateAwayError as error:
             _log.info("no first receipt from the gate", reason=str(error))
             return None

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from services.ingest_edge.answers import Settled
-from services.ingest_edge.core import Framed, NotTaken, Outcome, Taken
+from services.ingest_edge.core import REPEATED, Framed, NotTaken, Outcome, Taken, result_of
+from services.ingest_edge.deadline import Deadline
 from services.ingest_edge.deciding import Decisions
 from services.ingest_edge.gate_client import GateClient
 from services.ingest_edge.lane_writer import LaneAwayError, LanePlace, LaneWriter
@@ -52,43 +53,47 @@ class Publisher:
     ) -> list[Settled]:
         """Put all on the lane, then wait up to ``wait_seconds`` for receipts, and decisions where wanted.
 
+        ``wait_seconds`` bounds all that is waited for but the lane's acknowledgement.
         In the order of the events. Raises ProblemError: 429 over a limit, 503 while no broker answers or
         receipts cannot be followed.
         """
         if self._lane.away or not self._follower.is_ready():
             raise self.away(AWAY)
-        started = time.monotonic()
-        busy = self._limits.enter(principal, len(events), started)
+        deadline = Deadline.after(wait_seconds)
+        busy = self._limits.enter(principal, len(events), time.monotonic())
         if busy is not None:
             raise too_many(busy)
-        deadline = started + wait_seconds
         try:
             if not decide:
                 outcomes = await self._send(principal, events, deadline)
-                firsts = await self._first_receipts(principal, outcomes)
-                return [Settled(one, first) for one, first in zip(outcomes, firsts, strict=True)]
-            expected = await self._decisions.expect(events, wait_seconds)
+                firsts = await self._first_receipts(outcomes, deadline)
+                return [
+                    Settled(one, _own(principal, first)) for one, first in zip(outcomes, firsts, strict=True)
+                ]
+            expected = await self._decisions.expect(events, deadline)
             try:
                 outcomes = await self._send(principal, events, deadline)
-                firsts = await self._first_receipts(principal, outcomes)
-                decisions = await expected.of(outcomes, firsts, deadline)
+                firsts = await self._first_receipts(outcomes, deadline)
+                decisions = await expected.of(principal, outcomes, firsts)
             finally:
                 expected.close()
-            return [Settled(*one, asked=True) for one in zip(outcomes, firsts, decisions, strict=True)]
+            return [
+                Settled(one, _own(principal, first), decision)
+                for one, first, decision in zip(outcomes, firsts, decisions, strict=True)
+            ]
         finally:
             self._limits.leave(principal, len(events))
 
     async def _send(
-        self, principal: str, events: Sequence[Framed], deadline: float
+        self, principal: str, events: Sequence[Framed], deadline: Deadline
     ) -> list[Taken | NotTaken]:
-        """The lane's acknowledgement is always waited for, receipts until ``deadline`` (monotonic)."""
+        """The lane's acknowledgement is always waited for, receipts until ``deadline``."""
         places = [self._lane.send(event, principal) for event in events]
         await asyncio.wait(places, timeout=self._policy.ack_wait_seconds)
         receipts = self._expect(places)
-        left = deadline - time.monotonic()
         open_ones = [future for future in receipts if future is not None and not future.done()]
-        if open_ones and left > 0:
-            await asyncio.wait(open_ones, timeout=left)
+        if open_ones and deadline.left > 0:
+            await asyncio.wait(open_ones, timeout=deadline.left)
         return [
             self._outcome(event, place, receipt)
             for event, place, receipt in zip(events, places, receipts, strict=True)
@@ -122,31 +127,29 @@ class Publisher:
             return Taken(event, None)
         return Taken(event, receipt.result())
 
-    async def _first_receipts(self, principal: str, outcomes: Sequence[Outcome]) -> list[ReceiptView | None]:
-        """For each duplicate the receipt of its admission, when this principal sent that too."""
+    async def _first_receipts(
+        self, outcomes: Sequence[Outcome], deadline: Deadline
+    ) -> list[ReceiptView | None]:
+        """For each duplicate the receipt of its admission, whoever's; None: not known in time."""
         asked = asyncio.Semaphore(AT_ONCE)
-        deadline = time.monotonic() + self._policy.gate_timeout_seconds
 
         async def first(outcome: Outcome) -> ReceiptView | None:
+            if not isinstance(outcome, Taken) or result_of(outcome) != REPEATED:
+                return None
+            event = outcome.framed
+            known = self._follower.first((event.tenant, event.run_id, event.event_type, event.event_id))
+            if known is not None:
+                return ReceiptView.of(known)
             async with asked:
-                return await self._first(principal, outcome) if time.monotonic() < deadline else None
+                return await self._gate.admission(
+                    event.event_id,
+                    tenant=event.tenant,
+                    run_id=event.run_id,
+                    event_type=event.event_type,
+                    deadline=deadline,
+                )
 
         return list(await asyncio.gather(*map(first, outcomes)))
-
-    async def _first(self, principal: str, outcome: Outcome) -> ReceiptView | None:
-        if not isinstance(outcome, Taken) or outcome.receipt is None:
-            return None
-        if outcome.receipt["payload"]["decision"] != "DUPLICATE":
-            return None
-        event = outcome.framed
-        known = self._follower.first((event.tenant, event.run_id, event.event_type, event.event_id))
-        if known is not None:
-            found: ReceiptView | None = ReceiptView.of(known)
-        else:
-            found = await self._gate.admission(
-                event.event_id, tenant=event.tenant, run_id=event.run_id, event_type=event.event_type
-            )
-        return found if found is not None and found.principal == principal else None
 
     def away(self, detail: str) -> ProblemError:
         """503: nothing is known to have been stored."""
@@ -168,6 +171,11 @@ def too_many(busy: Busy) -> ProblemError:
         action="Wait for the time in Retry-After, then send again.",
         headers={"Retry-After": str(busy.retry_after)},
     )
+
+
+def _own(principal: str, first: ReceiptView | None) -> ReceiptView | None:
+    """The first receipt for who may see it."""
+    return first if first is not None and first.principal == principal else None
 
 
 def _seen(place: asyncio.Future[LanePlace]) -> None:

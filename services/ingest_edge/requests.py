@@ -1,9 +1,7 @@
-"""Reading a request: body within its limit, content type, preference."""
+"""Reading a request: body within its limit, content type."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from fastapi import Request
@@ -12,9 +10,6 @@ from sluice_kit.http import ProblemError
 
 _JSON: Final = frozenset({"application/json", ""})
 _LINES: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
-_WAIT: Final = re.compile(r"wait=(\d{1,4}(?:\.\d{1,3})?)\Z", re.ASCII)
-
-_DECISION: Final = "decision"
 Form = Literal["event", "lines"]
 
 
@@ -56,22 +51,3 @@ def too_large(detail: str) -> ProblemError:
     return ProblemError(
         413, "REQUEST_TOO_LARGE", detail, action="Send fewer or smaller events in one request."
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Preferences:
-    """What the client wants of the answer: how long to wait for it, and whether for the decision too."""
-
-    wait_seconds: float
-    decision: bool = False
-
-
-def preferences_of(request: Request, default: float, longest: float) -> Preferences:
-    """The ``Prefer`` header: ``wait=<s>`` or ``respond-async``, and ``decision``."""
-    given = [part.strip().lower() for part in request.headers.get("prefer", "").split(",")]
-    decision = _DECISION in given
-    for preference in given:
-        found = _WAIT.match(preference)
-        if found is not None:
-            return Preferences(min(float(found[1]), longest), decision)
-    return Preferences(0.0 if "respond-async" in given else default, decision)

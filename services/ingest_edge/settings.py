@@ -24,6 +24,8 @@ class EdgePolicy(FileSettings):
 
     ``ack_wait_seconds`` is how long a request waits for the lane's acknowledgement before it answers 503;
     ``wait_seconds`` how long it then waits for the receipt when the client does not say (`Prefer: wait=`).
+    ``promised_decisions`` that did not come in time are kept for ``promised_seconds`` after they were asked
+    for; one has about 1 kB.
     """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="SLUICE_EDGE_")
@@ -42,6 +44,8 @@ class EdgePolicy(FileSettings):
     retry_after_seconds: int = Field(default=2, ge=1, le=3_600)
     remembered_receipts: int = Field(default=20_000, ge=100)
     remembered_decisions: int = Field(default=20_000, ge=100)
+    promised_decisions: int = Field(default=50_000, ge=100)
+    promised_seconds: float = Field(default=600, gt=0, le=86_400)
     gate_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
     decision_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
 
