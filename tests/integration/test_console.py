@@ -24,9 +24,11 @@ EXAMPLES = Path(__file__).parents[2] / "contracts/examples"
 
 @pytest.fixture(scope="module")
 def fleet(stack: LocalStack, wiring_file: Path, topics_applied: None) -> Iterator[Fleet]:
-    with running(stack, "ingestion_gate", "ingest_edge", "console") as started:
-        apply_policy(wiring_file)
-        yield started
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SLUICE_EDGE_WAIT_SECONDS", "20")
+        with running(stack, "ingestion_gate", "ingest_edge", "console") as started:
+            apply_policy(wiring_file)
+            yield started
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,6 @@ def decided(fleet: Fleet, wiring: Wiring) -> str:
         headers={
             "Authorization": f"Bearer {token}",
             "Idempotency-Key": event["event_id"],
-            "Prefer": "wait=20",
         },
         timeout=60,
     )

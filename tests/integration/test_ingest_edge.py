@@ -8,28 +8,22 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import orjson
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
-from services.ingest_edge.app import edge_app, open_edge
-from services.ingest_edge.settings import EdgePolicy, load_policy
-from sluice_contracts import Decoded, decode, encode
+from services.ingest_edge.settings import EdgePolicy
+from sluice_contracts import Decoded, decode
 from sluice_fleet import Fleet
-from sluice_kit.config import SecretSource, SecretWiring, Wiring
-from sluice_kit.http.bearer_tokens import issue_token
-from sluice_kit.kafka import idempotent_producer_config, reader_config
-from sluice_kit.telemetry import Health
-from sluice_kit.testing.waiting import eventually
+from sluice_kit.config import Wiring
+from sluice_kit.kafka import reader_config
 from sluice_substrate import LocalStack
 from tests.integration.builders import posted_payment
+from tests.integration.edges import Edge, EdgeTokens, edge_tokens, receipts_of, running_edge
 from tests.integration.fleets import apply_policy, running
-from tests.unit.ingest_edge.fakes import decision_about
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied", "gate")]
 
@@ -42,57 +36,12 @@ def gate(stack: LocalStack, wiring_file: Path, topics_applied: None) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory, wiring: Wiring) -> tuple[Wiring, dict[str, str]]:
-    """The wiring with a secrets folder of its own, and the token of each publisher in it."""
-    folder = tmp_path_factory.mktemp("secrets")
-    for secret in ("kafka_edge", "token_edge"):
-        (folder / secret).write_text(SecretSource(wiring.secrets.dir).get(secret))
-    made = {name: issue_token(name) for name in ("partner_acme", "without_rights")}
-    (folder / "edge_tokens").write_text("".join(f"{line}\n" for _, line in made.values()))
-    own = wiring.model_copy(update={"secrets": SecretWiring(dir=folder)})
-    return own, {name: token for name, (token, _) in made.items()}
-
-
-class Edge:
-    """A client of one running edge."""
-
-    def __init__(self, client: httpx.AsyncClient, tokens: dict[str, str]) -> None:
-        self._client, self._tokens = client, tokens
-
-    def headers(self, principal: str | None, **more: str) -> dict[str, str]:
-        auth = (
-            {} if principal is None else {"Authorization": f"Bearer {self._tokens.get(principal, principal)}"}
-        )
-        return auth | {name.replace("_", "-"): value for name, value in more.items()}
-
-    async def post(
-        self, event: dict[str, Any], principal: str | None = "partner_acme", **headers: str
-    ) -> httpx.Response:
-        return await self._client.post("/v1/events", json=event, headers=self.headers(principal, **headers))
-
-    async def lines(self, *lines: bytes, **headers: str) -> httpx.Response:
-        given = self.headers("partner_acme", content_type="application/x-ndjson", **headers)
-        return await self._client.post("/v1/events", content=b"\n".join(lines), headers=given)
-
-    async def get(self, path: str, principal: str = "partner_acme") -> httpx.Response:
-        return await self._client.get(path, headers=self.headers(principal))
-
-
-@asynccontextmanager
-async def running_edge(
-    tokens: tuple[Wiring, dict[str, str]], policy: EdgePolicy | None = None
-) -> AsyncIterator[Edge]:
-    wiring, known = tokens
-    health = Health("ingest_edge")
-    async with open_edge(wiring, policy or load_policy(), gate_url=None, health=health) as api:
-        await asyncio.wait_for(api.publisher.ready(), 30)
-        transport = httpx.ASGITransport(edge_app(api, health, wiring))
-        async with httpx.AsyncClient(transport=transport, base_url="http://edge", timeout=60) as client:
-            yield Edge(client, known)
+def tokens(tmp_path_factory: pytest.TempPathFactory, wiring: Wiring) -> EdgeTokens:
+    return edge_tokens(wiring, tmp_path_factory.mktemp("secrets"))
 
 
 @pytest.fixture
-async def edge(tokens: tuple[Wiring, dict[str, str]]) -> AsyncIterator[Edge]:
+async def edge(tokens: EdgeTokens) -> AsyncIterator[Edge]:
     async with running_edge(tokens) as running:
         yield running
 
@@ -123,15 +72,6 @@ def bound_for_lane(wiring: Wiring) -> int:
         consumer.close()
 
 
-async def receipts_of(edge: Edge, event_id: str, *, at_least: int = 1) -> list[dict[str, Any]]:
-    async def look() -> list[dict[str, Any]] | None:
-        answer = await edge.get(f"/v1/receipts/{event_id}")
-        found: list[dict[str, Any]] = answer.json().get("receipts", [])
-        return found if len(found) >= at_least else None
-
-    return await eventually(look, f"{at_least} receipts of {event_id}", 30)
-
-
 async def test_a_published_event_is_on_the_bus_where_its_receipt_says(edge: Edge, wiring: Wiring) -> None:
     sent = posted_payment()
     answer = await edge.post(sent)
@@ -158,7 +98,7 @@ async def test_a_retried_post_gets_the_first_receipt(edge: Edge) -> None:
 
 
 async def test_a_retry_after_the_edge_was_restarted_gets_the_first_receipt_too(
-    edge: Edge, tokens: tuple[Wiring, dict[str, str]]
+    edge: Edge, tokens: EdgeTokens
 ) -> None:
     sent = posted_payment()
     first = await edge.post(sent)
@@ -264,7 +204,7 @@ async def test_a_batch_without_one_good_line_is_refused(edge: Edge) -> None:
     assert (await edge.lines(b"\n \n")).json()["code"] == "EMPTY_BATCH"
 
 
-async def test_limits_are_answered_with_what_to_do(tokens: tuple[Wiring, dict[str, str]]) -> None:
+async def test_limits_are_answered_with_what_to_do(tokens: EdgeTokens) -> None:
     policy = EdgePolicy(
         revision="tight", max_event_bytes=2_000, max_batch_events=3, burst_events=4, events_per_second=0.5
     )
@@ -312,35 +252,6 @@ async def test_while_the_gate_stands_still_events_are_taken(edge: Edge, gate: Fl
     assert [receipt["decision"] for receipt in await receipts_of(edge, sent["event_id"])] == ["ADMIT"]
 
 
-async def test_a_checkout_that_waits_gets_receipt_and_decision_together(edge: Edge, wiring: Wiring) -> None:
-    sent = posted_payment()
-    undecided = await edge.post(sent, Prefer="wait=2, decision")
-    assert (undecided.status_code, undecided.json()["decision"]) == (202, None), undecided.text
-    waiting = asyncio.create_task(edge.post(sent, Prefer="wait=20, decision"))
-    await receipts_of(edge, sent["event_id"], at_least=2)
-    await asyncio.to_thread(put_decision, wiring, sent["event_id"])
-    decided = await waiting
-    body = decided.json()
-    assert (decided.status_code, body["result"]) == (200, "REPEATED"), decided.text
-    assert body["receipt"] == undecided.json()["receipt"]
-    assert (body["decision"]["event_id"], body["decision"]["outcome"]) == (sent["event_id"], "REVIEW")
-    assert (await edge.get(body["links"]["decision"])).json() == body["decision"]
-    assert (await edge.get(body["links"]["decision"], "without_rights")).status_code == 404
-
-
-def put_decision(wiring: Wiring, event_id: str) -> None:
-    """A decision about a payment of the standing run, on the decision fabric's lane."""
-    made = decision_about(event_id) | {
-        "manifest_fingerprint": "0" * 64,
-        "parameter_hash": "0" * 64,
-        "scenario_id": "standing",
-        "ts_utc": time.time_ns() // 1_000,
-    }
-    producer = Producer(idempotent_producer_config(wiring, "decision_fabric"))
-    producer.produce("ingress.decision_fabric", encode("decision", 1, made), b"standing")
-    assert producer.flush(20) == 0
-
-
 @pytest.mark.fault
 async def test_a_broker_restart_loses_nothing_and_doubles_nothing(edge: Edge, stack: LocalStack) -> None:
     sent: list[dict[str, Any]] = []
@@ -361,7 +272,7 @@ async def test_a_broker_restart_loses_nothing_and_doubles_nothing(edge: Edge, st
             sent.append(mine)
             deadline = time.monotonic() + 60
             while True:
-                answer = await edge.post(mine, Prefer="wait=1")
+                answer = await edge.post(mine)
                 seen[answer.status_code] += 1
                 if answer.status_code in {200, 201, 202}:
                     break

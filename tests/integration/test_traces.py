@@ -31,6 +31,7 @@ def collector() -> Iterator[Collector]:
         environment.setenv("SLUICE_TELEMETRY__OTLP_ENDPOINT", endpoint)
         environment.setenv("SLUICE_TELEMETRY__TRACE_RATIO", "1")
         environment.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+        environment.setenv("SLUICE_EDGE_WAIT_SECONDS", "30")
         yield running
 
 
@@ -70,7 +71,7 @@ def test_a_trace_goes_from_a_post_to_the_gate_s_batch(
     event = posted_payment()
     with client(fleet, wiring, EDGE, "partner_acme") as edge:
         headers = {} if caller is None else {"traceparent": str(caller)}
-        answer = edge.post("/v1/events", json=event, headers={"Prefer": "wait=30"} | headers)
+        answer = edge.post("/v1/events", json=event, headers=headers)
     assert answer.status_code == 201, answer.text
     answered = parse_traceparent(answer.headers["traceparent"])
     assert answered is not None
