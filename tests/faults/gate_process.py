@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
+import psutil
 import yaml
 
 from sluice_kit.config import load_wiring
@@ -57,6 +58,11 @@ class StageProcess:
     def pid(self) -> int:
         """Process id."""
         return self._child.pid
+
+    def cpu_seconds(self) -> float:
+        """CPU time that it has had. A start takes that whatever else the machine does."""
+        times = psutil.Process(self.pid).cpu_times()
+        return times.user + times.system
 
     def poll(self) -> int | None:
         """Exit code, None while it runs."""

@@ -1,4 +1,4 @@
-"""The decision loop under load: one chained process, the action layer, the decision log, and a receiver."""
+"""The decision loop under load: its stages, the action layer, the decision log, and a receiver."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +18,13 @@ import orjson
 from confluent_kafka import Producer
 from typer.testing import CliRunner
 
-from sluice_cli.bundle_commands import activation_event, activation_id, usable
+from sluice_cli.bundle_commands import activation_event, activation_id
 from sluice_cli.demo_steps import DemoSteps
 from sluice_cli.demo_traffic import payment_fields
 from sluice_cli.operator_lane import put_on_lane
 from sluice_cli.posture_commands import posture_app
 from sluice_contracts import LANES, encode
-from sluice_decisions import seal_bundle
+from sluice_decisions import Bundle, BundleParts, load_bundle, seal_bundle
 from sluice_fleet import Deployment, Topology
 from sluice_fleet.tokens import PUBLISHER
 from sluice_fleet.topology import Member
@@ -68,14 +68,16 @@ allowed:
 
 def loop_topology(folder: Path) -> Topology:
     """The chain and the two workflows behind it, on a policy of these tests."""
+    chain = Member(service="ingestion_gate", chained=CHAIN)
+    return Topology(name="loop-faults", members=(chain, *workflows(folder)))
+
+
+def workflows(folder: Path) -> tuple[Member, ...]:
+    """What stands behind the decisions: the action layer on a policy of these tests, and the decision log."""
     policy = folder / "action_layer.yaml"
     policy.write_text(ACTIONS, encoding="utf-8")
-    members = (
-        Member(service="ingestion_gate", chained=CHAIN),
-        Member(service="action_layer", arguments=("--policy", str(policy))),
-        Member(service="decision_log"),
-    )
-    return Topology(name="loop-faults", members=members)
+    actions = Member(service="action_layer", arguments=("--policy", str(policy)))
+    return actions, Member(service="decision_log")
 
 
 class Receiver:
@@ -187,14 +189,22 @@ class LoopGround:
 
     def bundle(self, revision: str, trees: int = 8) -> Locator:
         """Seal a bundle with a model of its own; its manifest."""
-        return seal_bundle(self.store, bundle_parts(revision, trees), datetime.now(UTC))
+        return self.sealed(bundle_parts(revision, trees))
+
+    def sealed(self, parts: BundleParts) -> Locator:
+        """Seal a bundle of these parts; its manifest."""
+        return seal_bundle(self.store, parts, datetime.now(UTC))
 
     def prepared(self, manifest: Locator) -> bytes:
-        """The event that puts a bundle in force, made while the bundle is sound."""
-        found, locator = usable(self.store, manifest.uri)
+        """The event that puts a bundle in force, made while the bundle is sound.
+
+        The command line would ask whether its features are those that are served. This does not.
+        """
+        found = load_bundle(self.store, manifest)
+        assert isinstance(found, Bundle), found
         event_id = activation_id("all", found, uuid.uuid4().hex)
         now = time.time_ns() // 1_000
-        return activation_event(found, locator, event_id, scope="all", reason="test", now=now)
+        return activation_event(found, manifest, event_id, scope="all", reason="test", now=now)
 
     def activate(self, manifest: Locator) -> None:
         """Put a bundle in force; it is once the next payment is decided."""
@@ -221,6 +231,19 @@ class LoopGround:
 
     # -- judgement
 
+    def decided(self, event_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Payloads of the decisions about payments, once each has one."""
+
+        def look() -> list[dict[str, Any]] | None:
+            found = [
+                one
+                for one in payloads(self.wiring, "traffic.decision")
+                if one["subject_event_id"] in event_ids
+            ]
+            return found if len(found) >= len(event_ids) else None
+
+        return until(look, "decisions")
+
     def gate_at_rest(self) -> None:
         """Everything on the lanes is behind the gate's last committed batch."""
 
@@ -243,6 +266,12 @@ class LoopGround:
         found = until(rest, "records of all payments", 120)
         found.assert_whole(self.sent, self.receiver.effects())
         return found
+
+
+def load_goes_on(sent: set[str], chance: random.Random) -> None:
+    """Wait for a random number of payments more: 30 to 150."""
+    goal = len(sent) + chance.randrange(30, 150)
+    until(lambda: len(sent) > goal, "load")
 
 
 def payment(event_id: str, **payload: Any) -> bytes:

@@ -1,12 +1,13 @@
 """The decision loop is killed under load: one decision a payment, one final outcome an intent."""
 
 import random
-from functools import partial
 
 import pytest
 
+from sluice_kit.http.endpoint import endpoint_file
 from sluice_kit.testing.waiting import until
-from tests.faults.loop_ground import LoopGround
+from tests.faults.gate_process import StageProcess
+from tests.faults.loop_ground import CHAIN, LoopGround, load_goes_on
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(600)]
 VICTIMS = ("ingestion_gate", "action_layer", "ingestion_gate", "decision_log", "ingestion_gate")
@@ -17,7 +18,7 @@ def test_nothing_is_lost_and_nothing_happens_twice(loop: LoopGround, chance: ran
     print(order)  # noqa: T201
     with loop.load(per_second=150) as sent:
         for victim in order:
-            until(partial(more_than, sent, len(sent) + chance.randrange(30, 150)), "load")
+            load_goes_on(sent, chance)
             loop.fleet.kill(victim)
             loop.fleet.start([victim])
     found = loop.counted()
@@ -26,5 +27,37 @@ def test_nothing_is_lost_and_nothing_happens_twice(loop: LoopGround, chance: ran
     assert {one["effector"] for one in executed} == {"log", "webhook"}
 
 
-def more_than(sent: set[str], count: int) -> bool:
-    return len(sent) > count
+def test_the_chain_is_killed_again_and_again_while_it_restores(
+    loop: LoopGround, chance: random.Random
+) -> None:
+    with loop.load(per_second=150) as sent:
+        load_goes_on(sent, chance)
+        loop.fleet.kill("ingestion_gate")
+        whole = restoring(loop)
+        began = whole.cpu_seconds()
+        assert whole.restored()["batches"] > 0
+        needed = whole.cpu_seconds() - began
+        load_goes_on(sent, chance)
+        whole.kill()
+        interrupted = 0
+        for _ in range(4):
+            chain, share = restoring(loop), chance.uniform(0, 0.9)
+            moment = chain.cpu_seconds() + share * needed
+            until(lambda chain=chain, moment=moment: chain.cpu_seconds() >= moment, "the chain to restore")
+            chain.kill()
+            interrupted += "stage.restored" not in chain.text()
+        print(f"{interrupted} of 4 killed while restoring, which takes {needed:.2f} s of CPU")  # noqa: T201
+        loop.fleet.start(["ingestion_gate"])
+        load_goes_on(sent, chance)
+    loop.counted()
+    assert interrupted
+
+
+def restoring(loop: LoopGround) -> StageProcess:
+    """The chain's process, just when its code is loaded and graph, features and all the rest come back."""
+    endpoint = endpoint_file(loop.wiring.state_dir, "ingestion_gate")
+    endpoint.unlink(missing_ok=True)
+    wiring, log = loop.deployment.wiring_file, loop.fleet.log("ingestion_gate")
+    chain = StageProcess(wiring, log, "--chain", ",".join(CHAIN))
+    until(endpoint.is_file, "the chain to listen")
+    return chain

@@ -1,11 +1,13 @@
-"""What the loop does when a bundle is spoilt, the posture is closed, the receiver is away: it says so."""
+"""The loop with a bundle that does not serve, a closed posture, a receiver that is away: it says so."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sluice_decisions import BundleParts
 from sluice_decisions.bundle_manifest import BundleManifest
 from sluice_kit.artifacts import Locator
 from sluice_kit.http.calling import call
@@ -13,6 +15,7 @@ from sluice_kit.testing.waiting import until
 from tests.faults.loop_ground import LARGE, LoopGround
 from tests.faults.proving_ground import health_check
 from tests.faults.reading import events
+from tests.unit.loop.history import bundle_parts
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(600)]
 
@@ -34,17 +37,6 @@ def flipped(path: Path) -> None:
     path.write_bytes(content)
 
 
-def decided(loop: LoopGround, event_ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Decisions about payments, once each has one."""
-
-    def look() -> list[dict[str, Any]] | None:
-        said = [one["payload"] for one in events(loop.wiring, "traffic.decision")]
-        found = [one for one in said if one["subject_event_id"] in event_ids]
-        return found if len(found) >= len(event_ids) else None
-
-    return until(look, "decisions")
-
-
 @pytest.mark.parametrize(
     ("revision", "trees", "spoil", "said"),
     [
@@ -60,27 +52,51 @@ def test_a_spoilt_bundle_is_named_in_every_decision(
     activation = loop.prepared(manifest)
     spoil(model_file(loop, manifest))
     loop.put(activation)
-    spoilt = decided(loop, loop.pay(40, revision))
+    assert_fallbacks_until_a_sound_one(loop, revision, said)
+
+
+def test_a_bundle_of_other_features_is_named_in_every_decision(loop: LoopGround) -> None:
+    loop.until_posture("NORMAL")
+    loop.activate(loop.sealed(with_another_feature(bundle_parts("other-features"))))
+    assert_fallbacks_until_a_sound_one(loop, "other", ["BUNDLE_UNRESOLVED", "FEATURES_MISMATCH"])
+
+
+def with_another_feature(parts: BundleParts) -> BundleParts:
+    """The parts, made for a set in which one feature is another; no rule asks for it."""
+    ours, theirs = "velocity", "novelty1"
+    served = parts.feature_set
+    features = tuple(theirs if name == ours else name for name in served.features)
+    definition = {"revision": "payments-other", "hash": "0" * 64, "features": features}
+    return replace(
+        parts,
+        feature_set=served.model_copy(update=definition),
+        model_text=parts.model_text.replace(ours, theirs),
+    )
+
+
+def assert_fallbacks_until_a_sound_one(loop: LoopGround, stem: str, said: list[str]) -> None:
+    """Every payment is a fallback that says so and names no bundle; with a sound one the model decides."""
+    spoilt = loop.decided(loop.pay(40, stem))
     assert {(one["mode"], one["outcome"], *one["reason_codes"]) for one in spoilt} == {
         ("FALLBACK", "REVIEW", *said)
     }
     assert {one["bundle_hash"] for one in spoilt} == {None}
 
     loop.activate(loop.bundle("b1"))
-    assert {one["mode"] for one in decided(loop, loop.pay(40, "sound"))} == {"MODEL"}
+    assert {one["mode"] for one in loop.decided(loop.pay(40, "sound"))} == {"MODEL"}
     loop.counted()
 
 
 def test_a_closed_posture_declines_until_it_is_released(loop: LoopGround) -> None:
     loop.until_posture("NORMAL")
     loop.posture("force", "FAIL_CLOSED", "--reason", "drill")
-    closed = decided(loop, loop.pay(40, "closed"))
+    closed = loop.decided(loop.pay(40, "closed"))
     assert {(one["outcome"], one["mode"], one["posture"]) for one in closed} == {
         ("DECLINE", "FAIL_CLOSED", "FAIL_CLOSED")
     }
     loop.posture("release", "--reason", "drill over")
     loop.until_posture("NORMAL")
-    assert {one["mode"] for one in decided(loop, loop.pay(40, "open"))} == {"MODEL"}
+    assert {one["mode"] for one in loop.decided(loop.pay(40, "open"))} == {"MODEL"}
     loop.counted()
 
 
