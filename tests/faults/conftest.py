@@ -4,7 +4,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 from sluice_fleet import Deployment, Topology, load_topology
 from sluice_substrate import Component
 from tests.faults.gate_process import StageProcess
+from tests.faults.loop_apart import apart_topology, wire_policy
 from tests.faults.loop_ground import LoopGround, Receiver, loop_topology
 from tests.faults.one_gate import OneGate
 from tests.faults.proving_ground import ProvingGround
@@ -64,19 +65,38 @@ def ground(fault_home: Path) -> Iterator[ProvingGround]:
         assert deployment.fleet.stop() == []
 
 
-@pytest.fixture(scope="session")
-def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopGround]:
-    """The decision loop, chained, on a broker of its own; drained (not killed) at the end."""
-    folder = tmp_path_factory.mktemp("loop")
+@contextmanager
+def running_loop(
+    folder: Path, topology: Topology, wire: Callable[[Deployment], None] | None = None
+) -> Iterator[LoopGround]:
+    """A decision loop on a broker of its own; drained (not killed) at the end. `wire` alters the wiring."""
     receiver = Receiver(folder / "receiver")
-    with fresh_deployment("kafka", "postgres", topology=loop_topology(folder)) as deployment:
+    with fresh_deployment("kafka", "postgres", topology=topology) as deployment:
         receiver.wire(deployment)
+        if wire is not None:
+            wire(deployment)
         try:
             receiver.start()
             yield LoopGround(deployment, receiver).up()
             assert deployment.fleet.stop() == []
         finally:
             receiver.stop()
+
+
+@pytest.fixture(scope="session")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopGround]:
+    """The decision loop, chained."""
+    folder = tmp_path_factory.mktemp("loop")
+    with running_loop(folder, loop_topology(folder)) as ground:
+        yield ground
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopGround]:
+    """The decision loop, each stage a process of its own, on a ladder that moves within seconds."""
+    folder = tmp_path_factory.mktemp("apart")
+    with running_loop(folder, apart_topology(folder), lambda made: wire_policy(made, folder)) as ground:
+        yield ground
 
 
 @pytest.fixture(autouse=True)
