@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import KafkaException
 
 from services.console.bus_reader import BusReader
+from services.console.core import Chain, Fields
 from services.console.neighbours import Answer, Neighbours, quoted
 from sluice_contracts import Decoded, decode
 
-NOT_SEEN: Final = "not among what this console saw on the bus since somebody looked"
+NOT_SEEN: Final = "no record names it, and this console has not seen it on the bus since somebody looked"
 
 
 class Inspector:
@@ -29,10 +31,15 @@ class Inspector:
             ask("decision_fabric", f"/v1/decisions/{part}"),
             ask("decision_log", f"/v1/audit/{part}"),
         )
-        seen = self._bus.chain(event_id)
+        seen, named = self._bus.chain(event_id) or Chain(), _references(record)
         source = "decision_fabric"
-        if decision.state != "found" and seen is not None and seen.decision is not None:
-            source, decision = "traffic.decision", Answer("found", "seen on the bus", dict(seen.decision))
+        if decision.state != "found":
+            kept = [] if seen.decision is None else [seen.decision]
+            elsewhere = await self._parts(kept, named["decision"])
+            if elsewhere.state == "found":
+                source, decision = "traffic.decision", Answer("found", elsewhere.detail, elsewhere.content[0])
+        intents = await self._parts(seen.intents, named["intents"])
+        outcomes = await self._parts(seen.outcomes, named["outcomes"])
         return {
             "event_id": event_id,
             "links": [
@@ -40,8 +47,8 @@ class Inspector:
                 _link("event", "traffic", await self._event(receipt)),
                 _link("snapshot", "online_features", snapshot),
                 _link("decision", source, decision),
-                _link("intents", "traffic.action_intent", _listed(seen.intents if seen else [])),
-                _link("outcomes", "traffic.action_outcome", _listed(seen.outcomes if seen else [])),
+                _link("intents", "traffic.action_intent", intents),
+                _link("outcomes", "traffic.action_outcome", outcomes),
                 _link("record", "decision_log", record),
             ],
         }
@@ -50,33 +57,54 @@ class Inspector:
         """The event itself, from the coordinates that its receipt names."""
         if receipt.state != "found":
             return Answer("none", "without a receipt nobody knows where it stands")
-        found = next((one for one in receipt.content["receipts"] if _place(one) is not None), None)
+        found = next((one for one in receipt.content["receipts"] if one.get("event_bus")), None)
         if found is None:
             return Answer("none", "it was not admitted")
-        place = _place(found)
-        assert place is not None
+        return await self._standing(found["event_bus"])
+
+    async def _parts(self, seen: Sequence[Fields], references: Sequence[Mapping[str, Any]]) -> Answer:
+        """Decoded events: those seen on the bus, and what a record names besides, read where it stands."""
+        parts, unread = {event["event_id"]: dict(event) for event in seen}, list[Answer]()
+        told = ["seen on the bus"] if parts else []
+        for reference in references:
+            if reference["id"] in parts:
+                continue
+            answer = await self._standing(reference)
+            if answer.state == "found":
+                parts[reference["id"]] = answer.content
+                told.append(answer.detail)
+            else:
+                unread.append(answer)
+        if not parts:
+            return unread[0] if unread else Answer("none", NOT_SEEN)
+        return Answer("found", "; ".join([*told, *(answer.detail for answer in unread)]), [*parts.values()])
+
+    async def _standing(self, at: Mapping[str, Any]) -> Answer:
+        """The event that stands at a topic, partition and offset."""
+        topic, partition, offset = at["topic"], at["partition"], at["offset"]
         try:
-            value = await asyncio.to_thread(self._bus.record, *place)
+            value = await asyncio.to_thread(self._bus.record, topic, partition, offset)
         except KafkaException as error:
             return Answer("away", str(error))
         except LookupError as error:
             return Answer("refused", str(error))
         content = None if value is None else decode(value)
         if not isinstance(content, Decoded):
-            return Answer("none", f"no event can be read at {place[0]}[{place[1]}]@{place[2]}")
-        return Answer("found", f"{place[0]}[{place[1]}]@{place[2]}", content.fields)
+            return Answer("none", f"no event can be read at {topic}[{partition}]@{offset}")
+        return Answer("found", f"{topic}[{partition}]@{offset}", content.fields)
 
 
-def _place(receipt: dict[str, Any]) -> tuple[str, int, int] | None:
-    """Where the fact of a receipt stands: topic, partition, offset."""
-    fact = receipt.get("event_bus")
-    return None if fact is None else (fact["topic"], fact["partition"], fact["offset"])
-
-
-def _listed(events: list[Any]) -> Answer:
-    if not events:
-        return Answer("none", NOT_SEEN)
-    return Answer("found", "seen on the bus", [dict(event) for event in events])
+def _references(answer: Answer) -> dict[str, list[Mapping[str, Any]]]:
+    """What the newest record names of the links that memories forget: {id, topic, partition, offset} each."""
+    if answer.state != "found":
+        return {"decision": [], "intents": [], "outcomes": []}
+    record = answer.content["records"][0]["record"]
+    decision = record["decision"]
+    return {
+        "decision": [] if decision is None else [decision],
+        "intents": record["intents"],
+        "outcomes": record["outcomes"],
+    }
 
 
 def _link(name: str, source: str, answer: Answer) -> dict[str, Any]:

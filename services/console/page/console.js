@@ -135,7 +135,7 @@ const FACTS = {
   decision: (content) => { const payload = content.payload || content; return [{ outcome: payload.outcome, mode: payload.mode, score: payload.score_ppm === null || payload.score_ppm === undefined ? null : (payload.score_ppm / 1e6).toFixed(6), reasons: text(payload.reason_codes), posture: payload.posture, bundle: [payload.bundle_id, payload.bundle_revision].filter(Boolean).join(" "), policy: payload.policy_revision, "graph version": payload.graph_version, snapshot: payload.snapshot_hash }]; },
   intents: (content) => content.map(({ payload }) => ({ domain: payload.domain, effector: payload.effector, action: payload.action, key: payload.idempotency_key })),
   outcomes: (content) => content.map(({ payload }) => ({ domain: payload.domain, outcome: payload.outcome, attempts: payload.attempts, reasons: text(payload.reason_codes), detail: payload.detail })),
-  record: (content) => (content.records || []).map((one) => ({ leaf: one.leaf, current: one.current, "leaf hash": one.leaf_hash })),
+  record: (content) => (content.records || []).map((one) => ({ chain: one.record.chain.status, missing: text(one.record.chain.missing), leaf: one.leaf, current: one.current, "leaf hash": one.leaf_hash })),
 };
 const text = (value) => Array.isArray(value) ? value.map(text).join(", ") : value && typeof value === "object" ? Object.values(value).join(" ") : value;
 const plain = (fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => value === null || typeof value !== "object"));

@@ -23,15 +23,24 @@ from tests.unit.ingestion_gate.events import payment
 TOKEN, OWN_TOKEN = "token-of-a-reader", "token-of-the-console"
 PAGE = Path(__file__).parents[3] / "services/console/page"
 RECEIPT = {"decision": "ADMIT", "event_bus": {"topic": "traffic.payment", "partition": 1, "offset": 7}}
+EXAMPLES = Path(__file__).parents[3] / "contracts/examples"
+PARTS = {
+    "decision": "traffic.decision",
+    "intents": "traffic.action_intent",
+    "outcomes": "traffic.action_outcome",
+}
+"""Links that the record names by reference, and where the examples of them stand on the fake bus."""
+ID_OF_EXAMPLES = "9f2c" * 16
 Asked = list[httpx.Request]
 Get = Callable[..., httpx.Response]
 
 
 class FakeBus:
-    """What a bus reader saw; records are looked up where the receipt says."""
+    """What a bus reader saw, and the records that stand there."""
 
     def __init__(self) -> None:
         self.chains: dict[str, Chain] = {}
+        self.records = {("traffic.payment", 1, 7): encode("payment", 1, payment("e1", amount=42))}
         self.watched = 0
 
     def watch(self) -> None:
@@ -44,8 +53,7 @@ class FakeBus:
         return self.chains.get(subject)
 
     def record(self, topic: str, partition: int, offset: int) -> bytes | None:
-        assert (topic, partition, offset) == ("traffic.payment", 1, 7)
-        return encode("payment", 1, payment("e1", amount=42))
+        return self.records.get((topic, partition, offset))
 
 
 def gate(request: httpx.Request) -> httpx.Response:
@@ -77,14 +85,16 @@ def bus() -> FakeBus:
 
 
 @pytest.fixture
-def app_at(asked: Asked, bus: FakeBus) -> Callable[[str], Any]:
-    def make(host: str) -> Any:
+def app_at(asked: Asked, bus: FakeBus) -> Callable[..., Any]:
+    def make(host: str, record: dict[str, Any] | None = None) -> Any:
         def answer(request: httpx.Request) -> httpx.Response:
             asked.append(request)
+            if request.url.host == "decision-log":
+                return httpx.Response(200, json={"records": [{"record": record}]})
             return gate(request)
 
         def address(service: str) -> str:
-            if service == "decision_log":
+            if service == "decision_log" and record is None:
                 raise LookupError(service)
             return f"http://{service.replace('_', '-')}"
 
@@ -123,6 +133,49 @@ async def test_a_chain_has_every_link_and_says_what_is_missing(
     assert links["decision"]["source"] == "traffic.decision"
     assert links["record"]["detail"] == "decision_log does not run here"
     assert {request.headers["authorization"] for request in asked} == {f"Bearer {OWN_TOKEN}"}
+
+
+def reference(link: str, offset: int, event_id: str = ID_OF_EXAMPLES) -> dict[str, Any]:
+    return {"id": event_id, "topic": PARTS[link], "partition": 2, "offset": offset}
+
+
+async def test_what_nobody_has_in_memory_is_read_where_the_record_says_it_stands(
+    app_at: Callable[..., Any], bus: FakeBus
+) -> None:
+    for link, event_type in (
+        ("decision", "decision"),
+        ("intents", "action_intent"),
+        ("outcomes", "action_outcome"),
+    ):
+        bus.records[PARTS[link], 2, 5] = (EXAMPLES / f"{event_type}.v1/full.bin").read_bytes()
+    record = {"decision": reference("decision", 5)}
+    record |= {link: [reference(link, 5)] for link in ("intents", "outcomes")}
+    answer = await get(app_at("127.0.0.1", record), "/v1/events/e1")
+    links = {link["link"]: link for link in answer.json()["links"]}
+    for link, topic in PARTS.items():
+        assert (links[link]["state"], links[link]["detail"]) == ("found", f"{topic}[2]@5")
+    assert links["decision"]["content"]["payload"]["outcome"] == "ALLOW"
+    assert links["intents"]["content"][0]["payload"]["effector"] == "effector-1"
+    assert links["outcomes"]["content"][0]["payload"]["outcome"] == "EXECUTED"
+
+
+async def test_each_intent_is_shown_once_and_one_that_is_gone_is_named(
+    app_at: Callable[..., Any], bus: FakeBus
+) -> None:
+    bus.chains["e1"] = Chain(None, [part("action_intent", "e1", "i1")], [])
+    named = [reference("intents", 4, "i1"), reference("intents", 9, "i2")]
+    record = {"decision": None, "intents": named, "outcomes": [reference("outcomes", 9)]}
+    answer = await get(app_at("127.0.0.1", record), "/v1/events/e1")
+    links = {link["link"]: link for link in answer.json()["links"]}
+    assert [one["event_id"] for one in links["intents"]["content"]] == ["i1"]
+    assert links["intents"]["detail"] == (
+        "seen on the bus; no event can be read at traffic.action_intent[2]@9"
+    )
+    assert (links["outcomes"]["state"], links["outcomes"]["detail"]) == (
+        "none",
+        "no event can be read at traffic.action_outcome[2]@9",
+    )
+    assert links["decision"]["state"] == "away", "the fabric is, and the record names none"
 
 
 async def test_an_event_that_nobody_knows_is_no_error(app_at: Callable[[str], Any]) -> None:
