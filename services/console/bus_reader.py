@@ -67,7 +67,6 @@ class BusReader:
                 "broker": {"state": "ok" if self._problem is None else "away", "detail": self._problem or ""},
                 "decisions": self._seen.decisions(time.monotonic()),
                 "postures": self._seen.postures(),
-                "signals": self._seen.signals(),
                 "totals": dict(self._totals),
             }
 

@@ -1,4 +1,4 @@
-"""What was seen on the bus lately: decisions with their intents and outcomes, postures, signals. Pure."""
+"""What was seen on the bus lately: decisions with their intents and outcomes, postures. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ class Seen:
         self._window: deque[tuple[float, str, str]] = deque(maxlen=_KEPT_IN_WINDOW)
         self._latest: deque[Fields] = deque(maxlen=LATEST)
         self._postures: dict[str, Fields] = {}
-        self._signals: OrderedDict[tuple[str, int], Fields] = OrderedDict()
 
     def take(self, now: float, event: Fields) -> None:
         """One decoded event; types that the console does not follow are passed over."""
@@ -51,10 +50,6 @@ class Seen:
                 _bounded(self._chain(payload["subject_event_id"]).outcomes, event)
             case "posture":
                 self._take_posture(event)
-            case "service_signal":
-                self._signals[payload["service"], payload["shard"]] = event
-                if len(self._signals) > _KEPT_SCOPES:
-                    self._signals.popitem(last=False)
             case _:
                 pass
 
@@ -89,13 +84,6 @@ class Seen:
             "forced_by",
         )
         return [{name: event["payload"][name] for name in shown} for _, event in kept]
-
-    def signals(self) -> list[dict[str, Any]]:
-        """What services said of themselves last, by name."""
-        shown = ("service", "shard", "status", "values", "window_end")
-        return [
-            {name: event["payload"][name] for name in shown} for _, event in sorted(self._signals.items())
-        ]
 
     def _chain(self, subject_event_id: str) -> Chain:
         chain = self._chains.setdefault(subject_event_id, Chain())

@@ -24,13 +24,7 @@ NEIGHBOURS: Final = (
 )
 """Services in the order of the flow. One that does not run is shown as such."""
 
-FOLLOWED: Final = (
-    "traffic.decision",
-    "traffic.action_intent",
-    "traffic.action_outcome",
-    "control.posture",
-    "control.heartbeat",
-)
+FOLLOWED: Final = ("traffic.decision", "traffic.action_intent", "traffic.action_outcome", "control.posture")
 """Topics whose new records are decoded."""
 
 CONSUMES: Final = tuple(sorted(topic.name for topic in TOPICS.values() if PRINCIPAL in topic.consumers))

@@ -48,7 +48,7 @@ def test_a_posture_that_comes_late_does_not_replace_a_newer_one() -> None:
 def test_events_of_other_types_are_passed_over() -> None:
     seen = Seen()
     seen.take(0.0, {"event_id": "f", "event_type": "flow_report", "payload": {}})
-    assert (seen.decisions(0.0)["seen"], seen.postures(), seen.signals()) == (0, [], [])
+    assert (seen.decisions(0.0)["seen"], seen.postures()) == (0, [])
 
 
 def test_a_rate_is_that_of_the_last_seconds_over_all_processes() -> None:
