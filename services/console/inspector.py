@@ -25,9 +25,9 @@ class Inspector:
     async def chain(self, event_id: str) -> dict[str, Any]:
         """The links in order: receipt, event, snapshot, decision, intents, outcomes, record. JSON-ready."""
         ask, part = self._neighbours.get, quoted(event_id)
-        receipt, snapshot, decision, record = await asyncio.gather(
-            ask("ingestion_gate", f"/v1/receipts/{part}"),
-            ask("online_features", "/v1/features", {"event_id": event_id}),
+        receipt = await ask("ingestion_gate", f"/v1/receipts/{part}")
+        snapshot, decision, record = await asyncio.gather(
+            ask("online_features", "/v1/features", {"event_id": event_id, **_run_of(receipt)}),
             ask("decision_fabric", f"/v1/decisions/{part}"),
             ask("decision_log", f"/v1/audit/{part}"),
         )
@@ -92,6 +92,13 @@ class Inspector:
         if not isinstance(content, Decoded):
             return Answer("none", f"no event can be read at {topic}[{partition}]@{offset}")
         return Answer("found", f"{topic}[{partition}]@{offset}", content.fields)
+
+
+def _run_of(receipt: Answer) -> dict[str, str]:
+    """Tenant and run of an admitted event: with both, a look-up of its snapshot ends where that is found."""
+    receipts = receipt.content["receipts"] if receipt.state == "found" else []
+    admitted = next((one for one in receipts if one.get("event_bus") and one.get("run_id")), None)
+    return {} if admitted is None else {"tenant": admitted["tenant"], "run_id": admitted["run_id"]}
 
 
 def _references(answer: Answer) -> dict[str, list[Mapping[str, Any]]]:

@@ -22,7 +22,12 @@ from tests.unit.ingestion_gate.events import payment
 
 TOKEN, OWN_TOKEN = "token-of-a-reader", "token-of-the-console"
 PAGE = Path(__file__).parents[3] / "services/console/page"
-RECEIPT = {"decision": "ADMIT", "event_bus": {"topic": "traffic.payment", "partition": 1, "offset": 7}}
+RECEIPT = {
+    "decision": "ADMIT",
+    "tenant": "acme",
+    "run_id": "run-1",
+    "event_bus": {"topic": "traffic.payment", "partition": 1, "offset": 7},
+}
 EXAMPLES = Path(__file__).parents[3] / "contracts/examples"
 PARTS = {
     "decision": "traffic.decision",
@@ -133,6 +138,8 @@ async def test_a_chain_has_every_link_and_says_what_is_missing(
     assert links["decision"]["source"] == "traffic.decision"
     assert links["record"]["detail"] == "decision_log does not run here"
     assert {request.headers["authorization"] for request in asked} == {f"Bearer {OWN_TOKEN}"}
+    (snapshot,) = [request.url.params for request in asked if request.url.host == "online-features"]
+    assert dict(snapshot) == {"event_id": "e1", "tenant": "acme", "run_id": "run-1"}
 
 
 def reference(link: str, offset: int, event_id: str = ID_OF_EXAMPLES) -> dict[str, Any]:
