@@ -16,7 +16,15 @@ from sluice_contracts.codec import (
     encode,
     to_record,
 )
-from sluice_contracts.envelope import ContextPins, context_pins, derived_id, event_id_for, payload_hash
+from sluice_contracts.envelope import (
+    ContextPins,
+    context_pins,
+    decision_id,
+    derived_id,
+    event_id_for,
+    intent_id,
+    payload_hash,
+)
 from sluice_contracts.receipts import NO_COORDINATES, coordinate_tails
 from sluice_contracts.record_base import EventRecord
 from sluice_contracts.topics import (
@@ -54,10 +62,12 @@ __all__ = [
     "contract_by_id",
     "contract_for",
     "coordinate_tails",
+    "decision_id",
     "decode",
     "derived_id",
     "encode",
     "event_id_for",
+    "intent_id",
     "lane_for",
     "partition_key_of",
     "payload_hash",

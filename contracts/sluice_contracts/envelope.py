@@ -70,6 +70,16 @@ def derived_id(*causes: str | int | None) -> str:
     return hashlib.sha256(orjson.dumps(causes)).hexdigest()
 
 
+def decision_id(tenant: str, run_id: str, event_id: str) -> str:
+    """The id of the decision about a payment event, known before it is made: there is one."""
+    return derived_id("sluice.decision.v1", tenant, run_id, event_id)
+
+
+def intent_id(tenant: str, run_id: str, event_id: str, domain: str) -> str:
+    """The id and idempotency key of an action intent: one a payment event and domain."""
+    return derived_id("sluice.action_intent.v1", tenant, run_id, event_id, domain)
+
+
 def context_pins(fields: Mapping[str, Any]) -> ContextPins:
     """The pins of an enveloped event."""
     return ContextPins(

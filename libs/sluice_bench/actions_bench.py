@@ -31,7 +31,7 @@ from sluice_bench.copy_loop import PRINCIPAL
 from sluice_bench.process_cpu import CpuUsed
 from sluice_bench.watching import committed_ends, total
 from sluice_bench.webhook_target import SECRET, webhook_target
-from sluice_contracts import contract_for, derived_id
+from sluice_contracts import contract_for, decision_id, derived_id, intent_id
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import client_config
 from sluice_kit.workflow import DatabaseAddress
@@ -158,10 +158,10 @@ def _paced(wiring: Wiring, home: Path, layer: psutil.Process, before: int, secon
 
 def _intent(mark: str, number: int, *, webhook: bool) -> dict[str, Any]:
     subject = derived_id("bench", mark, number)
-    key = derived_id("sluice.action_intent.v1", "default", mark, subject, "payment_response")
+    key = intent_id("default", mark, subject, "payment_response")
     payload = {
         "idempotency_key": key,
-        "decision_id": derived_id("sluice.decision.v1", "default", mark, subject),
+        "decision_id": decision_id("default", mark, subject),
         "subject_event_id": subject,
         "customer_id": f"c-{number % 5_000}",
         "domain": "payment_response",

@@ -14,8 +14,6 @@ import numpy as np
 
 from services.decision_fabric.arrivals import Paid, Pins
 from services.decision_fabric.encoding import (
-    DECISION_DOMAIN,
-    INTENT_DOMAIN,
     Provenance,
     actions_for,
     actions_of,
@@ -39,7 +37,7 @@ from services.decision_fabric.templates import (
     nullable_text,
     plain_text,
 )
-from sluice_contracts import derived_id
+from sluice_contracts import decision_id, intent_id
 from sluice_contracts.wire import NUMBER, moment, numbers
 from sluice_decisions import Decision
 from sluice_kit.columnar.varints import moments
@@ -129,7 +127,7 @@ class BatchEncoder:
             return self._by_codec(ready, decision)
         plan = self._plan(payment, decision)
         differing = (
-            derived_id(DECISION_DOMAIN, payment.tenant, payment.run_id, event_id),
+            decision_id(payment.tenant, payment.run_id, event_id),
             time,
             self._nullable[payment.traceparent],
             f"{NUMBER[len(event_id)]}{event_id}",
@@ -174,7 +172,7 @@ class BatchEncoder:
                 fields = intent_fields(payment, decision, action, entry, self._policy.revision)
                 return INTENT.encode(fields)
             joining = nullable_text(entry)
-        own = derived_id(INTENT_DOMAIN, payment.tenant, payment.run_id, payment.event_id, action.domain)
+        own = intent_id(payment.tenant, payment.run_id, payment.event_id, action.domain)
         decided, time, trace, about, payment_id, customer_id, amount = differing
         return (
             f"{start}{own}{kind}{time}{context}{decided}{trace}{_ID}{own}{_ID}{decided}{about}{customer_id}"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from services.decision_fabric.arrivals import Paid
 from services.decision_fabric.intake import MILLISECOND, Ready
 from services.decision_fabric.model import SERVICE, HeldPosture
 from services.decision_fabric.policy import Action, FabricPolicy
-from sluice_contracts import derived_id
+from sluice_contracts import decision_id, intent_id
 from sluice_decisions import Decision
-
-DECISION_DOMAIN: Final = "sluice.decision.v1"
-INTENT_DOMAIN: Final = "sluice.action_intent.v1"
 
 
 class Provenance(NamedTuple):
@@ -21,16 +18,6 @@ class Provenance(NamedTuple):
     posture: HeldPosture | None
     feature_set_hash: str | None
     input_basis: str
-
-
-def decision_id(tenant: str, run_id: str, event_id: str) -> str:
-    """The id of the decision about a payment: there is one."""
-    return derived_id(DECISION_DOMAIN, tenant, run_id, event_id)
-
-
-def intent_key(tenant: str, run_id: str, event_id: str, domain: str) -> str:
-    """The id and idempotency key of an intent: one a payment and domain."""
-    return derived_id(INTENT_DOMAIN, tenant, run_id, event_id, domain)
 
 
 def decision_fields(ready: Ready, decision: Decision, provenance: Provenance) -> dict[str, Any]:
@@ -108,7 +95,7 @@ def intent_fields(
 ) -> dict[str, Any]:
     """The `action_intent` event of one action."""
     tenant, run_id, subject = payment.tenant, payment.run_id, payment.event_id
-    key = intent_key(tenant, run_id, subject, action.domain)
+    key = intent_id(tenant, run_id, subject, action.domain)
     decided = decision_id(tenant, run_id, subject)
     waits = action.not_after_ms
     return _about(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.decision_log.links import TOPIC_OF, Kind
-from sluice_contracts import Decoded, decode, derived_id, encode, payload_hash
+from sluice_contracts import Decoded, decision_id, decode, derived_id, encode, intent_id, payload_hash
 from sluice_contracts.receipts import NO_COORDINATES, coordinate_tails
 from sluice_features import hash_of_event
 
@@ -48,11 +48,11 @@ class HandMade:
     @property
     def decision_id(self) -> str:
         """Of its decision."""
-        return derived_id("sluice.decision.v1", self.tenant, self.run_id, self.event_id)
+        return decision_id(self.tenant, self.run_id, self.event_id)
 
     def intent_id(self, domain: str = "payment_response") -> str:
         """Of an intent."""
-        return derived_id("sluice.action_intent.v1", self.tenant, self.run_id, self.event_id, domain)
+        return intent_id(self.tenant, self.run_id, self.event_id, domain)
 
     @property
     def payload_hash(self) -> str:

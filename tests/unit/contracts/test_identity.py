@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice_contracts import context_pins, derived_id, event_id_for, payload_hash
+from sluice_contracts import context_pins, decision_id, derived_id, event_id_for, intent_id, payload_hash
 from sluice_contracts_codegen.examples import from_json
 from sluice_contracts_codegen.model import load_contracts
 from sluice_contracts_codegen.repository import REPOSITORY
@@ -75,6 +75,14 @@ def test_event_id_formula() -> None:
     array = ["sluice.event.v1", "payment", "f" * 64, "run-1", "business_traffic", "row-7"]
     expected = hashlib.sha256(json.dumps(array, separators=(",", ":")).encode()).hexdigest()
     assert event_id_for(*array[1:]) == derived_id(*array) == expected
+
+
+def test_decisions_and_intents_have_one_id_each_that_anyone_can_compute() -> None:
+    about = ["acme", "run-1", "e-1"]
+    assert decision_id(*about) == derived_id("sluice.decision.v1", *about)
+    assert intent_id(*about, "terminal_block") == derived_id(
+        "sluice.action_intent.v1", *about, "terminal_block"
+    )
 
 
 @given(st.lists(st.text(), min_size=5, max_size=5), st.lists(st.text(), min_size=5, max_size=5))
