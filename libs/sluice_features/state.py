@@ -15,7 +15,8 @@ from sluice_features.overlay import FeatureOverlay
 from sluice_features.row_log import AppliedBatch
 from sluice_features.snapshot import SnapshotBatch
 from sluice_features.values import SnapshotMaker
-from sluice_kit.stage.model import Coordinate, FrozenState
+from sluice_kit.places import Coordinate
+from sluice_kit.stage.model import FrozenState
 
 
 class StateSize(NamedTuple):

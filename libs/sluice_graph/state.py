@@ -14,8 +14,9 @@ from sluice_graph.observing import ScopeDraft
 from sluice_graph.policy import DAY, GraphPolicy
 from sluice_graph.scope_graph import ScopeGraph
 from sluice_graph.sealing import SUFFIX, SealedGraphs
+from sluice_kit.places import Coordinate
 from sluice_kit.stage.keyed_state import KeyedOverlay, KeyedState
-from sluice_kit.stage.model import Coordinate, FrozenState
+from sluice_kit.stage.model import FrozenState
 
 RUN: Final = "run"
 OPENED: Final = "runs_opened"

@@ -12,11 +12,11 @@ from typing import Final
 from services.ingest_edge.arrivals import fields_of
 from services.ingest_edge.deadline import Deadline
 from services.ingest_edge.decision_client import DecisionsAwayError, DecisionView
-from services.ingest_edge.decision_follower import decision_id_for
 from services.ingest_edge.gate_client import GateAwayError, GateClient
 from services.ingest_edge.settings import DECISION_TOPIC
+from sluice_contracts import decision_id
 from sluice_kit.kafka.record_fetcher import FetchTimeoutError, RecordFetcher
-from sluice_kit.stage import Coordinate
+from sluice_kit.places import Coordinate
 
 DECISION: Final = "decision"
 
@@ -31,9 +31,9 @@ class DecisionFacts:
         self, event_id: str, *, tenant: str, run_id: str, deadline: Deadline
     ) -> DecisionView | None:
         """The decision about an event; None: the gate has admitted none. Raises DecisionsAwayError."""
-        decision_id = decision_id_for(tenant, run_id, event_id)
+        wanted = decision_id(tenant, run_id, event_id)
         try:
-            place = await self._place(decision_id, tenant, run_id, deadline)
+            place = await self._place(wanted, tenant, run_id, deadline)
             if place is None:
                 return None
             seconds = min(self._seconds, deadline.left)
@@ -41,12 +41,10 @@ class DecisionFacts:
         except (GateAwayError, FetchTimeoutError) as error:
             raise DecisionsAwayError(str(error)) from error
         fields = fields_of(found[0][1]) if found else None
-        return DecisionView.of(fields) if fields is not None and fields["event_id"] == decision_id else None
+        return DecisionView.of(fields) if fields is not None and fields["event_id"] == wanted else None
 
-    async def _place(
-        self, decision_id: str, tenant: str, run_id: str, deadline: Deadline
-    ) -> Coordinate | None:
-        receipts = await self._gate.receipts(decision_id, deadline=deadline, tenant=tenant, run=run_id)
+    async def _place(self, wanted: str, tenant: str, run_id: str, deadline: Deadline) -> Coordinate | None:
+        receipts = await self._gate.receipts(wanted, deadline=deadline, tenant=tenant, run=run_id)
         for receipt in receipts:
             at = receipt.event_bus
             if receipt.event_type == DECISION and at is not None and at.topic == DECISION_TOPIC:

@@ -13,7 +13,7 @@ from services.ingest_edge.arrivals import Arrivals, Fields
 from services.ingest_edge.promises import Promises
 from services.ingest_edge.settings import DECISION_TOPIC
 from services.ingest_edge.topic_follower import TopicFollower
-from sluice_contracts import derived_id
+from sluice_contracts import decision_id
 from sluice_kit.config import Wiring
 from sluice_kit.telemetry import Health
 
@@ -45,17 +45,12 @@ class DecisionFollower:
 
     def expect(self, tenant: str, run_id: str, event_id: str) -> asyncio.Future[Fields]:
         """The decision (decoded fields) about an event, now or when it comes; cancel it to wait no longer."""
-        return self._arrivals.expect(decision_id_for(tenant, run_id, event_id))
+        return self._arrivals.expect(decision_id(tenant, run_id, event_id))
 
     def promise(self, tenant: str, run_id: str, event_id: str) -> None:
         """Keep the decision about an event for who asks later, when it comes."""
-        self._promises.make(decision_id_for(tenant, run_id, event_id))
+        self._promises.make(decision_id(tenant, run_id, event_id))
 
     async def stop(self) -> None:
         """Stop following."""
         await self._topic.stop()
-
-
-def decision_id_for(tenant: str, run_id: str, event_id: str) -> str:
-    """The id of the decision about an event, known before it is made."""
-    return derived_id("sluice.decision.v1", tenant, run_id, event_id)

@@ -11,8 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from sluice_kit.config import Wiring
 from sluice_kit.kafka.clients import reader_config
 from sluice_kit.kafka.messages import KafkaMessage
-from sluice_kit.places import Place
-from sluice_kit.stage import Coordinate
+from sluice_kit.places import Coordinate, Place
 
 _MAX_AT_ONCE: Final = 500
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from sluice_kit.places import Coordinate
 from sluice_kit.stage.basis import BasisRecord
 from sluice_kit.stage.model import (
     Batch,
-    Coordinate,
     FrozenState,
     InputRange,
     Output,

@@ -1,5 +1,6 @@
 """The stage engine: pure steps, one transaction a batch, restart by replay, chains in one process."""
 
+from sluice_kit.places import Coordinate
 from sluice_kit.stage.batching import control_first, event_time_order
 from sluice_kit.stage.chain import ChainLoopError, MemberRun, run_chain
 from sluice_kit.stage.code_rev import code_revision
@@ -16,7 +17,6 @@ from sluice_kit.stage.model import (
     ArtifactPut,
     Batch,
     BusReading,
-    Coordinate,
     FrozenState,
     InputRange,
     Output,

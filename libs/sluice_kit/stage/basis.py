@@ -10,9 +10,9 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 import sluice_contracts as contracts
 from sluice_kit.artifacts import Locator
-from sluice_kit.places import Place
+from sluice_kit.places import Coordinate, Place
 from sluice_kit.stage.errors import StageError
-from sluice_kit.stage.model import Coordinate, InputRange
+from sluice_kit.stage.model import InputRange
 from sluice_kit.stage.range_reader import read_to_end
 
 BASIS_EVENT_TYPE = "basis_record"

@@ -13,7 +13,7 @@ from operator import add, itemgetter
 from typing import Any, Final, cast
 
 from sluice_contracts.topics import EVENT_BUS_CLASSES
-from sluice_kit.places import Place
+from sluice_kit.places import Coordinate, Place
 from sluice_kit.stage.batching import OFFSET, arranged, by_partition
 from sluice_kit.stage.digest import outputs_digest
 from sluice_kit.stage.errors import ChainOutputError
@@ -21,7 +21,6 @@ from sluice_kit.stage.landing import Landing
 from sluice_kit.stage.model import (
     ArtifactPut,
     Batch,
-    Coordinate,
     InputRange,
     Output,
     Record,

@@ -8,8 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from sluice_kit.kafka.record_batches import Written
-from sluice_kit.places import Place
-from sluice_kit.stage.model import Coordinate
+from sluice_kit.places import Coordinate, Place
 
 
 class PlacedFacts:

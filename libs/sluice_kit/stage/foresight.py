@@ -8,9 +8,8 @@ against what the broker tells before the commit. One that does not come true abo
 
 from collections.abc import Set as AbstractSet
 
-from sluice_kit.places import Place
+from sluice_kit.places import Coordinate, Place
 from sluice_kit.stage.delivery import PlacedFacts
-from sluice_kit.stage.model import Coordinate
 
 MARKER = 1
 """Offsets that the end of a transaction takes in each of its partitions."""

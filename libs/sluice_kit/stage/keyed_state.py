@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 
 from sluice_kit.artifacts import ArtifactError
-from sluice_kit.stage.model import Coordinate, FrozenState
+from sluice_kit.places import Coordinate
+from sluice_kit.stage.model import FrozenState
 from sluice_kit.stage.snapshot_file import write_snapshot_file
 
 MAX_DELTAS = 8

@@ -11,15 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from sluice_kit.places import Place
-
-
-class Coordinate(NamedTuple):
-    """Where a record stands in the log."""
-
-    topic: str
-    partition: int
-    offset: int
+from sluice_kit.places import Coordinate, Place
 
 
 class Record(NamedTuple):

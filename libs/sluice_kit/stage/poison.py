@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from sluice_kit.artifacts import StoreUnavailable
 from sluice_kit.kafka.partitioner import Partitioner
+from sluice_kit.places import Coordinate
 from sluice_kit.stage.chain import run_chain
 from sluice_kit.stage.errors import PoisonLimitError, StageError
-from sluice_kit.stage.model import Batch, Coordinate, Output, Record, Stage
+from sluice_kit.stage.model import Batch, Output, Record, Stage
 
 Trial = Callable[[Batch], object]
 """Steps a batch for nothing; raises what the step raises."""

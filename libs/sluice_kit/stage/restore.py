@@ -8,14 +8,14 @@ import structlog
 
 from sluice_kit.artifacts import ArtifactError, Locator
 from sluice_kit.kafka.partitioner import places_of
-from sluice_kit.places import Place
+from sluice_kit.places import Coordinate, Place
 from sluice_kit.quiet_collector import quiet_collector
 from sluice_kit.stage.basis import BasisLog, BasisRecord, offsets_by_partition
 from sluice_kit.stage.batching import arranged
 from sluice_kit.stage.chain import MemberRun, positions_after, run_chain
 from sluice_kit.stage.checkpoint import Checkpointer
 from sluice_kit.stage.errors import ChainNotDrainedError, ReplayDivergenceError
-from sluice_kit.stage.model import Batch, Coordinate, Output, Record, Stage
+from sluice_kit.stage.model import Batch, Output, Record, Stage
 from sluice_kit.stage.range_reader import Positions
 from sluice_kit.stage.spec import ChainSpec
 from sluice_kit.stage.uncompared import Uncompared

@@ -17,6 +17,7 @@ import structlog
 from sluice_kit.artifacts import ArtifactStore, StoreUnavailable
 from sluice_kit.config import Wiring
 from sluice_kit.kafka.transaction_client import nothing
+from sluice_kit.places import Coordinate
 from sluice_kit.quiet_collector import quiet_collector
 from sluice_kit.stage.announcing import INSTANCE, announcement
 from sluice_kit.stage.basis import BasisRecord, runs_of_passes
@@ -29,7 +30,13 @@ from sluice_kit.stage.errors import (
     TransactionAbortedError,
     TransactionUnknownError,
 )
-from sluice_kit.stage.model import Batch, Coordinate, InputRange, Output, Record, followed_by
+from sluice_kit.stage.model import (
+    Batch,
+    InputRange,
+    Output,
+    Record,
+    followed_by,
+)
 from sluice_kit.stage.observer import BatchTimes, StageObserver
 from sluice_kit.stage.opening import OpenShard, ShardPlace, open_shard, open_writer
 from sluice_kit.stage.poison import PoisonWatch, described, logged_poison, trial_of

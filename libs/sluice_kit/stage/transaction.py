@@ -10,12 +10,12 @@ from sluice_kit.kafka.cluster import RequestFailed
 from sluice_kit.kafka.partitioner import places_of
 from sluice_kit.kafka.transaction_client import TransactionClient, nothing
 from sluice_kit.kafka.wire import AccessRefused, ConnectionLost
-from sluice_kit.places import Place
+from sluice_kit.places import Coordinate, Place
 from sluice_kit.stage.delivery import PlacedFacts
 from sluice_kit.stage.errors import FencedError, TransactionAbortedError, TransactionUnknownError
 from sluice_kit.stage.foresight import Foresight
 from sluice_kit.stage.landing import Landing
-from sluice_kit.stage.model import Coordinate, Output
+from sluice_kit.stage.model import Output
 
 _RETRY_SECONDS = 0.2
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from sluice_contracts import TOPICS, Decoded, decode
 from sluice_kit.kafka.partitioner import Partitioner
+from sluice_kit.places import Coordinate
 from sluice_kit.stage.basis import BasisRecord, runs_of_passes
 from sluice_kit.stage.batching import arranged
 from sluice_kit.stage.chain import MemberRun, ranges_of, run_chain
 from sluice_kit.stage.environment import looked_up
-from sluice_kit.stage.model import ArtifactPut, Batch, Coordinate, Output, Record
+from sluice_kit.stage.model import ArtifactPut, Batch, Output, Record
 from sluice_kit.stage.poison import PoisonLimits, PoisonWatch, logged_poison, trial_of
 from sluice_kit.stage.spec import ChainSpec
 

@@ -18,7 +18,7 @@ from services.ingest_edge.core import Framed
 from services.ingest_edge.deciding import Decisions
 from services.ingest_edge.decision_client import DecisionClient
 from services.ingest_edge.decision_facts import DecisionFacts
-from services.ingest_edge.decision_follower import DecisionFollower, decision_id_for
+from services.ingest_edge.decision_follower import DecisionFollower
 from services.ingest_edge.gate_client import GateClient
 from services.ingest_edge.lane_writer import LanePlace, LaneWriter
 from services.ingest_edge.limits import Limits
@@ -26,7 +26,7 @@ from services.ingest_edge.promises import Promises
 from services.ingest_edge.publishing import Publisher
 from services.ingest_edge.receipt_follower import ReceiptFollower
 from services.ingest_edge.settings import EdgePolicy
-from sluice_contracts import CONTRACTS, Decoded, decode
+from sluice_contracts import CONTRACTS, Decoded, decision_id, decode
 from sluice_kit.config import Wiring
 from sluice_kit.config.wiring import ArtifactWiring, KafkaWiring, OracleWiring
 from sluice_kit.http.bearer_tokens import TokenBook, issue_token
@@ -137,7 +137,7 @@ def receipt_of_event(event_id: str, event_type: str, *, principal: str, decision
 def decision_about(event_id: str, *, tenant: str = "default", run_id: str = "standing") -> Fields:
     whole = example("decision")
     payload = whole["payload"] | {"subject_event_id": event_id, "outcome": "REVIEW"}
-    made = {"event_id": decision_id_for(tenant, run_id, event_id), "tenant": tenant, "run_id": run_id}
+    made = {"event_id": decision_id(tenant, run_id, event_id), "tenant": tenant, "run_id": run_id}
     return whole | made | {"payload": payload}
 
 
@@ -162,10 +162,10 @@ class FakeFollower:
         return True
 
     def expect(self, tenant: str, run_id: str, event_id: str) -> asyncio.Future[Fields]:
-        return self.arrivals.expect(decision_id_for(tenant, run_id, event_id))
+        return self.arrivals.expect(decision_id(tenant, run_id, event_id))
 
     def promise(self, tenant: str, run_id: str, event_id: str) -> None:
-        self.promises.make(decision_id_for(tenant, run_id, event_id))
+        self.promises.make(decision_id(tenant, run_id, event_id))
 
     def flood(self) -> None:
         """Decisions about payments of others."""

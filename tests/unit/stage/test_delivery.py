@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice_kit.kafka.record_batches import Written
-from sluice_kit.places import Place
+from sluice_kit.places import Coordinate, Place
 from sluice_kit.stage.delivery import PlacedFacts
-from sluice_kit.stage.model import Coordinate
 
 PLACES = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 2)), max_size=30)
 

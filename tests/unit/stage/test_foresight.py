@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice_kit.kafka.record_batches import Written
-from sluice_kit.places import Place
+from sluice_kit.places import Coordinate, Place
 from sluice_kit.stage.delivery import PlacedFacts
 from sluice_kit.stage.foresight import MARKER, Foresight
-from sluice_kit.stage.model import Coordinate
 from tests.unit.stage.test_delivery import appended, settle
 
 PLACES = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 1)), min_size=1, max_size=6)
