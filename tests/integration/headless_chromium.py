@@ -1,8 +1,7 @@
-"""A headless Chromium, driven over its debugging pipe: open a page, run JavaScript in it, take a picture."""
+"""A headless Chromium, driven over its debugging pipe: open a page, run JavaScript in it."""
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
@@ -72,10 +71,6 @@ class Chromium:
         )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
-
-    def picture(self, path: Path) -> None:
-        """Save what is shown as PNG."""
-        path.write_bytes(base64.b64decode(self._page("Page.captureScreenshot", {"format": "png"})["data"]))
 
     def _page(self, method: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
         return self._call(method, parameters or {}, self._session)
