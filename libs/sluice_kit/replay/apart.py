@@ -151,23 +151,23 @@ def _step_head(
 
     beside = standing_in(others, members[0])
     for replayed in history.step(ChainSpec([spec.head, others]), [members[0], beside], hear):
-        yield SteppedApart(
-            replayed.records[0].events,
-            any(group.differs for group in told) or differs(replayed.runs[0], replayed.records[0]),
-            run is None or any(group.of_run for group in told) or batch_speaks_of(replayed, run),
-        )
+        record = replayed.records[0]
+        differing = differs(replayed.runs[0], record)
+        of_run = run is not None and batch_speaks_of(replayed, run)
+        yield _together(record, [*told, GroupsBatch(record.batch_no, (), differing, of_run)], run)
 
 
 def _hear_members(
     head: MemberHistory, said: "Sequence[Queue[GroupsBatch | str]]", run: str | None
 ) -> Iterator[SteppedApart]:
     for _, record in head.pending:
-        told = [_next(group, record.batch_no) for group in said]
-        yield SteppedApart(
-            record.events,
-            any(group.differs for group in told),
-            run is None or any(group.of_run for group in told),
-        )
+        yield _together(record, [_next(group, record.batch_no) for group in said], run)
+
+
+def _together(record: BasisRecord, told: Sequence[GroupsBatch], run: str | None) -> SteppedApart:
+    """One process that found something is enough."""
+    of_run = run is None or any(one.of_run for one in told)
+    return SteppedApart(record.events, any(one.differs for one in told), of_run)
 
 
 def by_pass(groups: Sequence[Sequence[Sequence[Handed]]]) -> list[list[Handed]]:
