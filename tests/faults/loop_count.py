@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -53,37 +53,18 @@ class LoopCount:
         return [o["payload"] for o in self.outcomes if o["payload"]["subject_event_id"] in wanted]
 
     def assert_whole(self, sent: set[str], effects: list[str]) -> None:
-        """Each payment that was sent is admitted, decided, acted upon and recorded, and nothing twice."""
-        assert set(self.payments) == set(self.admitted) == sent
-        for what in (self.payments, self.admitted):
-            assert [event_id for event_id, count in what.items() if count != 1] == []
-        subjects = Counter(one["payload"]["subject_event_id"] for one in self.decisions)
-        assert subjects == self.payments
-        assert len({one["event_id"] for one in self.decisions}) == len(self.decisions)
+        """All that was sent is there, doubts are settled, no call is had twice; the checker says the rest.
 
-        keys = Counter(one["payload"]["idempotency_key"] for one in self.intents)
-        assert set(keys.values()) == {1}
-        asked = {one["payload"]["decision_id"] for one in self.intents}
-        assert asked == {one["event_id"] for one in self.decisions}
-        assert Counter(one["payload"]["idempotency_key"] for one in self.finals) == keys
+        A call that came to no good end may have been had, so the checker is not given the receiver's effects.
+        """
+        assert set(self.payments) == set(self.admitted) == sent
         doubts = {one["event_id"] for one in self.outcomes if one["payload"]["outcome"] == "UNCERTAIN"}
         assert doubts <= {one["payload"]["supersedes"] for one in self.outcomes}
-
-        executed = {effector: self._executed(effector) for effector in ("webhook", "log")}
         had = Counter(effects)
         assert [key for key, count in had.items() if count != 1] == [], "an effect was had twice"
-        assert executed["webhook"] <= set(had) <= set(keys)
-        assert self.logged == dict.fromkeys(executed["log"], 1)
-        assert set(self.records) == set(self.payments)
-        self._assert_records_name()
-
-    def _executed(self, effector: str) -> set[str]:
-        said = (one["payload"] for one in self.finals)
-        return {
-            one["idempotency_key"]
-            for one in said
-            if one["outcome"] == "EXECUTED" and one["effector"] == effector
-        }
+        said = [one["payload"] for one in self.finals if one["payload"]["effector"] == "webhook"]
+        executed = {one["idempotency_key"] for one in said if one["outcome"] == "EXECUTED"}
+        assert executed <= set(had) <= {one["payload"]["idempotency_key"] for one in self.intents}
 
     def _unlinked(self) -> set[str]:
         """Payments whose record lacks something; a decision that used no snapshot has none to link."""
@@ -97,23 +78,6 @@ class LoopCount:
             for event_id, record in self.records.items()
             if set(record["chain"]["missing"]) - ({"snapshot"} if event_id in without else set())
         }
-
-    def _assert_records_name(self) -> None:
-        """Each payment's last record names its decision, its intents and how each of them came out."""
-        asked, final = _by_payment(self.intents), _by_payment(self.finals)
-        for event_id, decision in _by_payment(self.decisions).items():
-            record = self.records[event_id]
-            assert {record["decision"]["id"]} == decision
-            assert {one["id"] for one in record["intents"]} == asked[event_id]
-            assert {one["id"] for one in record["outcomes"]} >= final[event_id]
-
-
-def _by_payment(said: Iterable[Fields]) -> dict[str, set[str]]:
-    """Ids of events by the payment that they are about."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for one in said:
-        found[one["payload"]["subject_event_id"]].add(one["event_id"])
-    return found
 
 
 def count_loop(wiring: Wiring, store: ArtifactStore) -> LoopCount:

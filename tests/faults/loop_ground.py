@@ -19,6 +19,7 @@ import orjson
 from confluent_kafka import Producer
 from typer.testing import CliRunner
 
+from sluice_checker import CheckSettings, check, read_wiring, table
 from sluice_cli.bundle_commands import activation_event, activation_id
 from sluice_cli.demo_steps import DemoSteps
 from sluice_cli.demo_traffic import payment_fields
@@ -266,7 +267,15 @@ class LoopGround:
         until(lambda: all_settled(self.wiring), "a final outcome of every intent", 120)
         found = until(rest, "records of all payments", 120)
         found.assert_whole(self.sent, self.receiver.effects())
+        self._assert_nothing_is_wrong()
         return found
+
+    def _assert_nothing_is_wrong(self) -> None:
+        """By the independent checker: one decision, intent set, final outcome, effect and record each."""
+        wiring = read_wiring(self.deployment.wiring_file)
+        logged = self.wiring.state_dir / "action_layer" / "effects"
+        report = check(wiring.connection, wiring.evidence, CheckSettings(loop=True, logged_effects=logged))
+        assert report.ok, table(report)
 
 
 def load_goes_on(sent: set[str], chance: random.Random) -> None:
