@@ -1,4 +1,4 @@
-"""The replay proof of the loop where one output of a member was altered before it was logged."""
+"""The replay proof of the loop where one output of a member was altered, before it was logged or behind."""
 
 import json
 from collections.abc import Iterator
@@ -36,6 +36,8 @@ class Alteration(NamedTuple):
     services: list[str]
     topic: str
     path: str
+    logged: bool = True
+    """Whether the log has the digest of what was altered; else only the bus was."""
 
 
 CONTEXT = Alteration(
@@ -55,30 +57,48 @@ DECISION = Alteration(
     path="payload.graph_version",
 )
 """It comes to the bus by the gate, so the gate's fact is what differs there."""
+PAYMENT = Alteration(
+    member="ingestion_gate",
+    event_type="payment",
+    number="amount_minor",
+    services=["ingestion_gate"],
+    topic="traffic.payment",
+    path="payload.amount_minor",
+    logged=False,
+)
 
 
-def altered(stage: Stage, what: Alteration) -> list[str]:
-    """Let a member put one number of one event out one too high; the id of that event, once it is altered."""
-    honest, done = stage.step, list[str]()
+class Alterer:
+    """Sets one number of one event one too high; `done` has the id of that event, once it is altered."""
 
-    def step(overlay: Any, batch: Batch) -> StepResult:
-        result = honest(overlay, batch)
-        for outputs in (result.facts, result.trailing):
-            for at, out in enumerate(outputs):
-                found = decode(out.value)
-                if not done and isinstance(found, Decoded) and found.contract.event_type == what.event_type:
-                    body = found.fields["payload"] if found.contract.enveloped else found.fields
-                    body[what.number] += 1
-                    done.append(found.fields["event_id"])
-                    value = encode(what.event_type, found.contract.version, found.fields)
-                    outputs[at] = out._replace(value=value)  # type: ignore[call-overload]
-        return result
+    def __init__(self, what: Alteration) -> None:
+        self._what = what
+        self.done: list[str] = []
 
-    stage.step = step  # type: ignore[method-assign]
-    return done
+    def value(self, value: bytes) -> bytes:
+        """The value, altered when it is the first of its type."""
+        found, what = decode(value), self._what
+        if self.done or not isinstance(found, Decoded) or found.contract.event_type != what.event_type:
+            return value
+        body = found.fields["payload"] if found.contract.enveloped else found.fields
+        body[what.number] += 1
+        self.done.append(found.fields["event_id"])
+        return encode(what.event_type, found.contract.version, found.fields)
+
+    def outputs_of(self, stage: Stage) -> None:
+        """Let a member put it out."""
+        honest = stage.step
+
+        def step(overlay: Any, batch: Batch) -> StepResult:
+            result = honest(overlay, batch)
+            for outputs in (result.facts, result.trailing):
+                outputs[:] = [out._replace(value=self.value(out.value)) for out in outputs]  # type: ignore[index]
+            return result
+
+        stage.step = step  # type: ignore[method-assign]
 
 
-@pytest.fixture(scope="module", params=[CONTEXT, DECISION], ids=lambda what: what.member)
+@pytest.fixture(scope="module", params=[CONTEXT, DECISION, PAYMENT], ids=lambda what: what.member)
 def history(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Deployment, Alteration, str]]:
@@ -98,7 +118,9 @@ def put_on_bus(wiring: Wiring, what: Alteration) -> str:
     store = open_artifacts(wiring)
     seal_bundle(store, bundle_parts("b1"), datetime(2026, 1, 1, tzinfo=UTC))
     gate, *behind = stages(store)
-    done = altered(next(stage for stage in behind if stage.name == what.member), what)
+    alterer = Alterer(what)
+    if what.logged:
+        alterer.outputs_of(next(stage for stage in behind if stage.name == what.member))
     driver = TopologyDriver(ChainSpec([gate, *behind]), now=NOW)
     producer = Producer(client_config(wiring, "admin"))
     for pause, sent in opening(store, [(10, PAID)]):
@@ -107,11 +129,12 @@ def put_on_bus(wiring: Wiring, what: Alteration) -> str:
         driver.step()
     for (topic, partition), log in driver.logs.items():
         for record in log:
-            producer.produce(topic, record.value, record.key, partition)
+            value = record.value if what.logged or topic != what.topic else alterer.value(record.value)
+            producer.produce(topic, value, record.key, partition)
     for batch in driver.basis:
         producer.produce(f"basis.{batch.service}", batch.encode(), partition=0)
     assert producer.flush(60) == 0
-    (event_id,) = done
+    (event_id,) = alterer.done
     return event_id
 
 

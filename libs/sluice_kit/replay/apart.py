@@ -86,6 +86,7 @@ class SteppedGroup:
 class SteppedApart:
     """A batch that all processes have stepped."""
 
+    batch_no: int
     events: int
     differs: bool
     of_run: bool
@@ -167,7 +168,7 @@ def _hear_members(
 def _together(record: BasisRecord, told: Sequence[GroupsBatch], run: str | None) -> SteppedApart:
     """One process that found something is enough."""
     of_run = run is None or any(one.of_run for one in told)
-    return SteppedApart(record.events, any(one.differs for one in told), of_run)
+    return SteppedApart(record.batch_no, record.events, any(one.differs for one in told), of_run)
 
 
 def by_pass(groups: Sequence[Sequence[Sequence[Handed]]]) -> list[list[Handed]]:

@@ -1,6 +1,7 @@
 """The history of a stage or chain, opened to be stepped again from a fresh state and held against the log."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -11,7 +12,7 @@ from confluent_kafka import Consumer
 from sluice_kit.artifacts import ArtifactStore, open_artifacts
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import reader_config
-from sluice_kit.replay.difference import OutputDifference, first_difference, identity_of, speaks_of
+from sluice_kit.replay.difference import Kind, OutputDifference, first_difference, identity_of, speaks_of
 from sluice_kit.replay.logged_outputs import facts_of, trailing_of
 from sluice_kit.replay.ranges import ReplayError
 from sluice_kit.replay.reading import REQUEST_SECONDS, replay_consumer_config
@@ -122,13 +123,30 @@ class History:
         ]
         if not differing:
             return None
-        consumer = Consumer(replay_consumer_config(self._wiring, self._principal))
-        try:
+        with self.reading_back() as consumer:
             found = [(run, self._output(consumer, run, record)) for run, record in differing]
-        finally:
-            consumer.close()
         services = [run.stage.name for run, _ in found]
         return BatchDifference(replayed.records[0], services, spec.code_rev, _cause(replayed.runs, found))
+
+    def altered_fact(self, consumer: Consumer, spec: ChainSpec, replayed: Replayed) -> BatchDifference | None:
+        """The first fact of a batch that stands on the bus otherwise than it was stated; None when none does.
+
+        `consumer` is one of `reading_back`. Facts that are gone are no answer.
+        """
+        for run, record in zip(replayed.runs, replayed.records, strict=True):
+            found = first_difference(run.facts, facts_of(consumer, record)) if run.facts else None
+            if found is not None and found.kind is Kind.CHANGED:
+                return BatchDifference(replayed.records[0], [run.stage.name], spec.code_rev, found)
+        return None
+
+    @contextmanager
+    def reading_back(self) -> Iterator[Consumer]:
+        """A consumer for what batches have written."""
+        consumer = Consumer(replay_consumer_config(self._wiring, self._principal))
+        try:
+            yield consumer
+        finally:
+            consumer.close()
 
     def _output(self, consumer: Consumer, run: MemberRun, record: BasisRecord) -> OutputDifference | None:
         """Facts first: what trails follows from them."""

@@ -85,9 +85,9 @@ def verify(
     with _opened(asked) as opened:
         apart = worth_it(opened.members)
         found = (_in_several_processes if apart else _in_one_process)(asked, opened, progress)
-    if found is None:
+    if not isinstance(found, _Verified):
         with _opened(asked) as opened:
-            found = _in_one_process(asked, opened, progress)
+            found = _in_one_process(asked, opened, progress, differing=found)
     if run is not None and not found.batches:
         chain = CHAIN_SIGN.join(found.members)
         raise ReplayError(
@@ -128,8 +128,8 @@ def _opened(asked: Asked) -> Iterator[_Opened]:
         yield _Opened(history, spec, members, first)
 
 
-def _in_several_processes(asked: Asked, opened: _Opened, progress: Progress) -> _Verified | None:
-    """None where it cannot be done, or something differs: one process then says what."""
+def _in_several_processes(asked: Asked, opened: _Opened, progress: Progress) -> _Verified | int | None:
+    """Else the number of a batch in which something differs, or None for trouble: one process is to go on."""
     history, spec, members, first = opened
     batches = events = 0
     try:
@@ -140,20 +140,30 @@ def _in_several_processes(asked: Asked, opened: _Opened, progress: Progress) -> 
                 if not stepped.of_run:
                     continue
                 if stepped.differs:
-                    return None
+                    return stepped.batch_no
                 batches, events = batches + 1, events + stepped.events
     except NotApartError as error:
         log.info("replay.in_one_process", reason=str(error))
         return None
-    stepped_members = spec.members[1:] if asked.behind_head else spec.members
-    return _Verified(first, [stage.name for stage in stepped_members], batches, events, None)
+    names = _behind_head(spec) if asked.behind_head else [stage.name for stage in spec.members]
+    return _Verified(first, names, batches, events, None)
 
 
-def _in_one_process(asked: Asked, opened: _Opened, progress: Progress) -> _Verified:
+def _behind_head(spec: ChainSpec) -> list[str]:
+    return [stage.name for stage in spec.members[1:]]
+
+
+def _in_one_process(
+    asked: Asked, opened: _Opened, progress: Progress, *, differing: int | None = None
+) -> _Verified:
+    """`differing`: a batch in which members that were fed from the bus put out anything else than is logged.
+
+    They may have been fed with facts that were altered there: up to it, these are compared as well.
+    """
     history, spec, members, first = opened
     batches = events = 0
     difference: BatchDifference | None = None
-    with quiet_collector() as tidy:
+    with quiet_collector() as tidy, history.reading_back() as bus:
         for done, replayed in enumerate(history.step(spec, members)):
             tidy(replayed.records[0].events)
             progress(done + 1)
@@ -161,6 +171,11 @@ def _in_one_process(asked: Asked, opened: _Opened, progress: Progress) -> _Verif
                 continue
             batches, events = batches + 1, events + replayed.records[0].events
             difference = history.difference(spec, replayed)
+            number = replayed.records[0].batch_no
+            if difference is None and differing is not None and number <= differing:
+                difference = history.altered_fact(bus, spec, replayed)
+                if difference is None and number == differing:
+                    difference = BatchDifference(replayed.records[0], _behind_head(spec), spec.code_rev, None)
             if difference is not None:
                 break
     return _Verified(first, [stage.name for stage in spec.members], batches, events, difference)
