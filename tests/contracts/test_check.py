@@ -372,7 +372,7 @@ def test_command_diff(copy: Path) -> None:
     assert code == 1
     assert json.loads(output)["breaking"] is True
     code, output = run("diff", "--root", str(copy), "--base", "nonsense", "--json")
-    assert code == 1
+    assert code == 2
     assert "no common history with nonsense" in json.loads(output)["error"]
 
 

@@ -151,7 +151,7 @@ def test_a_customer_on_the_list_is_declined_until_an_operator_takes_it_off(loop:
 def test_a_list_that_no_rule_reads_is_refused_before_anything_is_sent(loop: Loop) -> None:
     arguments = ["add", "blokced_customers", "C-1", "--reason", "a typo", "--wiring", str(loop.file)]
     result = CliRunner().invoke(list_app, arguments)
-    assert (result.exit_code, "NO_SUCH_LIST" in result.stderr) == (1, True)
+    assert (result.exit_code, "NO_SUCH_LIST" in result.stderr) == (2, True)
     assert "blocked_customers, blocked_terminals" in result.stderr
 
 

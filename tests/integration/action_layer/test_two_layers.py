@@ -20,7 +20,8 @@ from tests.integration.action_layer.layer import (
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("topics_applied")]
 
-ASKS = {"reconcile": "status", "wait_ms": 300, "timeout_ms": 5_000}
+ASKS = {"reconcile": "status", "wait_ms": 1_500, "timeout_ms": 5_000}
+"""Asked for later than a `late` request has its effect: a call that a kill cut off may still be under way."""
 WAYS = ("ok", "crash", "ok", "stall", "late", "ok")
 
 
