@@ -15,8 +15,9 @@ from typing import Any, Final
 import orjson
 
 from services.decision_fabric.model import SERVICE, EarlySnapshot, Payment
+from sluice_kit.artifacts import ArtifactError
 from sluice_kit.places import Place
-from sluice_kit.stage import Coordinate, FrozenState, StageError
+from sluice_kit.stage import Coordinate, FrozenState
 from sluice_kit.stage.keyed_state import KeyedOverlay, KeyedState
 from sluice_kit.stage.snapshot_file import write_snapshot_file
 
@@ -159,22 +160,27 @@ class DecisionState:
         return _Frozen(self._registry.freeze(), self._open, self._window.batches(), self._batch_no)
 
     def load(self, files: Sequence[Path]) -> None:
-        """Replace everything by a sealed snapshot. Raises StageError."""
+        """Replace everything by a sealed snapshot.
+
+        Raises:
+            ArtifactError: a file cannot be read; the state is as it was.
+        """
         parts = [path for path in files if path.name.startswith(_OPEN)]
-        self._registry.load([path for path in files if path not in parts])
         try:
             (path,) = parts
             content = orjson.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise StageError(f"the snapshot holds no readable {_OPEN}*.json: {error}") from error
-        self._open = OpenCases(
-            {key: Payment(*item) for key, item in content["waiting"]},
-            {key: EarlySnapshot(*item) for key, item in content["early"]},
-            {_place(name): following for name, following in content["positions"].items()},
-            content["counts"],
-            content["signalled"],
-        )
-        self._window = DecidedWindow(content["decided"])
+            opened = OpenCases(
+                {key: Payment(*item) for key, item in content["waiting"]},
+                {key: EarlySnapshot(*item) for key, item in content["early"]},
+                {_place(name): following for name, following in content["positions"].items()},
+                content["counts"],
+                content["signalled"],
+            )
+            window = DecidedWindow(content["decided"])
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ArtifactError(f"the snapshot holds no readable {_OPEN}*.json: {error}") from error
+        self._registry.load([path for path in files if path not in parts])
+        self._open, self._window = opened, window
 
 
 def _place(name: str) -> Place:

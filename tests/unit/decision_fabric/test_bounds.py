@@ -9,7 +9,8 @@ import pytest
 
 from services.decision_fabric import intake, lists, state
 from services.decision_fabric.state import DecidedWindow, DecisionState
-from sluice_kit.stage import Batch, StageError
+from sluice_kit.artifacts import ArtifactError
+from sluice_kit.stage import Batch
 from tests.unit.decision_fabric.parts import Fabric
 
 MakeFabric = Callable[..., Fabric]
@@ -92,9 +93,9 @@ def test_a_restart_goes_on_with_what_was_waiting(make: MakeFabric) -> None:
 def test_a_broken_checkpoint_is_an_error_with_its_name(tmp_path: Path) -> None:
     path = tmp_path / "decision_fabric-open-1-abc.json"
     path.write_bytes(b"{")
-    with pytest.raises(StageError, match="decision_fabric-open-"):
+    with pytest.raises(ArtifactError, match="decision_fabric-open-"):
         DecisionState().load([path])
-    with pytest.raises(StageError, match="decision_fabric-open-"):
+    with pytest.raises(ArtifactError, match="decision_fabric-open-"):
         DecisionState().load([])
 
 
