@@ -11,9 +11,16 @@ from rich.console import Console
 from rich.table import Table
 
 from services.decision_fabric.policy_files import binding_of, read_feature_set
-from sluice_cli.bundle_making import ArtifactRoot, PolicyFolder, artifact_store, seal, told, train
+from sluice_cli.bundle_making import PolicyFolder, artifact_store, seal, told, train
 from sluice_cli.operator_lane import awaited_receipt, operator_event, put_on_lane, receipt_now
-from sluice_cli.options import DEFAULT_WIRING, AsJson, GateUrl, WiringFile, print_json
+from sluice_cli.options import (
+    DEFAULT_WIRING,
+    ArtifactRoot,
+    AsJson,
+    GateUrl,
+    WiringFile,
+    print_json,
+)
 from sluice_cli.service_calls import DECISION_FABRIC, GATE, RefusedError, ServiceCalls
 from sluice_contracts import derived_id, encode
 from sluice_decisions import Bundle, BundleProblem, load_bundle

@@ -16,7 +16,13 @@ from services.decision_fabric.policy_files import (
     binding_of,
     read_feature_set,
 )
-from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
+from sluice_cli.options import (
+    DEFAULT_WIRING,
+    ArtifactRoot,
+    AsJson,
+    WiringFile,
+    print_json,
+)
 from sluice_cli.reporting import reported
 from sluice_cli.world_commands import OracleRoot, WorldName, opened_world
 from sluice_cli.world_training import last_periods, world_table
@@ -63,10 +69,6 @@ _EXPECTED: Final = (
 PolicyFolder = Annotated[
     Path,
     typer.Option("--policy-dir", help="Folder with decision_rules.yaml, its thresholds and feature_sets/."),
-]
-ArtifactRoot = Annotated[
-    str | None,
-    typer.Option("--artifacts", help="Artifact store: a folder or s3://bucket/prefix, not the wiring's."),
 ]
 BundleName = Annotated[str, typer.Option("--bundle-id", help="Name of the bundle.")]
 

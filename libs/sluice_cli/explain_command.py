@@ -8,7 +8,7 @@ import typer
 from confluent_kafka import Consumer
 
 from sluice_cli.bundle_making import artifact_store
-from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
+from sluice_cli.options import DEFAULT_WIRING, ArtifactRoot, AsJson, Reader, WiringFile, print_json
 from sluice_cli.progress import counting
 from sluice_cli.recorded_decision import Explained, explained
 from sluice_cli.recorded_run import BusHistory
@@ -26,11 +26,8 @@ def explain_decision(  # noqa: PLR0917 - typer makes options of parameters
     event_id: Annotated[str, typer.Argument(help="Id of the payment event.")],
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
     run: Annotated[str | None, typer.Option(help="Only this run.")] = None,
-    principal: Annotated[str, typer.Option("--principal", help="Who reads; nothing is written.")] = PRINCIPAL,
-    artifacts: Annotated[
-        str | None,
-        typer.Option("--artifacts", help="Artifact store: a folder or s3://..., not the wiring's."),
-    ] = None,
+    principal: Reader = PRINCIPAL,
+    artifacts: ArtifactRoot = None,
     wiring: WiringFile = DEFAULT_WIRING,
     as_json: AsJson = False,
 ) -> None:

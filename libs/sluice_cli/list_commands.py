@@ -122,7 +122,7 @@ def _page(wiring: Path, fabric_url: str | None, name: str, tenant: str, entry: s
         if error.status == _NOT_FOUND:
             raise
         return None
-    except (CallError, LookupError):
+    except CallError:
         return None
     return found
 

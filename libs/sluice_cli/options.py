@@ -19,6 +19,11 @@ GateUrl = Annotated[
     str | None,
     typer.Option("--gate-url", envvar="SLUICE_GATE_URL", help="The gate's REST address, else found here."),
 ]
+ArtifactRoot = Annotated[
+    str | None,
+    typer.Option("--artifacts", help="Artifact store: a folder or s3://bucket/prefix, not the wiring's."),
+]
+Reader = Annotated[str, typer.Option("--principal", help="Who reads; nothing is written.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stays in the audit log.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say whether it could be done, do nothing.")]
 IdempotencyKey = Annotated[

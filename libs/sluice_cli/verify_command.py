@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
+from sluice_cli.options import DEFAULT_WIRING, AsJson, Reader, WiringFile, print_json
 from sluice_cli.progress import counting
 from sluice_cli.reporting import reported
 from sluice_kit.config import load_wiring
@@ -30,7 +30,7 @@ def verify(  # noqa: PLR0917 - typer makes options of parameters
             "--behind-gate", help="Not the gate: what is chained behind it, on the facts as they stand."
         ),
     ] = False,
-    principal: Annotated[str, typer.Option("--principal", help="Who reads; nothing is written.")] = PRINCIPAL,
+    principal: Reader = PRINCIPAL,
     wiring: WiringFile = DEFAULT_WIRING,
     as_json: AsJson = False,
 ) -> None:

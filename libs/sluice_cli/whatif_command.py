@@ -13,7 +13,7 @@ import typer
 from confluent_kafka import Consumer
 
 from sluice_cli.bundle_making import PolicyDocuments, artifact_store
-from sluice_cli.options import DEFAULT_WIRING, AsJson, Tenant, WiringFile, print_json
+from sluice_cli.options import DEFAULT_WIRING, ArtifactRoot, AsJson, Reader, Tenant, WiringFile, print_json
 from sluice_cli.progress import Counted, counting
 from sluice_cli.recorded_cases import CaseMaker
 from sluice_cli.recorded_run import BusHistory, Footing, Found, footing_of, spill_run
@@ -73,11 +73,8 @@ def whatif(  # noqa: PLR0917 - typer makes options of parameters
     ] = WORLD,
     examples: Annotated[int, typer.Option(min=0, help="Examples of each kind of change.")] = 5,
     tenant: Tenant = "default",
-    principal: Annotated[str, typer.Option("--principal", help="Who reads; nothing is written.")] = PRINCIPAL,
-    artifacts: Annotated[
-        str | None,
-        typer.Option("--artifacts", help="Artifact store: a folder or s3://..., not the wiring's."),
-    ] = None,
+    principal: Reader = PRINCIPAL,
+    artifacts: ArtifactRoot = None,
     wiring: WiringFile = DEFAULT_WIRING,
     as_json: AsJson = False,
 ) -> None:

@@ -38,7 +38,6 @@ def step(overlay: GraphOverlay, batch: Batch, shard: int) -> StepResult:
         result.facts += _take_run(overlay, batch.now, scope, run, basis=basis, seen=seen)
     for scope in closed_runs(batch):
         overlay.notes.put(_closed_key(scope), {"scope": list(scope), "at": batch.now})
-    _forget_silent(overlay, batch.now)
     _pass_time(overlay, batch.now, arrived, seen)
     result.quarantined.update(+refused)
     result.trailing += signal(overlay, batch.now, shard, seen)
@@ -77,14 +76,10 @@ def _take_run(
 
 
 def _pass_time(overlay: GraphOverlay, now: int, arrived: Mapping[Scope, RunArrivals], seen: Seen) -> None:
-    """Let idle partitions leave the watermarks of all other runs."""
-    for scope, _ in overlay.runs():
-        if scope not in arrived:
-            seen.lag(_watermark(overlay, now, scope).behind)
+    """Forget runs of which nothing came for long enough, closed ones sooner.
 
-
-def _forget_silent(overlay: GraphOverlay, now: int) -> None:
-    """Forget runs of which nothing came for long enough; closed ones sooner."""
+    Of the others of which this batch brought nothing, idle partitions leave the watermarks.
+    """
     last = {scope: note["seen_at"] for scope, note in overlay.runs()}
     closed = {
         (note["scope"][0], note["scope"][1]): note["at"] for _, note in overlay.notes.items(f"{CLOSED}|")
@@ -99,6 +94,8 @@ def _forget_silent(overlay: GraphOverlay, now: int) -> None:
             silent_days=rules.forget_run_days,
         ):
             _forget(overlay, scope)
+        elif scope in last and scope not in arrived:
+            seen.lag(_watermark(overlay, now, scope).behind)
 
 
 def _forget(overlay: GraphOverlay, scope: Scope) -> None:

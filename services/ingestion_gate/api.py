@@ -14,6 +14,7 @@ from services.ingestion_gate.operator_desk import (
     Done,
     OperatorDesk,
     Order,
+    Ordered,
     Refused,
     Unknown,
 )
@@ -284,6 +285,21 @@ def not_found(code: str, detail: str) -> ProblemError:
     return ProblemError(
         404, code, detail, action="Check the id; what was just written is found within a second."
     )
+
+
+def receipt_of_order(
+    carry_out: Callable[[], Ordered | Refused], response: Response, *, dry_run: bool, action: str
+) -> ReceiptView | None:
+    """The receipt of what was ordered; none, and status 202, while it is not decided.
+
+    Raises ProblemError: 409 with `action` where it is refused, 503 while the broker is away.
+    """
+    done = answered(carry_out)
+    if isinstance(done, Refused):
+        raise ProblemError(409, done.code, done.detail, action=action)
+    if done.receipt is None and not dry_run:
+        response.status_code = 202
+    return done.receipt
 
 
 def answered(look: Callable[[], Answer]) -> Answer:

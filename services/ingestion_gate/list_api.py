@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
 
-from services.ingestion_gate.api import answered
+from services.ingestion_gate.api import receipt_of_order
 from services.ingestion_gate.list_desk import ADD, REMOVE, ListDesk, ListOrder
-from services.ingestion_gate.operator_desk import Refused
 from services.ingestion_gate.operator_lane import Actor
-from sluice_kit.http import IdempotencyKey, ProblemError
+from sluice_kit.http import IdempotencyKey
 from sluice_kit.http.access import caller_of
 from sluice_kit.receipts import ReceiptView
 
@@ -82,13 +81,12 @@ def _order(request: Request, kind: str, name: str, key: str, asked: ListRequest)
 
 
 def _carry_out(desk: ListDesk, order: ListOrder, asked: ListRequest, response: Response) -> ListAnswer:
-    done = answered(lambda: desk.carry_out(order, dry_run=asked.dry_run))
-    if isinstance(done, Refused):
-        raise ProblemError(
-            409, done.code, done.detail, action="Name a tenant that GET /v1/policy of the gate shows."
-        )
-    if done.receipt is None and not asked.dry_run:
-        response.status_code = 202
+    receipt = receipt_of_order(
+        lambda: desk.carry_out(order, dry_run=asked.dry_run),
+        response,
+        dry_run=asked.dry_run,
+        action="Name a tenant that GET /v1/policy of the gate shows.",
+    )
     return ListAnswer.model_validate(
         {
             "action_id": order.action_id,
@@ -98,7 +96,7 @@ def _carry_out(desk: ListDesk, order: ListOrder, asked: ListRequest, response: R
             "list": order.name,
             "entry": order.entry,
             "dry_run": asked.dry_run,
-            "receipt": done.receipt,
+            "receipt": receipt,
             "links": {
                 "action": f"/v1/receipts/{order.action_id}",
                 "change": f"/v1/receipts/{order.change_id}",

@@ -10,10 +10,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from services.ingestion_gate.operator_desk import Refused, no_such_tenant
+from services.ingestion_gate.operator_desk import Ordered, Refused, no_such_tenant
 from services.ingestion_gate.operator_lane import Action, Actor, OperatorLane, lane_event
 from sluice_contracts import derived_id
-from sluice_kit.receipts import ReceiptView
 
 ADD: Final = "list_add"
 REMOVE: Final = "list_remove"
@@ -49,16 +48,6 @@ class ListOrder:
         return derived_id("sluice.list_changed.v1", self.action_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Ordered:
-    """It was put on the lane (or would be, in a dry run).
-
-    ``receipt``: of the change; of the action where the gate did not admit that; None: not decided yet.
-    """
-
-    receipt: ReceiptView | None
-
-
 class ListDesk:
     """Blocking, for worker threads. ``tenants`` gives those of the gate's policy in force."""
 
@@ -68,6 +57,7 @@ class ListDesk:
     def carry_out(self, order: ListOrder, *, dry_run: bool) -> Ordered | Refused:
         """Put action and change on the lane and wait for their receipts; a retry gets those of the first.
 
+        The receipt is that of the change, or of the action where the gate did not admit that.
         A retry also puts the change there when the first try did not come to it.
         Raises OperatorLaneAwayError, FetchTimeoutError.
         """

@@ -43,6 +43,13 @@ class Refused:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """It was put on the lane (or would be, in a dry run). ``receipt`` None: not decided yet."""
+
+    receipt: ReceiptView | None
+
+
 def no_such_tenant(tenant: str, known: Collection[str]) -> Refused:
     """The gate's policy does not know the tenant that an order is about."""
     return Refused("NO_SUCH_TENANT", f"the gate's policy has no tenant {tenant}: {', '.join(sorted(known))}")

@@ -8,13 +8,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from services.ingestion_gate.api import answered
-from services.ingestion_gate.operator_desk import Refused
+from services.ingestion_gate.api import receipt_of_order
 from services.ingestion_gate.operator_lane import Actor
 from services.ingestion_gate.posture_desk import PostureDesk, PostureOrder
 from sluice_decisions.posture_orders import FORCE, OVERRIDE, RELEASE
 from sluice_decisions.postures import Posture
-from sluice_kit.http import IdempotencyKey, ProblemError
+from sluice_kit.http import IdempotencyKey
 from sluice_kit.http.access import caller_of
 from sluice_kit.receipts import ReceiptView
 
@@ -94,13 +93,12 @@ def _order(
 def _carry_out(
     desk: PostureDesk, order: PostureOrder, asked: ReleaseRequest, response: Response
 ) -> PostureAnswer:
-    done = answered(lambda: desk.carry_out(order, dry_run=asked.dry_run))
-    if isinstance(done, Refused):
-        raise ProblemError(
-            409, done.code, done.detail, action="Name a scope that GET /v1/posture of the ladder shows."
-        )
-    if done.receipt is None and not asked.dry_run:
-        response.status_code = 202
+    receipt = receipt_of_order(
+        lambda: desk.carry_out(order, dry_run=asked.dry_run),
+        response,
+        dry_run=asked.dry_run,
+        action="Name a scope that GET /v1/posture of the ladder shows.",
+    )
     return PostureAnswer.model_validate(
         {
             "action_id": order.action_id,
@@ -108,7 +106,7 @@ def _carry_out(
             "scope": order.scope,
             "posture": order.rung,
             "dry_run": asked.dry_run,
-            "receipt": done.receipt,
+            "receipt": receipt,
             "links": {
                 "receipt": f"/v1/receipts/{order.action_id}",
                 "posture": f"/v1/posture?scope={order.scope}",

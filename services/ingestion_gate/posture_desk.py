@@ -6,12 +6,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
-from services.ingestion_gate.operator_desk import Refused, no_such_tenant
+from services.ingestion_gate.operator_desk import Ordered, Refused, no_such_tenant
 from services.ingestion_gate.operator_lane import Action, Actor, OperatorLane
 from sluice_contracts import derived_id
 from sluice_decisions.posture_orders import target_text
 from sluice_decisions.postures import Posture
-from sluice_kit.receipts import ReceiptView
 
 _TENANT: Final = "tenant:"
 
@@ -37,13 +36,6 @@ class PostureOrder:
     def action_id(self) -> str:
         """The id of the governance action: the same for a retry."""
         return derived_id("sluice.governance.v1", self.kind, self.target, self.idempotency_key)
-
-
-@dataclass(frozen=True, slots=True)
-class Ordered:
-    """It was put on the lane (or would be, in a dry run). ``receipt`` None: not decided yet."""
-
-    receipt: ReceiptView | None
 
 
 class PostureDesk:

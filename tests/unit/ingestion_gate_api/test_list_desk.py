@@ -1,20 +1,17 @@
 """Changes of lists: audited under the operator's name, each causing one change, also when a try broke off."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
-from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 
 from services.ingestion_gate.list_api import list_router
 from services.ingestion_gate.list_desk import ListDesk
 from services.ingestion_gate.operator_lane import Action, OperatorLane, OperatorLaneAwayError
 from sluice_contracts import Decoded, decode
-from sluice_kit.http.bearer_tokens import Caller
-from sluice_kit.http.problems import install
 from sluice_kit.receipts import ReceiptView
-from tests.unit.ingestion_gate_api.test_posture_desk import RECEIPT
+from tests.unit.ingestion_gate_api.operator_http import RECEIPT, operator_client
 
 KEY = "k1"
 
@@ -60,16 +57,8 @@ def lane() -> Lane:
 
 @pytest.fixture
 def client(lane: Lane) -> Iterator[TestClient]:
-    app = FastAPI()
-    install(app)
-
-    @app.middleware("http")
-    async def admitted(request: Request, call_next: Callable[..., Any]) -> Response:
-        request.state.caller = Caller("olga", ("operate",))
-        return cast("Response", await call_next(request))
-
-    app.include_router(list_router(ListDesk(cast("OperatorLane", lane), lambda: {"default", "acme"})))
-    with TestClient(app, raise_server_exceptions=False) as made:
+    desk = ListDesk(cast("OperatorLane", lane), lambda: {"default", "acme"})
+    with operator_client(list_router(desk)) as made:
         yield made
 
 

@@ -1,32 +1,17 @@
 """Orders to the ladder: audited under the operator's name, once for each key, refused with a reason."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
-from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 
 from services.ingestion_gate.operator_lane import Action, OperatorLane, OperatorLaneAwayError
 from services.ingestion_gate.posture_api import posture_router
 from services.ingestion_gate.posture_desk import PostureDesk
 from sluice_decisions.posture_orders import target_of
-from sluice_kit.http.bearer_tokens import Caller
-from sluice_kit.http.problems import install
 from sluice_kit.receipts import ReceiptView
-
-RECEIPT = ReceiptView(
-    receipt_id="r1",
-    decision="ADMIT",
-    tenant="default",
-    policy_revision="p1",
-    principal="operator",
-    origin="lane",
-    admitted_at="2026-01-31T12:00:00.000000Z",
-    payload_hash=None,
-    lane=None,
-    coordinate=None,
-)
+from tests.unit.ingestion_gate_api.operator_http import RECEIPT, operator_client
 
 
 class Lane:
@@ -59,17 +44,8 @@ def lane() -> Lane:
 
 @pytest.fixture
 def client(lane: Lane) -> Iterator[TestClient]:
-    app = FastAPI()
-    install(app)
-
-    @app.middleware("http")
-    async def admitted(request: Request, call_next: Callable[..., Any]) -> Response:
-        request.state.caller = Caller("olga", ("operate",))
-        return cast("Response", await call_next(request))
-
     desk = PostureDesk(cast("OperatorLane", lane), lambda: {"default", "acme"})
-    app.include_router(posture_router(desk))
-    with TestClient(app, raise_server_exceptions=False) as made:
+    with operator_client(posture_router(desk)) as made:
         yield made
 
 
