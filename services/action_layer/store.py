@@ -182,6 +182,9 @@ def _move_row(moved: Moved) -> tuple[Any, ...]:
     )
 
 
+_EXTENT: Final = "select file, bytes, owner from effect_log where name = $1 for update"
+
+
 async def has_extent(tx: Transaction) -> bool:
     """Whether an extent of the effect log was ever noted."""
     return bool(await tx.fetchval("select true from effect_log where name = $1", NAME))
@@ -189,12 +192,12 @@ async def has_extent(tx: Transaction) -> bool:
 
 async def extent(tx: Transaction) -> Extent:
     """How far the effect log is committed; the row stays locked, so batches take turns."""
-    row = await tx.fetchrow("select file, bytes from effect_log where name = $1 for update", NAME)
+    row = await tx.fetchrow(_EXTENT, NAME)
     if row is None:
         await tx.execute("insert into effect_log values ($1, 1, 0) on conflict do nothing", NAME)
-        row = await tx.fetchrow("select file, bytes from effect_log where name = $1 for update", NAME)
+        row = await tx.fetchrow(_EXTENT, NAME)
     assert row is not None
-    return Extent(row["file"], row["bytes"])
+    return Extent(row["file"], row["bytes"], row["owner"])
 
 
 async def commit_extent(tx: Transaction, reached: Extent) -> None:

@@ -15,7 +15,8 @@ from sluice_contracts import TOPICS, Decoded, decode
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import client_config, reader_config
 from sluice_kit.kafka.messages import KafkaMessage
-from sluice_kit.places import Place
+from sluice_kit.kafka.record_fetcher import RecordFetcher
+from sluice_kit.places import Coordinate, Place
 from sluice_kit.telemetry import Health, get_logger
 
 _log = get_logger("bus_reader")
@@ -35,11 +36,11 @@ class BusReader:
     def __init__(self, wiring: Wiring, health: Health) -> None:
         self._wiring, self._health = wiring, health
         self._seen, self._totals = Seen(), dict[str, int]()
-        self._lock, self._fetching = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
         self._stop, self._looked = threading.Event(), threading.Event()
         self._watched_until = 0.0
         self._problem: str | None = None
-        self._fetcher: Consumer | None = None
+        self._fetcher = RecordFetcher(wiring, PRINCIPAL, consumers=1)
         self._thread = threading.Thread(target=self._run, name="bus-reader", daemon=True)
 
     def start(self) -> None:
@@ -51,9 +52,7 @@ class BusReader:
         self._stop.set()
         self._looked.set()
         self._thread.join()
-        with self._fetching:
-            if self._fetcher is not None:
-                self._fetcher.close()
+        self._fetcher.close()
 
     def watch(self) -> None:
         """Somebody looks: follow for half a minute more."""
@@ -77,23 +76,11 @@ class BusReader:
             return None if found is None else Chain(found.decision, [*found.intents], [*found.outcomes])
 
     def record(self, topic: str, partition: int, offset: int) -> bytes | None:
-        """The value of one record, None when it is not there. Raises KafkaException, LookupError. Blocks."""
+        """One record's value, None when it is not there. Blocks. Raises FetchTimeoutError, LookupError."""
         if topic not in CONSUMES:
             raise LookupError(f"the console may not read {topic}")
-        with self._fetching:
-            if self._fetcher is None:
-                config = reader_config(self._wiring, PRINCIPAL, group="console-fetch")
-                self._fetcher = Consumer(config | {"queued.min.messages": 1})
-            self._fetcher.assign([TopicPartition(topic, partition, offset)])
-            try:
-                message = self._fetcher.poll(_BROKER_SECONDS)
-            finally:
-                self._fetcher.unassign()
-        if message is None:
-            return None
-        if (error := message.error()) is not None:
-            raise KafkaException(error)
-        return message.value() if message.offset() == offset else None
+        found = self._fetcher.fetch([Coordinate(topic, partition, offset)])
+        return found[0][1] if found else None
 
     # -- the thread
 

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from confluent_kafka import KafkaException
-
 from services.console.bus_reader import BusReader
 from services.console.core import Chain, Fields
 from services.console.neighbours import Answer, Neighbours, quoted
 from sluice_contracts import Decoded, decode
+from sluice_kit.kafka.record_fetcher import FetchTimeoutError
 
 NOT_SEEN: Final = "no record names it, and this console has not seen it on the bus since somebody looked"
 
@@ -84,7 +83,7 @@ class Inspector:
         topic, partition, offset = at["topic"], at["partition"], at["offset"]
         try:
             value = await asyncio.to_thread(self._bus.record, topic, partition, offset)
-        except KafkaException as error:
+        except FetchTimeoutError as error:
             return Answer("away", str(error))
         except LookupError as error:
             return Answer("refused", str(error))

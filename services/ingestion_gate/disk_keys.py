@@ -10,7 +10,16 @@ import numpy.typing as npt
 import orjson
 
 from services.ingestion_gate.model import Admission, Expired, Known
-from sluice_kit.index import IndexSettings, Manifest, RowLayout, Rows, SegmentIndex, SegmentWriteFailed
+from sluice_kit.artifacts import ArtifactError
+from sluice_kit.index import (
+    IndexSettings,
+    Manifest,
+    RowLayout,
+    Rows,
+    SegmentIndex,
+    SegmentIndexError,
+    SegmentWriteFailed,
+)
 from sluice_kit.stage import Coordinate, FrozenState, StageError
 from sluice_kit.stage.snapshot_file import write_snapshot_file
 
@@ -109,22 +118,26 @@ class DiskKeys:
         return _Frozen(self, self._index.seal(), tuple(self._topics))
 
     def load(self, files: Sequence[Path]) -> None:
-        """Open the index exactly as a sealed snapshot names it; every segment's digest is verified."""
+        """Open the index exactly as a sealed snapshot names it; every segment's digest is verified.
+
+        Raises:
+            ArtifactError: a file cannot be read; the index is as it was.
+        """
         named = [path for path in files if path.name.startswith(MANIFEST_PREFIX)]
         if len(named) != 1:
-            raise StageError(f"a gate checkpoint names one key manifest, this one has {len(named)}")
-        content = orjson.loads(named[0].read_bytes())
-        manifest = Manifest.from_bytes(content["index"].encode())
-        self._index.close()
-        self._topics = list(content["topics"])
-        self._index = SegmentIndex.open(self.folder, LAYOUT, manifest, self._settings)
-        self._manifests = [manifest]
+            raise ArtifactError(f"a gate checkpoint names one key manifest, this one has {len(named)}")
+        try:
+            content = orjson.loads(named[0].read_bytes())
+            topics, manifest = list(content["topics"]), Manifest.from_bytes(content["index"].encode())
+            self._index.load(manifest)
+        except (OSError, ValueError, LookupError, TypeError, SegmentIndexError) as error:
+            raise ArtifactError(f"the sealed keys {named[0]} cannot be read: {error!r}") from error
+        self._topics, self._manifests = topics, [manifest]
 
     def clear(self) -> None:
         """Forget everything; files that sealed snapshots link to stay in the artifact store."""
-        self._index.close()
+        self._index.load(None)
         self._topics, self._manifests = [], []
-        self._index = SegmentIndex.open(self.folder, LAYOUT, None, self._settings)
         self._index.collect_garbage([])
 
     def sealed(self, manifest: Manifest) -> None:

@@ -11,7 +11,8 @@ import orjson
 from services.ingestion_gate.model import Admission, Expired, HeldReady, KnownKeys, Run, RunKey, RunStatus
 from services.ingestion_gate.overlay import GateOverlay, GateView
 from services.ingestion_gate.policy import BUILT_IN, MICROSECONDS, GatePolicy, PolicyProblem
-from sluice_kit.stage import Coordinate, FrozenState, Record, StageError
+from sluice_kit.artifacts import ArtifactError
+from sluice_kit.stage import Coordinate, FrozenState, Record
 from sluice_kit.stage.snapshot_file import write_snapshot_file
 
 SNAPSHOT_PREFIX = "gate-state-"
@@ -99,10 +100,17 @@ class GateState:
         return _Snapshot(_encode(self._view), self._batch_no, self._keys.freeze())
 
     def load(self, files: Sequence[Path]) -> None:
-        """Replace the state by a sealed snapshot. Raises StageError when its policy cannot be read."""
+        """Replace the state by a sealed snapshot.
+
+        Raises:
+            ArtifactError: a file cannot be read; the state is as it was.
+        """
         own = [path for path in files if path.name.startswith(SNAPSHOT_PREFIX)]
+        if len(own) != 1:
+            raise ArtifactError(f"a gate checkpoint has one file of policy and runs, this one {len(own)}")
+        view = _decode(own[0], self._keys)
         self._keys.load([path for path in files if path not in own])
-        self._view = _decode(own[0].read_bytes(), self._keys)
+        self._view = view
 
     def _expire(self, now: int) -> None:
         """Tell the index what may go: keys of closed runs, and of standing runs beyond their horizon.
@@ -133,11 +141,17 @@ def _encode(view: GateView) -> bytes:
     )
 
 
-def _decode(content: bytes, keys: KnownKeys) -> GateView:
-    fields: dict[str, Any] = orjson.loads(content)
+def _decode(path: Path, keys: KnownKeys) -> GateView:
+    try:
+        return _view(orjson.loads(path.read_bytes()), keys)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ArtifactError(f"the sealed gate state {path} cannot be read: {error!r}") from error
+
+
+def _view(fields: Mapping[str, Any], keys: KnownKeys) -> GateView:
     policy = GatePolicy.parse(orjson.dumps(fields["policy"]))
     if isinstance(policy, PolicyProblem):
-        raise StageError(f"the sealed gate state holds a policy that cannot be read: {policy}")
+        raise ArtifactError(f"the sealed gate state holds a policy that cannot be read: {policy}")
     runs: dict[RunKey, Run] = {}
     for item in fields["runs"]:
         run = Run(**{**item, "status": RunStatus(item["status"])})

@@ -55,7 +55,7 @@ class Maintenance:
         self.closing = threading.Event()
         self.view = View(segments, (), self.new_table(settings.memtable_rows))
         self.lock = threading.Lock()
-        self._files = files
+        self.files = files
         self._next_sequence = 1 + max(
             (sequence_of(path.name) for path in folder.glob(f"*{SUFFIX}*")), default=0
         )
@@ -118,7 +118,7 @@ class Maintenance:
                 unseen = [name for name in map(_name_of, segments[chosen]) if self._is_unseen(name)]
         for name in unseen:
             with suppress(OSError):  # then it is left to garbage collection
-                self._files.remove(self.folder / name)
+                self.files.remove(self.folder / name)
         return True
 
     def manifest(self, batch_no: int) -> Manifest:
@@ -143,7 +143,7 @@ class Maintenance:
             unnamed = sorted(present - named - self._being_written)
             self._published.difference_update(unnamed)
         for name in unnamed:
-            self._files.remove(self.folder / name)
+            self.files.remove(self.folder / name)
         return unnamed
 
     def _is_unseen(self, name: str) -> bool:
@@ -158,7 +158,7 @@ class Maintenance:
             self._next_sequence += 1
             self._being_written.add(name)
         try:
-            writer = SegmentFileWriter(self.folder, name, self.layout, self._files, most_rows=most_rows)
+            writer = SegmentFileWriter(self.folder, name, self.layout, self.files, most_rows=most_rows)
             try:
                 yield writer
             except BaseException:

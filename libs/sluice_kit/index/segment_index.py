@@ -74,22 +74,31 @@ class SegmentIndex:
             ManifestMismatch: the manifest is of another row layout.
             IndexInUse: another process has the folder open.
         """
-        if manifest is not None and manifest.layout != layout.describe():
-            raise ManifestMismatch(
-                f"the index in {folder} holds {manifest.layout}, asked for {layout.describe()}; rebuild it"
-            )
+        _same_layout(folder, layout, manifest)
         folder.mkdir(parents=True, exist_ok=True)
         lock = _lock_folder(folder)
         try:
-            refs = manifest.segments if manifest is not None else ()
-            segments = tuple(Segment.open(folder, ref, layout) for ref in refs)
+            segments = _segments(folder, layout, manifest)
             maintenance = Maintenance(
                 folder, layout, settings or IndexSettings(), files or FileOperations(), segments
             )
-            return cls(maintenance, manifest.batch_no if manifest is not None else -1, lock)
+            return cls(maintenance, _batch_no(manifest), lock)
         except BaseException:
             os.close(lock)
             raise
+
+    def load(self, manifest: Manifest | None) -> None:
+        """Replace the content by what the manifest names (none: nothing); what was not sealed is forgotten.
+
+        Raises: SegmentMissing, SegmentCorrupt, ManifestMismatch, as `open`; the content is as it was.
+        """
+        old = self._maintenance
+        _same_layout(old.folder, old.layout, manifest)
+        segments = _segments(old.folder, old.layout, manifest)
+        self._background.close()
+        self._maintenance = Maintenance(old.folder, old.layout, old.settings, old.files, segments)
+        self._background = Background(self._maintenance)
+        self._batch_no = _batch_no(manifest)
 
     @classmethod
     def rebuild(
@@ -211,6 +220,23 @@ class SegmentIndex:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _same_layout(folder: Path, layout: RowLayout, manifest: Manifest | None) -> None:
+    if manifest is not None and manifest.layout != layout.describe():
+        raise ManifestMismatch(
+            f"the index in {folder} holds {manifest.layout}, asked for {layout.describe()}; rebuild it"
+        )
+
+
+def _segments(folder: Path, layout: RowLayout, manifest: Manifest | None) -> tuple[Segment, ...]:
+    """The files that the manifest names, every digest verified."""
+    refs = manifest.segments if manifest is not None else ()
+    return tuple(Segment.open(folder, ref, layout) for ref in refs)
+
+
+def _batch_no(manifest: Manifest | None) -> int:
+    return manifest.batch_no if manifest is not None else -1
 
 
 def _lock_folder(folder: Path) -> int:

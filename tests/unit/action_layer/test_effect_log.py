@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from services.action_layer.effect_log import EffectLog, EffectLogError, Extent, ForeignEffectLogError
 
-START = Extent(1, 0)
+OWNER = UUID(int=1)
+START = Extent(1, 0, OWNER)
 
 
 def open_log(
@@ -33,7 +35,7 @@ def test_lines_of_a_batch_that_did_not_commit_are_gone_with_the_next(tmp_path: P
     log.append(committed, [b"lost, and longer than what follows\n"])
     reached = log.append(committed, [b"two\n"])
     assert content(log, 1) == b"one\ntwo\n"
-    assert reached == Extent(1, 8)
+    assert reached == Extent(1, 8, OWNER)
 
 
 def test_a_start_cuts_off_what_was_not_committed(tmp_path: Path) -> None:
@@ -47,7 +49,7 @@ def test_a_start_cuts_off_what_was_not_committed(tmp_path: Path) -> None:
 def test_a_full_file_is_closed_for_good(tmp_path: Path) -> None:
     log = open_log(tmp_path, roll=4)
     reached = log.append(log.append(START, [b"one\n"]), [b"two\n"])
-    assert reached == Extent(2, 4)
+    assert reached == Extent(2, 4, OWNER)
     assert log.path(1).read_bytes() == b"one\n"
     assert log.path(1).stat().st_mode & 0o222 == 0
 
@@ -57,7 +59,7 @@ def test_missing_lines_are_said_and_nothing_is_written_over_the_gap(tmp_path: Pa
     log = open_log(tmp_path, said)
     committed = log.append(START, [b"one\n", b"two\n"])
     log.path(1).write_bytes(b"one\n")
-    assert log.append(committed, [b"three\n"]) == Extent(2, 6)
+    assert log.append(committed, [b"three\n"]) == Extent(2, 6, OWNER)
     assert log.path(1).read_bytes() == b"one\n"
     assert "8 were committed" in said[0]
 
@@ -102,6 +104,25 @@ def test_a_database_without_a_note_cuts_nothing_at_all(tmp_path: Path) -> None:
     assert content(log, 1) == b"one\n"
 
 
+def test_another_database_writes_and_cuts_nothing_however_little_lies_beyond_its_note(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    reached = log.append(START, [b"one\n"])
+    theirs = Extent(reached.file, reached.bytes - 1, UUID(int=2))
+    for cut in (open_log(tmp_path).trim, lambda at: log.append(at, [b"x\n"])):
+        with pytest.raises(ForeignEffectLogError, match=f"belongs to database {OWNER}, and this is"):
+            cut(theirs)
+    assert content(log, 1) == b"one\n"
+
+
+def test_files_of_before_belong_to_the_first_database_that_fits(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    reached = log.append(START, [b"one\n"])
+    (tmp_path / "effects.owner").unlink()
+    open_log(tmp_path).trim(reached)
+    with pytest.raises(ForeignEffectLogError):
+        open_log(tmp_path).trim(Extent(1, 4, UUID(int=2)))
+
+
 @pytest.mark.parametrize(("sync", "synced"), [(True, [1, 2, 3]), (False, [])])
 def test_lines_are_on_the_disk_before_the_batch_commits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync: bool, synced: list[int]
@@ -116,8 +137,8 @@ def test_lines_are_on_the_disk_before_the_batch_commits(
         if stat.S_ISREG(status.st_mode):
             sizes.append(status.st_size)
 
-    monkeypatch.setattr(os, "fsync", fsync)
     log, at = open_log(tmp_path, sync=sync), START
+    monkeypatch.setattr(os, "fsync", fsync)
     for _ in range(3):
         at = log.append(at, [b"\n"])
     assert sizes == synced
