@@ -27,6 +27,7 @@ from sluice_bench.loop_watching import (
 )
 from sluice_bench.pacing import Pace
 from sluice_bench.parts import measured, parts_report
+from sluice_bench.sustained_pace import AUDITED_SECONDS, QUICK_SECONDS, highest_kept
 from sluice_bench.watching import total, watch_growth
 from sluice_bench.webhook_target import wired_target
 
@@ -78,7 +79,7 @@ class LoopBench:
         self._stack = stack
         self._ground = LoopGround(stack, work.world_events)
         self._work = work
-        self._live_rates: list[float] = []
+        self._live_rates: list[int] = []
 
     def prepare(self) -> dict[str, Any]:
         """Put a trained bundle in force and warm the broker up."""
@@ -152,6 +153,29 @@ class LoopBench:
         }
 
     def sustained(self) -> dict[str, Any]:
+        """The highest pace that is kept with all that follows a decision, for as long as `latency` runs."""
+        highest, runs = [], []
+        first = round(TARGETS["sustained_per_second"])
+        for _ in range(self._work.repetitions):
+            with running_chain(self._stack.home) as loop:
+                kept, found = highest_kept(
+                    first, partial(self._ground.paced, loop, seconds=self._work.seconds)
+                )
+            highest.append(kept)
+            runs.append({str(pace): one for pace, one in found.items()})
+            self._stack.tell(f"sustained: {kept:,} payments/s kept")
+        self._live_rates += highest
+        own = spread(highest)
+        return {
+            "kept": {"p99_ms": QUICK_SECONDS * 1e3, "audited_after_seconds": AUDITED_SECONDS},
+            "seconds": self._work.seconds,
+            "ours": own,
+            "repetitions": runs,
+            "target": TARGETS["sustained_per_second"],
+            "passed": own["median"] >= TARGETS["sustained_per_second"],
+        }
+
+    def backlog(self) -> dict[str, Any]:
         """Decisions a second on a backlog, beside a bare copy loop that writes as many records and bytes."""
         sizes = _sizes(chain_cost(2_000, 500)["records_of_a_payment"])
         owns, floors, cpu, chains = [], [], [], []
@@ -169,8 +193,7 @@ class LoopBench:
                 chains.append(self._ground.chains(starts, loaded.records))
             owns.append(visible_rate(samples, before, loaded.records))
             floors.append(self._ground.floor(loaded, sizes))
-            self._stack.tell(f"sustained: floor {floors[-1]:,.0f}, ours {owns[-1]:,.0f} payments/s")
-        self._live_rates += owns
+            self._stack.tell(f"backlog: floor {floors[-1]:,.0f}, ours {owns[-1]:,.0f} payments/s")
         own = spread(owns)
         return {
             "records": self._work.records,
@@ -180,9 +203,7 @@ class LoopBench:
             "ratio": round(own["median"] / statistics.median(floors), 3),
             "cpu_us_per_payment": cpu,
             "chains": chains,
-            "target": TARGETS["sustained_per_second"],
-            "passed": own["median"] >= TARGETS["sustained_per_second"]
-            and all(complete(one, self._work.records) for one in chains),
+            "passed": all(complete(one, self._work.records) for one in chains),
         }
 
     def cost(self) -> dict[str, Any]:
@@ -197,17 +218,19 @@ class LoopBench:
         }
 
     def replay(self) -> dict[str, Any]:
-        """The whole history verified, by what is behind the gate and by all, against the highest live rate.
+        """The whole history verified, by what is behind the gate and by all, against the highest pace kept.
 
         The target is that of the former: graph, features and decisions.
         """
         if not self._live_rates:
             self.sustained()
+        if not (live := max(self._live_rates)):
+            raise RuntimeError("no pace was kept, so there is none to hold the replay against")
         payments = self._stack.submit(count_records, self._stack.plain, "traffic.payment").result()
-        behind, whole = (self._verified(payments, behind_gate=only) for only in (True, False))
+        behind, whole = (self._verified(payments, live, behind_gate=only) for only in (True, False))
         return {
             "payments": payments,
-            "live_payments_per_second": round(max(self._live_rates)),
+            "live_payments_per_second": live,
             "behind_gate": behind,
             "whole_chain": whole,
             "identical": behind["identical"] and whole["identical"],
@@ -217,12 +240,12 @@ class LoopBench:
             and behind["ratio"] >= TARGETS["replay_ratio"],
         }
 
-    def _verified(self, payments: int, *, behind_gate: bool) -> dict[str, Any]:
+    def _verified(self, payments: int, live: int, *, behind_gate: bool) -> dict[str, Any]:
         report = self._stack.submit(verify_chain, self._stack.plain, behind_gate=behind_gate).result()
         rate = payments / report["seconds"]
         return {key: report[key] for key in ("members", "identical", "batches", "seconds")} | {
             "payments_per_second": round(rate),
-            "ratio": round(rate / max(self._live_rates), 2),
+            "ratio": round(rate / live, 2),
         }
 
     def restart(self) -> dict[str, Any]:
@@ -285,6 +308,7 @@ LOOP_PARTS: Final[Mapping[str, Callable[[LoopBench], dict[str, Any]]]] = {
     "latency": LoopBench.latency,
     "burst": LoopBench.burst,
     "sustained": LoopBench.sustained,
+    "backlog": LoopBench.backlog,
     "cost": LoopBench.cost,
     "restart": LoopBench.restart,
     "replay": LoopBench.replay,

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, TopicPartition
@@ -23,6 +23,7 @@ OUTCOMES: Final = "traffic.action_outcome"
 AUDIT: Final = "audit.decision_record"
 WATCHED: Final = (DECISIONS, INTENTS, OUTCOMES, AUDIT)
 _LOOK_SECONDS: Final = 1.0
+Payloads = Sequence[Mapping[str, Any]]
 
 
 def chains_since(
@@ -34,31 +35,60 @@ def chains_since(
     """
     made = Wiring(**wiring)
     begin = time.monotonic()
+    decisions: Payloads | None = None
     while True:
-        segments = [fields["payload"] for fields in _events(made, starts[AUDIT], "decision_segment")]
-        records = sum(one["records"] - one["corrections"] for one in segments)
         waited = time.monotonic() - begin
-        if records >= payments or waited > deadline_seconds:
+        log = log_of(_payloads(made, starts[AUDIT], "decision_segment"))
+        if log["audit_records"] >= payments and log["audit_incomplete"] > log["audit_corrections"]:
+            decisions = decisions or _payloads(made, starts[DECISIONS], "decision")
+        if audited(log | {"without_snapshot": _without_snapshot(decisions or ())}, payments):
+            break
+        if waited > deadline_seconds:
             break
         time.sleep(_LOOK_SECONDS)
-    decisions = _events(made, starts[DECISIONS], "decision")
-    intents = _events(made, starts[INTENTS], "action_intent")
-    outcomes = _events(made, starts[OUTCOMES], "action_outcome")
-    return {
-        "decisions": len(decisions),
-        "decided_payments": len({one["payload"]["subject_event_id"] for one in decisions}),
-        "by_outcome": _counted([one["payload"]["outcome"] for one in decisions]),
-        "by_mode": _counted([one["payload"]["mode"] for one in decisions]),
-        "without_snapshot": sum(one["payload"]["snapshot_hash"] is None for one in decisions),
-        "intents": len(intents),
-        "by_effector": _counted([one["payload"]["effector"] for one in intents]),
-        "outcomes": len(outcomes),
-        "by_action": _counted([one["payload"]["outcome"] for one in outcomes]),
-        "audit_records": records,
+    return log | {
         "audit_waited_for_seconds": round(waited, 1),
+        **chains_of(
+            decisions or _payloads(made, starts[DECISIONS], "decision"),
+            _payloads(made, starts[INTENTS], "action_intent"),
+            _payloads(made, starts[OUTCOMES], "action_outcome"),
+        ),
+    }
+
+
+def log_of(segments: Payloads) -> dict[str, int]:
+    """Records of audit segments: those of a payment each, of them without a part, and what corrects these."""
+    return {
+        "audit_records": sum(one["records"] - one["corrections"] for one in segments),
         "audit_incomplete": sum(one["incomplete"] for one in segments),
         "audit_corrections": sum(one["corrections"] for one in segments),
     }
+
+
+def chains_of(decisions: Payloads, intents: Payloads, outcomes: Payloads) -> dict[str, Any]:
+    """Counts of what payments led to."""
+    return {
+        "decisions": len(decisions),
+        "decided_payments": len({one["subject_event_id"] for one in decisions}),
+        "by_outcome": _counted([one["outcome"] for one in decisions]),
+        "by_mode": _counted([one["mode"] for one in decisions]),
+        "without_snapshot": _without_snapshot(decisions),
+        "intents": len(intents),
+        "by_effector": _counted([one["effector"] for one in intents]),
+        "outcomes": len(outcomes),
+        "by_action": _counted([one["outcome"] for one in outcomes]),
+    }
+
+
+def audited(found: Mapping[str, Any], payments: int) -> bool:
+    """Whether the audit log covers so many payments, and no record of them waits for a part.
+
+    The record of a decision that used no snapshot lacks one for good, and says so.
+    """
+    return bool(
+        found["audit_records"] >= payments
+        and found["audit_incomplete"] <= found["audit_corrections"] + found["without_snapshot"]
+    )
 
 
 def await_decision(wiring: dict[str, Any], starts: Starts, event_id: str, deadline_seconds: float) -> str:
@@ -78,16 +108,12 @@ def await_decision(wiring: dict[str, Any], starts: Starts, event_id: str, deadli
     raise RuntimeError(f"what stood on the lane before was not decided within {deadline_seconds:.0f} s")
 
 
-def complete(found: dict[str, Any], payments: int) -> bool:
-    """Whether each payment was decided once, each intent has an outcome, each audit record is whole.
-
-    The record of a decision that used no snapshot lacks one for good, and says so.
-    """
+def complete(found: Mapping[str, Any], payments: int) -> bool:
+    """Whether each payment was decided once, each intent has an outcome, each audit record is whole."""
     return bool(
-        found["decisions"] == found["decided_payments"] == payments
+        found["decisions"] == found["decided_payments"] == found["audit_records"] == payments
         and found["intents"] == found["outcomes"]
-        and found["audit_records"] - found["audit_corrections"] == payments
-        and found["audit_incomplete"] <= found["audit_corrections"] + found["without_snapshot"]
+        and audited(found, payments)
     )
 
 
@@ -116,9 +142,13 @@ def count_records(wiring: dict[str, Any], topic: str) -> int:
     return len(_values(made, [(topic, number, 0) for _, number, _ in committed_ends(admin, topic)]))
 
 
-def _events(wiring: Wiring, starts: Starts, event_type: str) -> list[dict[str, Any]]:
+def _payloads(wiring: Wiring, starts: Starts, event_type: str) -> list[dict[str, Any]]:
     found = (decode(value) for value in _values(wiring, starts))
-    return [one.fields for one in found if isinstance(one, Decoded) and one.contract.event_type == event_type]
+    return [
+        one.fields["payload"]
+        for one in found
+        if isinstance(one, Decoded) and one.contract.event_type == event_type
+    ]
 
 
 def _values(wiring: Wiring, starts: Starts) -> list[bytes]:
@@ -138,6 +168,10 @@ def _values(wiring: Wiring, starts: Starts) -> list[bytes]:
                 ended.add(message.partition() or 0)
     consumer.close()
     return found
+
+
+def _without_snapshot(decisions: Payloads) -> int:
+    return sum(one["snapshot_hash"] is None for one in decisions)
 
 
 def _counted(values: Sequence[str]) -> dict[str, int]:

@@ -310,8 +310,9 @@ def loop_row(name: str, part: Mapping[str, Any]) -> tuple[str, str, str]:
         case "restart":
             return f"{part['seconds']['median']} s", f"≤ {part['target_seconds']:g} s", word
         case "sustained":
-            text = f"{part['ours']['median']:,.0f}/s ({part['ratio']} of the floor)"
-            return text, f"≥ {part['target']:,.0f}/s", word
+            return f"{part['ours']['median']:,.0f}/s", f"≥ {part['target']:,.0f}/s", word
+        case "backlog":
+            return f"{part['ours']['median']:,.0f}/s ({part['ratio']} of the floor)", "all whole", word
         case "replay":
             texts = {
                 which: f"{part[which]['payments_per_second']:,}/s, x{part[which]['ratio']}"

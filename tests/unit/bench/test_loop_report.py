@@ -1,5 +1,7 @@
 """What `sluice bench loop --json` makes of what it measured."""
 
+from typing import Any
+
 import pytest
 from typer.testing import CliRunner
 
@@ -7,19 +9,23 @@ from sluice_bench.chain_cost import cost_table, records_of_a_payment
 from sluice_bench.loop import LOOP_PARTS, loop_effort
 from sluice_bench.loop_fleet import per_payment
 from sluice_bench.loop_traffic import Slice, loop_values
-from sluice_bench.loop_watching import complete, recovery_seconds
+from sluice_bench.loop_watching import complete, log_of, recovery_seconds
 from sluice_bench.pacing import Pace
+from sluice_bench.sustained_pace import AUDITED_SECONDS, Run, highest_kept, is_kept
 from sluice_cli.bench_commands import bench_app, loop_row
 from sluice_contracts import Decoded, decode
 
-WHOLE = {
+WHOLE: dict[str, Any] = {
     "decisions": 10,
     "decided_payments": 10,
     "intents": 11,
     "outcomes": 11,
-    "audit_records": 12,
-    "audit_incomplete": 3,
-    "audit_corrections": 2,
+    **log_of(
+        [
+            {"records": 7, "incomplete": 3, "corrections": 0},
+            {"records": 5, "incomplete": 0, "corrections": 2},
+        ]
+    ),
     "without_snapshot": 1,
 }
 
@@ -34,7 +40,8 @@ def test_whole_chains_are_complete() -> None:
         {"decisions": 11},
         {"decided_payments": 9},
         {"outcomes": 10},
-        {"audit_records": 11},
+        {"audit_records": 9},
+        {"audit_records": 12},
         {"intents": 10},
         {"audit_incomplete": 4},
         {"without_snapshot": 0},
@@ -128,6 +135,50 @@ def test_a_part_in_words() -> None:
     }
     assert loop_row("latency", part) == ("p50 40.0 ms, p99 160.0 ms", "p50 ≤ 75, p99 ≤ 150", "MISSED")
     assert loop_row("latency", {"error": "RuntimeError: no broker"})[2] == "could not run"
+
+
+def run_that_keeps(highest: int, ran: list[int]) -> Run:
+    """A loop whose audit log falls behind above a pace."""
+
+    def run(pace: int) -> dict[str, Any]:
+        ran.append(pace)
+        waited = AUDITED_SECONDS + (0.1 if pace > highest else 0)
+        return {
+            "complete": True,
+            "latency": {"p99_ms": 80.0},
+            "chains": {"audit_waited_for_seconds": waited},
+        }
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("highest", "kept", "paces"),
+    [
+        (5_400, 5_000, [4_500, 5_000, 5_500]),
+        (4_499, 4_000, [4_500, 4_000]),
+        (3_100, 3_000, [4_500, 4_000, 3_500, 3_000]),
+        (400, 0, [*range(4_500, 0, -500)]),
+    ],
+)
+def test_the_highest_pace_that_is_kept_is_sought_by_steps(highest: int, kept: int, paces: list[int]) -> None:
+    ran: list[int] = []
+    found, runs = highest_kept(4_500, run_that_keeps(highest, ran))
+    assert (found, ran, list(runs)) == (kept, paces, paces)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"complete": False},
+        {"latency": {"p99_ms": 1_000.1}},
+        {"chains": {"audit_waited_for_seconds": 5.1}},
+    ],
+)
+def test_a_pace_that_leaves_anything_behind_is_not_kept(change: dict[str, Any]) -> None:
+    found = run_that_keeps(1, [])(1)
+    assert is_kept(found)
+    assert not is_kept({**found, **change})
 
 
 def test_an_unknown_part_is_named_before_anything_starts() -> None:
