@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -20,12 +20,16 @@ from sluice_cli.options import (
     DEFAULT_WIRING,
     ArtifactRoot,
     AsJson,
+    DelayDays,
+    TestDays,
+    TrainDays,
+    TrainFrom,
     WiringFile,
     print_json,
 )
 from sluice_cli.reporting import reported
 from sluice_cli.world_commands import OracleRoot, WorldName, opened_world
-from sluice_cli.world_training import last_periods, world_table
+from sluice_cli.world_training import given_periods, last_periods, world_table
 from sluice_decisions import (
     BundleParts,
     DecisionPolicy,
@@ -97,13 +101,10 @@ def train(  # noqa: PLR0917 - typer makes options of parameters
     revision: Annotated[
         str | None, typer.Option(help="Revision of the bundle; none: made of the world's fingerprint.")
     ] = None,
-    train_from: Annotated[
-        str | None,
-        typer.Option(help="First training day, YYYY-MM-DD; none: the last three weeks of the world."),
-    ] = None,
-    train_days: Annotated[int, typer.Option(min=1, help="Days that teach, with --train-from.")] = 7,
-    delay_days: Annotated[int, typer.Option(min=0, help="Days until labels are known.")] = 7,
-    test_days: Annotated[int, typer.Option(min=1, help="Days that test.")] = 7,
+    train_from: TrainFrom = None,
+    train_days: TrainDays = 7,
+    delay_days: DelayDays = 7,
+    test_days: TestDays = 7,
     trees: Annotated[int, typer.Option(min=1, max=2000, help="Trees of the model.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 0,
     calibrate: Annotated[
@@ -122,7 +123,6 @@ def train(  # noqa: PLR0917 - typer makes options of parameters
     """Train a model on a sealed world's own truth and seal it with the policy as a bundle."""
     with told(as_json):
         started = time.perf_counter()
-        given = None if train_from is None else _midnight(train_from)
         training = train_on(
             opened_world(world, wiring, oracle_root),
             artifact_store(wiring, artifacts),
@@ -130,7 +130,7 @@ def train(  # noqa: PLR0917 - typer makes options of parameters
             policy_dir=policy_dir,
             bundle_id=bundle_id,
             revision=revision,
-            periods=None if given is None else Periods(given, train_days, delay_days, test_days),
+            periods=given_periods(train_from, train_days, delay_days, test_days),
             calibrate=calibrate,
         )
         recipe, trained = training.recipe, training.bundle
@@ -244,14 +244,6 @@ def drawn_probe(features: int) -> Matrix:
 def told(as_json: bool) -> AbstractContextManager[None]:
     """As for all commands, with what may happen to a bundle."""
     return reported(*_EXPECTED, as_json=as_json)
-
-
-def _midnight(day: str) -> int:
-    try:
-        begin = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
-    except ValueError as error:
-        raise TableProblem(f"--train-from {day!r} is no day YYYY-MM-DD") from error
-    return int(begin.timestamp()) * 1_000_000
 
 
 def _text(path: Path) -> str:

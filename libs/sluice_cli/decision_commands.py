@@ -1,4 +1,4 @@
-"""`sluice decision show|explain EVENT_ID`: what was decided about a payment, from what, and why."""
+"""`sluice decision show|explain|ranking`: what was decided of a payment, from what, why; how well."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from sluice_cli.explain_command import explain_decision
 from sluice_cli.options import DEFAULT_WIRING, AsJson, WiringFile, print_json
+from sluice_cli.ranking_command import decision_ranking
 from sluice_cli.reporting import reported
 from sluice_cli.service_calls import DECISION_FABRIC, ServiceCalls
 
@@ -20,6 +21,7 @@ def decisions() -> None:
 
 
 decision_app.command("explain")(explain_decision)
+decision_app.command("ranking")(decision_ranking)
 
 
 @decision_app.command("show")

@@ -24,6 +24,12 @@ ArtifactRoot = Annotated[
     typer.Option("--artifacts", help="Artifact store: a folder or s3://bucket/prefix, not the wiring's."),
 ]
 Reader = Annotated[str, typer.Option("--principal", help="Who reads; nothing is written.")]
+TrainFrom = Annotated[
+    str | None, typer.Option(help="First training day, YYYY-MM-DD; none: the last three weeks of the world.")
+]
+TrainDays = Annotated[int, typer.Option(min=1, help="Days that teach, with --train-from.")]
+DelayDays = Annotated[int, typer.Option(min=0, help="Days until labels are known.")]
+TestDays = Annotated[int, typer.Option(min=1, help="Days that test.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stays in the audit log.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say whether it could be done, do nothing.")]
 IdempotencyKey = Annotated[

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Final, TypedDict
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice_decisions.model import Int64
 from sluice_decisions.training import LabelledTable, Periods, TableProblem
 from sluice_decisions.training.periods import DAY
+from sluice_decisions.training.table import Mask
 from sluice_features import FeatureSet
 from sluice_features.offline import execute
 from sluice_oracle import Role, World, WorldError, gate_problems, iter_batches
 
+SCORE: Final = "score_ppm"
 _LABELS = ("row_key", "is_fraud", "effective_time", "observed_time")
+
+
+class _About(TypedDict):
+    frauds: Mask
+    times: Int64
+    customers: Int64
 
 
 def world_table(world: World, feature_set: FeatureSet) -> LabelledTable:
@@ -21,17 +34,40 @@ def world_table(world: World, feature_set: FeatureSet) -> LabelledTable:
     Graph features are missing: a world has no graph. Raises WorldError (no traffic or truth, a gate that is
     not PASS), FeatureError, TableProblem, and what reading raises.
     """
-    payments = _output(world, Role.BUSINESS_TRAFFIC)
-    labels = _output(world, Role.TRUTH).select(_LABELS)
+    payments, labels = _payments_and_truth(world)
     executed = execute(feature_set, payments, labels)
     return LabelledTable.of(
         tuple(feature.name for feature in feature_set.features),
         np.ascontiguousarray(executed.values.T),
         np.ascontiguousarray(executed.missing.T),
-        frauds=_frauds(payments, labels),
-        times=payments["ts_utc"].cast(pa.int64()).to_numpy(),
-        customers=_numbered(payments["customer_id"]),
+        **_about(payments, labels),
     )
+
+
+def scored_table(world: World, scores: Mapping[str, int]) -> LabelledTable:
+    """The payments of a world with one feature: the score by payment id, missing where there is none.
+
+    Raises WorldError, TableProblem, and what reading raises.
+    """
+    payments, labels = _payments_and_truth(world)
+    found = [scores.get(payment_id) for payment_id in payments["payment_id"].cast(pa.string()).to_pylist()]
+    return LabelledTable.of(
+        (SCORE,),
+        np.array([[score or 0] for score in found], np.int64),
+        np.array([[score is None] for score in found], np.bool_),
+        **_about(payments, labels),
+    )
+
+
+def given_periods(train_from: str | None, *days: int) -> Periods | None:
+    """From a first training day and days that teach, pass and test; None without. Raises TableProblem."""
+    if train_from is None:
+        return None
+    try:
+        begin = datetime.combine(date.fromisoformat(train_from), datetime.min.time(), UTC)
+    except ValueError as error:
+        raise TableProblem(f"--train-from {train_from!r} is no day YYYY-MM-DD") from error
+    return Periods(int(begin.timestamp()) * 1_000_000, *days)
 
 
 def last_periods(table: LabelledTable) -> Periods:
@@ -62,6 +98,19 @@ def payment_outputs(world: World, role: Role) -> list[str]:
     if problems:
         raise WorldError(f"{world.uri} may not be read: {'; '.join(problems)}")
     return outputs
+
+
+def _payments_and_truth(world: World) -> tuple[pa.Table, pa.Table]:
+    return _output(world, Role.BUSINESS_TRAFFIC), _output(world, Role.TRUTH).select(_LABELS)
+
+
+def _about(payments: pa.Table, labels: pa.Table) -> _About:
+    """What a labelled table says of each payment beside its features."""
+    return {
+        "frauds": _frauds(payments, labels),
+        "times": payments["ts_utc"].cast(pa.int64()).to_numpy(),
+        "customers": _numbered(payments["customer_id"]),
+    }
 
 
 def _output(world: World, role: Role) -> pa.Table:

@@ -43,7 +43,7 @@ class Action(Part):
 class FabricPolicy(Document):
     """Deadlines in milliseconds of the batch's time, and actions by outcome: each outcome is written out."""
 
-    deadline_ms: Annotated[int, Field(strict=True, ge=0, le=60_000)] = 100
+    deadline_ms: Annotated[int, Field(strict=True, ge=0, le=60_000)] = 300
     early_snapshot_ms: Annotated[int, Field(strict=True, ge=0, le=600_000)] = 10_000
     actions: dict[Outcome, tuple[Action, ...]]
 

@@ -205,6 +205,44 @@ def test_what_cannot_be_asked_is_one_named_line(asked: Callable[..., Result], hi
     assert gone.exit_code == 2, gone.output
 
 
+def test_the_scores_of_a_run_are_rated_on_the_days_that_test(
+    wiring: Wiring, wiring_file: Path, tmp_path: Path, history: History, unique: Callable[[str], str]
+) -> None:
+    """One day teaches, the next one tests; its frauds score higher; every tenth payment has no score."""
+    world, run = make_world(wiring, tmp_path / "world", seed=78), unique("run-ranking")
+    (output,) = [one.output_id for one in world.manifest.outputs if one.event_type == "payment"]
+    told = [row for batch in iter_batches(world, output) for row in batch.to_pylist()]
+    truth, template = truth_of(world), history.decisions["calm"]
+    tested = [row for row in told if row["ts_utc"].date() == told[-1]["ts_utc"].date()]
+    unscored = {row["payment_id"] for row in tested[::10]}
+    producer = Producer(idempotent_producer_config(wiring, "admin"))
+    for number, row in enumerate(told):
+        event_id, fraud = f"{run}-{number}", truth.fraud(row["payment_id"])
+        event = payment(event_id, run_id=run)
+        event["payload"] |= {"payment_id": row["payment_id"]}
+        producer.produce(PAYMENTS, encode("payment", 1, event), b"C1", 0)
+        score = None if row["payment_id"] in unscored else 900_000 if fraud else 100_000
+        said = template["payload"] | {"subject_event_id": event_id, "score_ppm": score}
+        decision = template | {"event_id": f"d-{event_id}", "run_id": run, "payload": said}
+        producer.produce(DECISIONS, encode("decision", 1, decision), b"C1", 0)
+    assert producer.flush(30) == 0
+
+    given = ["--run", run, "--world", world.uri, "--train-from", told[0]["ts_utc"].date().isoformat()]
+    days = ["--train-days", "1", "--delay-days", "0", "--test-days", "1"]
+    result = CliRunner().invoke(
+        decision_app, ["ranking", *given, *days, "--wiring", str(wiring_file), "--json"]
+    )
+    found = answer(result)
+    rated = found["evaluation"]
+    assert 0 < found["unscored"] <= len(unscored)
+    assert found["payments"] == found["unscored"] + rated["rows"] <= len(tested)
+    assert (rated["roc_auc_ppm"], rated["average_precision_ppm"]) == (1_000_000, 1_000_000)
+    nobody = CliRunner().invoke(
+        decision_app, ["ranking", "--run", "nobody", "--world", world.uri, "--wiring", str(wiring_file)]
+    )
+    assert (nobody.exit_code, "RUN_NOT_FOUND" in nobody.stderr) == (2, True)
+
+
 def test_the_truth_of_a_world_names_its_frauds(wiring: Wiring, tmp_path: Path) -> None:
     world = make_world(wiring, tmp_path / "world", seed=77)
     (labels,) = [one.output_id for one in world.manifest.outputs if one.role == "truth"]

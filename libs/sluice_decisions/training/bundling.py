@@ -55,15 +55,10 @@ class Trained:
 
     def __str__(self) -> str:
         rated = self.evaluation
-        figures = (
-            ("AUC ROC", rated.roc_auc_ppm),
-            ("average precision", rated.average_precision_ppm),
-            ("card precision top-100", rated.card_precision_top_100_ppm),
-        )
         lines = [
             f"trained on   {self.training_rows:,} payments",
             f"tested on    {rated.rows:,} payments, {rated.frauds:,} of them fraud",
-            *(f"{name:<24}{'-' if ppm is None else f'{ppm / 1e6:.3f}'}" for name, ppm in figures),
+            *(f"{name:<24}{figure}" for name, figure in rated.figures().items()),
             f"sealed as    {self.manifest.uri}",
             f"             {self.manifest.digest}",
         ]

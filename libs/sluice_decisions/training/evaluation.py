@@ -41,6 +41,15 @@ class Evaluation(BaseModel):
             },
         )
 
+    def figures(self) -> dict[str, str]:
+        """What people compare, by name."""
+        found = {
+            "AUC ROC": self.roc_auc_ppm,
+            "average precision": self.average_precision_ppm,
+            "card precision top-100": self.card_precision_top_100_ppm,
+        }
+        return {name: "-" if ppm is None else f"{ppm / MILLIONTHS:.3f}" for name, ppm in found.items()}
+
 
 def _millionths(figure: float | None) -> int | None:
     return None if figure is None else int(in_millionths(np.array(figure)))
