@@ -21,6 +21,12 @@ _log = get_logger("bulk_reader")
 _BROKER_SECONDS: Final = 10.0
 _TRUST_SECONDS: Final = 5.0
 """How long silence of the broker is believed to mean that there is nothing to read."""
+_AHEAD_MS: Final = 10_000
+"""A partition so far ahead of the slowest, by when records were written, rests until half of it is left.
+
+Fetched by bytes, topics with small records run away from the others in a backlog: what belongs together would
+come minutes apart. What a resting partition had fetched is fetched again, so it should not rest often.
+"""
 
 Source = tuple[str, int]
 """(topic, partition)."""
@@ -65,6 +71,7 @@ class BulkReader:
         self._numbers: dict[Source, int] = {}
         self._written: list[int] = []
         self._at_end: list[bool] = []
+        self._resting: set[int] = set()
         self._heard = 0.0
 
     def start(self, stored: Mapping[Source, int]) -> None:
@@ -115,7 +122,30 @@ class BulkReader:
         for number, offsets, _, times in found.values():
             self.positions[number] = offsets[-1] + 1
             self._written[number] = times[-1]
+        self._keep_together()
         return list(found.values())
+
+    def _keep_together(self) -> None:
+        """Read a backlog as it came about: what is far ahead in time rests."""
+        met = [number for number, at in enumerate(self._written) if at or self._at_end[number]]
+        up_to = self._read_up_to(met)
+        ahead = set()
+        for number in met:
+            allowed = _AHEAD_MS // 2 if number in self._resting else _AHEAD_MS
+            if not self._at_end[number] and self._written[number] - up_to > allowed:
+                ahead.add(number)
+        if rest := ahead - self._resting:
+            self._consumer.pause([TopicPartition(*self.sources[number]) for number in rest])
+        if go_on := self._resting - ahead:
+            self._consumer.resume([TopicPartition(*self.sources[number]) for number in go_on])
+        self._resting = ahead
+
+    def _read_up_to(self, numbers: Collection[int]) -> int:
+        """Up to when all of these partitions were read, ms since 1970 UTC."""
+        now = time.time_ns() // 1_000_000
+        return min(
+            (now if self._at_end[number] else self._written[number] for number in numbers), default=now
+        )
 
     def _take(self, messages: Sequence[Message], found: dict[Source, Stretch]) -> None:
         """Add messages to what was found, and note the ends of partitions among them in their order."""
@@ -157,10 +187,7 @@ class BulkReader:
             topic, partition = self.sources[0]
             self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_BROKER_SECONDS)
             self._heard = time.monotonic()
-        now = time.time_ns() // 1_000_000
-        return min(
-            now if at_end else written for at_end, written in zip(self._at_end, self._written, strict=True)
-        )
+        return self._read_up_to(range(len(self.sources)))
 
     def lag(self) -> dict[Source, int]:
         """Records of each partition that are still to be read, as the last answers of the broker had it."""

@@ -20,6 +20,7 @@ class Bus:
     def __init__(self, _config: dict[str, Any]) -> None:
         self.waiting: list[Message] = []
         self.asked: list[float] = []
+        self.resting: set[tuple[str, int]] = set()
 
     def list_topics(self, topic: str, timeout: float) -> Any:
         del timeout
@@ -33,6 +34,16 @@ class Bus:
 
     def assign(self, places: list[TopicPartition]) -> None:
         assert len(places) == 4
+
+    def pause(self, places: list[TopicPartition]) -> None:
+        found = {(one.topic, one.partition) for one in places}
+        assert self.resting.isdisjoint(found)
+        self.resting |= found
+
+    def resume(self, places: list[TopicPartition]) -> None:
+        found = {(one.topic, one.partition) for one in places}
+        assert found <= self.resting
+        self.resting -= found
 
     def consume(self, most: int, seconds: float) -> list[Message]:
         self.asked.append(seconds)
@@ -110,6 +121,26 @@ def test_an_end_counts_until_something_comes_behind_it(reading: tuple[BulkReader
     bus.waiting = [ends[0]]
     reader.read(100, 0.1)
     assert reader.read_until() > LONG_AGO
+
+
+def test_a_partition_far_ahead_of_the_slowest_rests_until_that_is_near(
+    reading: tuple[BulkReader, Bus],
+) -> None:
+    reader, bus = reading
+
+    def after(*messages: Message) -> set[tuple[str, int]]:
+        bus.waiting = [*messages]
+        reader.read(100, 0.1)
+        return bus.resting
+
+    assert after(record("a", 0, 0, LONG_AGO + 60_000)) == set(), "nothing is known of the others"
+    assert after(record("b", 0, 0), record("a", 1, 0, LONG_AGO + 10_000)) == {("a", 0)}
+    assert after(record("a", 1, 1, LONG_AGO + 10_001)) == {("a", 0), ("a", 1)}
+    assert after(record("b", 0, 1, LONG_AGO + 5_000)) == {("a", 0), ("a", 1)}
+    assert after(record("b", 0, 2, LONG_AGO + 5_001)) == {("a", 0)}
+    assert after(record("a", 1, 2, LONG_AGO + 5_002), trouble("b", 0, END)) == {("a", 0)}, "a/1 is slowest"
+    assert after(trouble("a", 1, END)) == set(), "the only one that is left to read"
+    assert after(trouble("a", 0, END), record("a", 0, 1, LONG_AGO + 70_000)) == set()
 
 
 def test_a_clock_that_is_ahead_is_not_believed(reading: tuple[BulkReader, Bus]) -> None:
