@@ -17,6 +17,8 @@ from sluice_contracts.codec import (
     to_record,
 )
 from sluice_contracts.envelope import (
+    NO_PINS,
+    STANDING,
     ContextPins,
     context_pins,
     decision_id,
@@ -44,7 +46,9 @@ __all__ = [
     "LANES",
     "MAX_VALUE_BYTES",
     "NO_COORDINATES",
+    "NO_PINS",
     "PRINCIPALS",
+    "STANDING",
     "TOPICS",
     "ContextPins",
     "Contract",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 EVENT_ID_DOMAIN = "sluice.event.v1"
+STANDING: Final = "standing"
+"""Scenario and run of what belongs to no run: partner traffic, operators, services about themselves."""
+NO_PINS: Final = "0" * 64
+"""Manifest fingerprint and parameter hash of such events."""
 
 
 class ContextPins(NamedTuple):

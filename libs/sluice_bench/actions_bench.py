@@ -31,7 +31,7 @@ from sluice_bench.copy_loop import PRINCIPAL
 from sluice_bench.process_cpu import CpuUsed
 from sluice_bench.watching import committed_ends, total
 from sluice_bench.webhook_target import SECRET, webhook_target
-from sluice_contracts import contract_for, decision_id, derived_id, intent_id
+from sluice_contracts import NO_PINS, contract_for, decision_id, derived_id, intent_id
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import client_config
 from sluice_kit.workflow import DatabaseAddress
@@ -41,7 +41,6 @@ TARGET_RATE: Final = 3_000
 _SECONDS: Final = 600.0
 _LOOK: Final = 0.05
 _FLOOR_BATCH: Final = 500
-_NO_PINS: Final = "0" * 64
 _CHUNKS: Final = 10
 """Of a second of the steady flow."""
 
@@ -182,9 +181,9 @@ def _intent(mark: str, number: int, *, webhook: bool) -> dict[str, Any]:
         "event_type": "action_intent",
         "ts_utc": 1_767_225_600_000_000 + number,
         "schema_version": 1,
-        "manifest_fingerprint": _NO_PINS,
+        "manifest_fingerprint": NO_PINS,
         "tenant": "default",
-        "parameter_hash": _NO_PINS,
+        "parameter_hash": NO_PINS,
         "scenario_id": "bench",
         "run_id": f"bench-{mark}",
         "seed": None,

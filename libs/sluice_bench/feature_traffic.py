@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 
 from sluice_bench.copy_loop import PRINCIPAL
 from sluice_bench.payments import bench_event_id
-from sluice_contracts import encode
+from sluice_contracts import NO_PINS, encode
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import idempotent_producer_config
 
@@ -31,7 +31,6 @@ START: Final = 1_522_540_800_000_000
 FRAUD_EVERY: Final = 100
 _BEFORE: Final = PER_DAY * 7
 """Payments between one and its label."""
-_NO_PINS: Final = "0" * 64
 _SCATTER: Final = 0x9E37_79B9_7F4A_7C15
 _MASK: Final = 2**64 - 1
 _FLUSH_SECONDS: Final = 120
@@ -140,9 +139,9 @@ def _event(
         "event_type": event_type,
         "ts_utc": ts_utc,
         "schema_version": 1,
-        "manifest_fingerprint": _NO_PINS,
+        "manifest_fingerprint": NO_PINS,
         "tenant": "default",
-        "parameter_hash": _NO_PINS,
+        "parameter_hash": NO_PINS,
         "scenario_id": "bench",
         "run_id": run_id,
         "seed": 7,
@@ -184,7 +183,7 @@ def _context_fields(paid: dict[str, Any]) -> dict[str, Any]:
         "shared_device_degree": 1,
         "fraud_distance": None,
         "graph_version": paid["ts_utc"],
-        "graph_basis": _NO_PINS,
+        "graph_basis": NO_PINS,
         "integrity": "CLEAN",
         "conflicts": 0,
     }

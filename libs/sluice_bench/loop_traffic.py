@@ -20,7 +20,7 @@ import yaml
 from sluice_bench.paced_sending import send_paced
 from sluice_bench.pacing import Pace
 from sluice_bench.payments import PLACE, PRINCIPAL, RUN_ID, Generator, bench_event_id
-from sluice_contracts import encode
+from sluice_contracts import NO_PINS, STANDING, encode
 from sluice_engine import EngineSpec, ReferenceEngine, WorldParameters
 from sluice_engine.parameters import DAY_MICROS
 from sluice_kit.config.wiring import POLICY_DIR
@@ -33,13 +33,12 @@ _PACK_SECONDS: Final = 0.01
 """A hundred requests a second, as a publisher sends them that gathers for 10 ms."""
 _HORIZON_SECONDS: Final = 20 * 366 * 86_400
 _LABEL_TIMES: Final = ("effective_time", "observed_time")
-_NO_PINS: Final = "0" * 64
 _ENVELOPE: Final = {
     "schema_version": 1,
-    "manifest_fingerprint": _NO_PINS,
+    "manifest_fingerprint": NO_PINS,
     "tenant": "default",
-    "parameter_hash": _NO_PINS,
-    "scenario_id": "standing",
+    "parameter_hash": NO_PINS,
+    "scenario_id": STANDING,
     "run_id": RUN_ID,
     "seed": SEED,
     "producer": PRINCIPAL,

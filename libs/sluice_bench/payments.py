@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 
 from sluice_bench.paced_sending import send_paced
 from sluice_bench.pacing import Pace
-from sluice_contracts import derived_id, encode
+from sluice_contracts import NO_PINS, STANDING, derived_id, encode
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import idempotent_producer_config
 
@@ -21,7 +21,6 @@ PRINCIPAL: Final = "world_stream_producer"
 RUN_ID: Final = "standing"
 PLACE: Final = (LANE, RUN_ID.encode())
 """Topic and key of what is sent at a pace."""
-_NO_PINS: Final = "0" * 64
 _POLL_EVERY: Final = 2_000
 _FLUSH_SECONDS: Final = 120
 
@@ -87,10 +86,10 @@ def _payment(mark: str, number: int, now: int) -> dict[str, Any]:
         "event_type": "payment",
         "ts_utc": now + number,
         "schema_version": 1,
-        "manifest_fingerprint": _NO_PINS,
+        "manifest_fingerprint": NO_PINS,
         "tenant": "default",
-        "parameter_hash": _NO_PINS,
-        "scenario_id": "standing",
+        "parameter_hash": NO_PINS,
+        "scenario_id": STANDING,
         "run_id": RUN_ID,
         "seed": 7,
         "emitted_at_utc": now,

@@ -10,13 +10,12 @@ from typing import Any, Final
 import httpx
 from confluent_kafka import Producer
 
-from sluice_contracts import encode
+from sluice_contracts import NO_PINS, STANDING, encode
 from sluice_fleet.tokens import PUBLISHER
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import idempotent_producer_config
 
 LANE = f"ingress.{PUBLISHER}"
-NO_PINS = "0" * 64
 GOOD = 8
 CHECKOUTS: Final = 20
 
@@ -57,8 +56,8 @@ def payment_fields(event_id: str, amount_minor: int, **changes: Any) -> dict[str
         "manifest_fingerprint": NO_PINS,
         "tenant": "default",
         "parameter_hash": NO_PINS,
-        "scenario_id": "standing",
-        "run_id": "standing",
+        "scenario_id": STANDING,
+        "run_id": STANDING,
         "seed": None,
         "emitted_at_utc": now,
         "producer": PUBLISHER,

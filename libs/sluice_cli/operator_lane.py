@@ -8,13 +8,12 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from sluice_cli.service_calls import RefusedError, ServiceCalls
+from sluice_contracts import NO_PINS, STANDING
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import idempotent_producer_config
 
 PRINCIPAL: Final = "operator"
 LANE: Final = "ingress.operator"
-NO_PINS: Final = "0" * 64
-STANDING: Final = "standing"
 DELIVERY_SECONDS: Final = 10
 
 

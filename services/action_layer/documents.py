@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from services.action_layer.core import State, Verdict
 from services.action_layer.intents import Fields
-from sluice_contracts import derived_id, encode
-from sluice_kit.stage.service_signal import STANDING, control_envelope
+from sluice_contracts import STANDING, derived_id, encode
+from sluice_kit.stage.service_signal import control_envelope
 
 SERVICE: Final = "action_layer"
 LANE: Final = "ingress.action_layer"

@@ -8,11 +8,9 @@ from typing import Any, Final
 
 from services.decision_log.settings import LANE, LOG, PRINCIPAL, SERVICE
 from sluice_audit import SegmentRef, SignedHead
-from sluice_contracts import derived_id, encode
+from sluice_contracts import NO_PINS, STANDING, derived_id, encode
 from sluice_kit.workflow import OutboxEvent
 
-NO_PINS: Final = "0" * 64
-STANDING: Final = "standing"
 _KEY: Final = STANDING.encode()
 
 

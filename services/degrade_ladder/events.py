@@ -7,9 +7,9 @@ from typing import Final
 
 from services.degrade_ladder.model import Cause, Judged, SignalState, Standing
 from services.degrade_ladder.policy import ALL, MICROSECONDS, LadderPolicy
-from sluice_contracts import contract_for, derived_id
+from sluice_contracts import STANDING, contract_for, derived_id
 from sluice_kit.stage import TrailingOutput
-from sluice_kit.stage.service_signal import STANDING, control_envelope, service_signal
+from sluice_kit.stage.service_signal import control_envelope, service_signal
 
 SERVICE: Final = "degrade_ladder"
 LANE: Final = "ingress.degrade_ladder"

@@ -32,6 +32,7 @@ from services.ingest_edge.publishing import Publisher
 from services.ingest_edge.requests import body_of, form_of, too_large
 from services.ingest_edge.settings import EdgePolicy
 from services.ingest_edge.tracing import events_known, request_trace
+from sluice_contracts import STANDING
 from sluice_kit.http import ProblemDetail, ProblemError, ScopeHeaders
 from sluice_kit.http.bearer_tokens import TokenBook
 from sluice_kit.receipts import ReceiptList
@@ -236,7 +237,7 @@ def edge_router(api: EdgeApi) -> APIRouter:
         event_id: str,
         scope: ScopeHeaders,
         tenant: Annotated[str | None, Query()] = None,
-        run: Annotated[str, Query()] = core.STANDING,
+        run: Annotated[str, Query()] = STANDING,
     ) -> DecisionView:
         """The decision about a payment that you published."""
         return await api.decision(

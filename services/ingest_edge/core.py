@@ -10,13 +10,11 @@ from typing import Any, Final
 
 import orjson
 
-from sluice_contracts import CONTRACTS, LANES, EncodeError, Violation, derived_id
+from sluice_contracts import CONTRACTS, LANES, NO_PINS, STANDING, EncodeError, Violation, derived_id
 from sluice_contracts.aliases import AliasConflict, canonical_names
 from sluice_kit.telemetry import EventSampler, TraceParent, trace_id_for
 
 LANE: Final = "ingress.edge"
-NO_PINS: Final = "0" * 64
-STANDING: Final = "standing"
 PAYMENT: Final = "payment"
 """The event type that is decided about."""
 EVENT_ID_DOMAIN: Final = "sluice.edge.event.v1"

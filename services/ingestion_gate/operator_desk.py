@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.ingestion_gate.governance_ledger import DISCARD, RELEASE, QuarantineStatus
-from services.ingestion_gate.operator_lane import STANDING, Action, Actor, OperatorLane
+from services.ingestion_gate.operator_lane import Action, Actor, OperatorLane
 from services.ingestion_gate.quarantine_view import Original, QuarantineItem, QuarantineView
 from services.ingestion_gate.receipt_lookup import ReceiptLookup
-from sluice_contracts import derived_id
+from sluice_contracts import STANDING, derived_id
 from sluice_kit.receipts import ReceiptView
 
 

@@ -15,15 +15,13 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from services.ingestion_gate.receipt_lookup import ReceiptLookup
-from services.ingestion_gate.receipts import NO_PINS
-from sluice_contracts import encode
+from sluice_contracts import NO_PINS, STANDING, encode
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import idempotent_producer_config
 from sluice_kit.receipts import ReceiptView
 
 PRINCIPAL: Final = "operator"
 LANE: Final = "ingress.operator"
-STANDING: Final = "standing"
 _REMEMBERED: Final = 1_000
 _DELIVERY_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.2

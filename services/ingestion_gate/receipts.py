@@ -23,13 +23,12 @@ from services.ingestion_gate.receipt_template import (
     TRACE_MARK,
     ReceiptTemplate,
 )
-from sluice_contracts import NO_COORDINATES, contract_for, derived_id
+from sluice_contracts import NO_COORDINATES, NO_PINS, contract_for, derived_id
 from sluice_kit.stage import Coordinate, Output, Record, TrailingOutput
 
 PRODUCER = "ingestion_gate"
 RECEIPT_TOPIC = "audit.receipt"
 QUARANTINE_TOPIC = "audit.quarantine"
-NO_PINS = "0" * 64
 UNKNOWN = "unknown"
 RECEIPT_DOMAIN = "sluice.receipt.v1"
 _TEMPLATES = 1024

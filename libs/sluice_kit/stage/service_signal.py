@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sluice_contracts import contract_for, derived_id
+from sluice_contracts import NO_PINS, STANDING, contract_for, derived_id
 from sluice_kit.stage.model import TrailingOutput
 
 SIGNAL_EVERY: Final = 1_000_000
 """Microseconds of `now` between two signals of a stage."""
-STANDING: Final = "standing"
 """The scenario and run of control events, which belong to no run."""
-_NO_PINS: Final = "0" * 64
 _SIGNAL: Final = contract_for("service_signal", 1)
 
 
@@ -58,9 +56,9 @@ def control_envelope(
         "event_type": event_type,
         "ts_utc": now,
         "schema_version": 1,
-        "manifest_fingerprint": _NO_PINS,
+        "manifest_fingerprint": NO_PINS,
         "tenant": tenant,
-        "parameter_hash": _NO_PINS,
+        "parameter_hash": NO_PINS,
         "scenario_id": STANDING,
         "run_id": STANDING,
         "seed": None,

@@ -10,15 +10,13 @@ from typing import Any, Final
 
 import structlog
 
-from sluice_contracts import LANES, derived_id, encode
+from sluice_contracts import LANES, NO_PINS, STANDING, derived_id, encode
 from sluice_kit.stage.model import Output
 
 log = structlog.get_logger(__name__)
 
 EVENT_TYPE: Final = "uncompared_replay"
 KIND: Final = "sluice.uncompared_replay.v1"
-STANDING: Final = "standing"
-NO_PINS: Final = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)

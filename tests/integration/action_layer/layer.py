@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from services.action_layer.app import effects_folder
 from services.action_layer.documents import LANE, SERVICE
 from services.action_layer.settings import INTENTS
-from sluice_contracts import TOPICS, Decoded, decode, encode
+from sluice_contracts import NO_PINS, TOPICS, Decoded, decode, encode
 from sluice_kit.config import Wiring
 from sluice_kit.kafka import client_config
 from sluice_kit.kafka.messages import arrived
@@ -29,7 +29,6 @@ from sluice_kit.workflow.testing_sql import run_sql
 sql = partial(run_sql, SERVICE)
 
 SECRET = "a-test's-own"
-NO_PINS = "0" * 64
 POLICY = """
 revision: test-actions
 effectors:
