@@ -72,6 +72,8 @@ class BulkReader:
         self._written: list[int] = []
         self._at_end: list[bool] = []
         self._resting: set[int] = set()
+        self._began = time.time_ns() // 1_000_000
+        """When the oldest record met was written. Nothing else is known of partitions not heard of yet."""
         self._heard = 0.0
 
     def start(self, stored: Mapping[Source, int]) -> None:
@@ -122,30 +124,27 @@ class BulkReader:
         for number, offsets, _, times in found.values():
             self.positions[number] = offsets[-1] + 1
             self._written[number] = times[-1]
+            self._began = min(self._began, times[0])
         self._keep_together()
         return list(found.values())
 
     def _keep_together(self) -> None:
         """Read a backlog as it came about: what is far ahead in time rests."""
-        met = [number for number, at in enumerate(self._written) if at or self._at_end[number]]
-        up_to = self._read_up_to(met)
-        ahead = set()
-        for number in met:
+        now = time.time_ns() // 1_000_000
+        reached = [
+            now if at_end else written or self._began
+            for at_end, written in zip(self._at_end, self._written, strict=True)
+        ]
+        slowest, ahead = min(reached), set[int]()
+        for number, at in enumerate(reached):
             allowed = _AHEAD_MS // 2 if number in self._resting else _AHEAD_MS
-            if not self._at_end[number] and self._written[number] - up_to > allowed:
+            if not self._at_end[number] and at - slowest > allowed:
                 ahead.add(number)
         if rest := ahead - self._resting:
             self._consumer.pause([TopicPartition(*self.sources[number]) for number in rest])
         if go_on := self._resting - ahead:
             self._consumer.resume([TopicPartition(*self.sources[number]) for number in go_on])
         self._resting = ahead
-
-    def _read_up_to(self, numbers: Collection[int]) -> int:
-        """Up to when all of these partitions were read, ms since 1970 UTC."""
-        now = time.time_ns() // 1_000_000
-        return min(
-            (now if self._at_end[number] else self._written[number] for number in numbers), default=now
-        )
 
     def _take(self, messages: Sequence[Message], found: dict[Source, Stretch]) -> None:
         """Add messages to what was found, and note the ends of partitions among them in their order."""
@@ -187,7 +186,10 @@ class BulkReader:
             topic, partition = self.sources[0]
             self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_BROKER_SECONDS)
             self._heard = time.monotonic()
-        return self._read_up_to(range(len(self.sources)))
+        now = time.time_ns() // 1_000_000
+        return min(
+            now if at_end else written for at_end, written in zip(self._at_end, self._written, strict=True)
+        )
 
     def lag(self) -> dict[Source, int]:
         """Records of each partition that are still to be read, as the last answers of the broker had it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -123,24 +124,35 @@ def test_an_end_counts_until_something_comes_behind_it(reading: tuple[BulkReader
     assert reader.read_until() > LONG_AGO
 
 
-def test_a_partition_far_ahead_of_the_slowest_rests_until_that_is_near(
+def after(reading: tuple[BulkReader, Bus], *messages: Message) -> set[tuple[str, int]]:
+    """What rests once these were read."""
+    reader, bus = reading
+    bus.waiting = [*messages]
+    reader.read(100, 0.1)
+    return bus.resting
+
+
+def test_a_partition_not_heard_of_yet_may_be_as_old_as_the_oldest(reading: tuple[BulkReader, Bus]) -> None:
+    resting = partial(after, reading)
+    assert resting(record("a", 0, 0), record("a", 1, 0, LONG_AGO + 60_000)) == {("a", 1)}, "b may be as old"
+    assert resting(record("a", 0, 1, LONG_AGO + 60_000), trouble("b", 1, END)) == {("a", 0), ("a", 1)}
+    assert resting(record("b", 0, 0, LONG_AGO + 50_000)) == {("a", 0), ("a", 1)}
+    assert resting(record("b", 0, 1, LONG_AGO + 55_000)) == set()
+
+
+def test_a_partition_that_rests_goes_on_when_half_of_its_lead_is_gone(
     reading: tuple[BulkReader, Bus],
 ) -> None:
-    reader, bus = reading
-
-    def after(*messages: Message) -> set[tuple[str, int]]:
-        bus.waiting = [*messages]
-        reader.read(100, 0.1)
-        return bus.resting
-
-    assert after(record("a", 0, 0, LONG_AGO + 60_000)) == set(), "nothing is known of the others"
-    assert after(record("b", 0, 0), record("a", 1, 0, LONG_AGO + 10_000)) == {("a", 0)}
-    assert after(record("a", 1, 1, LONG_AGO + 10_001)) == {("a", 0), ("a", 1)}
-    assert after(record("b", 0, 1, LONG_AGO + 5_000)) == {("a", 0), ("a", 1)}
-    assert after(record("b", 0, 2, LONG_AGO + 5_001)) == {("a", 0)}
-    assert after(record("a", 1, 2, LONG_AGO + 5_002), trouble("b", 0, END)) == {("a", 0)}, "a/1 is slowest"
-    assert after(trouble("a", 1, END)) == set(), "the only one that is left to read"
-    assert after(trouble("a", 0, END), record("a", 0, 1, LONG_AGO + 70_000)) == set()
+    resting = partial(after, reading)
+    known = [record(*place, 0) for place in (("a", 0), ("a", 1), ("b", 0))]
+    assert resting(*known, trouble("b", 1, END)) == set()
+    assert resting(record("a", 0, 1, LONG_AGO + 60_000), record("a", 1, 1, LONG_AGO + 10_000)) == {("a", 0)}
+    assert resting(record("a", 1, 1, LONG_AGO + 10_001)) == {("a", 0), ("a", 1)}
+    assert resting(record("b", 0, 1, LONG_AGO + 5_000)) == {("a", 0), ("a", 1)}
+    assert resting(record("b", 0, 2, LONG_AGO + 5_001)) == {("a", 0)}
+    assert resting(record("a", 1, 2, LONG_AGO + 5_002), trouble("b", 0, END)) == {("a", 0)}, "a/1 is slowest"
+    assert resting(trouble("a", 1, END)) == set(), "the only one that is left to read"
+    assert resting(trouble("a", 0, END), record("a", 0, 1, LONG_AGO + 70_000)) == set()
 
 
 def test_a_clock_that_is_ahead_is_not_believed(reading: tuple[BulkReader, Bus]) -> None:
