@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient
 
 from sluice_bench.copy_loop import PARTITIONS, PRINCIPAL, Starts
 from sluice_bench.payments import LANE, preload
 from sluice_bench.watching import committed_ends
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import client_config
+from sluice_kit.testing.fresh_topics import make_topics
 
 RECEIPTS = "audit.receipt"
 _SETTLE_SECONDS = 1.5
@@ -89,10 +90,7 @@ class BenchStack:
         """Two fresh topics with the partition count of traffic.payment and audit.receipt, for a floor."""
         stem = f"bench-{uuid.uuid4().hex[:12]}"
         names = (f"{stem}.fact", f"{stem}.receipt")
-        made = self.admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names])
-        for future in made.values():
-            future.result(30)
-        time.sleep(_SETTLE_SECONDS)
+        make_topics(self.admin, names, PARTITIONS)
         return names
 
     def drop(self, topics: tuple[str, ...]) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import psutil
-from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from services.online_features.policy import load_feature_set, load_policy
 from sluice_bench.arithmetic import compared, spread, visible_rate
@@ -27,6 +26,7 @@ from sluice_bench.watching import read_values, total, watch_growth
 from sluice_contracts import Decoded, contract_for, decode
 from sluice_kit.config import Wiring
 from sluice_kit.config.wiring import POLICY_DIR
+from sluice_kit.testing.fresh_topics import make_topics
 
 SERVICE: Final = "online_features"
 SNAPSHOTS: Final = "state.online_features.snapshot"
@@ -60,9 +60,7 @@ class ForeignJob:
         self._command = command
         self._given = given
         self.place.folder.mkdir()
-        wanted = [NewTopic(topic, 1, 1) for topic in (self.place.input, self.place.output)]
-        for future in stack.admin.create_topics(wanted).values():
-            future.result(30)
+        make_topics(stack.admin, (self.place.input, self.place.output), 1)
 
     def work_off(self, records: int) -> tuple[float, float]:
         """Start it, wait for `records` more outputs, end it: records a second, CPU microseconds each."""

@@ -11,13 +11,13 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from sluice_kit.config import Wiring, load_wiring
 from sluice_kit.kafka import client_config
+from sluice_kit.testing.fresh_topics import await_leaders
 from sluice_kit.testing.waiting import until
 from sluice_substrate import LocalStack, broker, broker_config, downloads, ports, processes
 from sluice_substrate.broker_config import BROKER, BrokerPorts
 from sluice_substrate.folders import Home
 from sluice_substrate.processes import ProcessRecord
 from sluice_substrate.secret_files import ensure_secret, write_private
-from tests.integration.own_topic import await_leaders
 
 FIRST, SECOND = 1, 2
 _REPLICATED: Final = "transaction.state.log.replication.factor=2\noffsets.topic.replication.factor=2\n"
