@@ -78,8 +78,12 @@ def terminal_features(known: dict[str, Any], state: State) -> dict[str, Any]:
 def main() -> None:
     """Run the job."""
     given = json.load(sys.stdin)
+    # Quix Streams refuses settings that do not say where the broker is and who asks, such as backoffs.
+    named = {key.replace(".", "_"): value for key, value in given["connection"].items()}
     app = Application(
-        broker_address=ConnectionConfig.from_librdkafka_dict(given["connection"]),
+        broker_address=ConnectionConfig(
+            **{key: value for key, value in named.items() if key in ConnectionConfig.model_fields}
+        ),
         consumer_group=given["group"],
         auto_offset_reset="earliest",
         processing_guarantee="exactly-once",
