@@ -24,6 +24,8 @@ from sluice_bench.feature_traffic import preload_features
 from sluice_bench.gate_process import running_stage
 from sluice_bench.watching import read_values, total, watch_growth
 from sluice_contracts import Decoded, contract_for, decode
+from sluice_fleet import load_topology
+from sluice_fleet.topology import SEPARATE
 from sluice_kit.config import Wiring
 from sluice_kit.config.wiring import POLICY_DIR
 from sluice_kit.testing.fresh_topics import make_topics
@@ -115,7 +117,7 @@ def against(
         )
         loading.result(_WATCH_SECONDS)
         theirs, their_cpu = job.work_off(records)
-        ours, our_cpu = work_off(stack, records)
+        ours, our_cpu = work_off(stack, records, *_deployed())
         floors.append(theirs)
         owns.append(ours)
         cpu.append({"floor": their_cpu, "ours": our_cpu})
@@ -137,6 +139,12 @@ def work_off(stack: BenchStack, records: int, *arguments: str) -> tuple[float, f
         samples = watching.result()
         used = stage.cpu_seconds() - started
     return visible_rate(samples, before, records), round(used / records * 1e6, 1)
+
+
+def _deployed() -> list[str]:
+    """The stage's arguments where it is a process of its own."""
+    (member,) = (one for one in load_topology(SEPARATE).members if one.service == SERVICE)
+    return member.command()
 
 
 def agreeing(wiring: dict[str, Any], theirs: Starts, ours: Starts, records: int) -> dict[str, Any]:
