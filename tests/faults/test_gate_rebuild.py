@@ -54,3 +54,27 @@ def test_a_gate_without_checkpoint_and_inputs_rebuilds_from_the_bus(alone: OneGa
     restored = alone.gate().started()
     assert restored.logged()
     assert restored.drain() == 0
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(alone: OneGate) -> None:
+    sent = {
+        f"d-{number}": encode("payment", 1, payment_fields(f"d-{number}", number)) for number in range(90)
+    }
+    for events in ({}, sent):
+        gate = alone.gate().started()
+        alone.put(events)
+        alone.settled()
+        assert gate.drain() == 0  # seals one
+    newest = [record["checkpoint"] for record in alone.basis() if record["checkpoint"]][-1]
+    sealed = alone.home / "artifacts" / newest["uri"].removeprefix("artifact://")
+    content = sealed.read_bytes()
+    sealed.unlink()
+    sealed.write_bytes(content[:-1])
+
+    again = alone.gate()
+    assert again.restored()["events"] == len(sent), "what came behind the checkpoint before it"
+    assert any(line.get("event") == "checkpoint.unusable" for line in again.logged())
+    alone.put(sent)
+    alone.settled()
+    assert again.drain() == 0
+    assert decisions(alone, set(sent)) == {"ADMIT": len(sent), "DUPLICATE": len(sent)}
