@@ -25,7 +25,7 @@ from services.decision_fabric.policy_files import binding_of, read_feature_set, 
 from services.decision_fabric.state import DecisionState
 from sluice_bench.arithmetic import compared, spread
 from sluice_bench.rule_cost import rule_cost
-from sluice_contracts import Decoded, decode, derived_id, encode
+from sluice_contracts import NO_PINS, Decoded, decode, derived_id, encode
 from sluice_decisions import (
     Bundle,
     BundleParts,
@@ -266,9 +266,9 @@ def _event(event_type: str, payload: dict[str, Any], **changes: Any) -> dict[str
         "event_type": event_type,
         "ts_utc": NOW,
         "schema_version": 1,
-        "manifest_fingerprint": _ZERO,
+        "manifest_fingerprint": NO_PINS,
         "tenant": "default",
-        "parameter_hash": _ZERO,
+        "parameter_hash": NO_PINS,
         "scenario_id": "bench",
         "run_id": "bench",
         "seed": 7,

@@ -22,9 +22,9 @@ from sluice_bench.bench_stack import BenchStack
 from sluice_bench.copy_loop import Starts
 from sluice_bench.feature_traffic import preload_features
 from sluice_bench.gate_process import running_stage
+from sluice_bench.loop_fleet import deployed
 from sluice_bench.watching import read_values, total, watch_growth
 from sluice_contracts import Decoded, contract_for, decode
-from sluice_fleet import load_topology
 from sluice_fleet.topology import SEPARATE
 from sluice_kit.config import Wiring
 from sluice_kit.config.wiring import POLICY_DIR
@@ -107,6 +107,7 @@ def against(
 ) -> dict[str, Any]:
     """Job and stage work the same `records` payments off, `repetitions` times; and whether they agree."""
     run_id = f"bench-windows-{uuid.uuid4().hex[:8]}"
+    (stage,) = deployed(SEPARATE, (SERVICE,)).members
     floors, owns, cpu = [], [], []
     their_starts: Starts = []
     our_starts: Starts = []
@@ -117,7 +118,7 @@ def against(
         )
         loading.result(_WATCH_SECONDS)
         theirs, their_cpu = job.work_off(records)
-        ours, our_cpu = work_off(stack, records, *_deployed())
+        ours, our_cpu = work_off(stack, records, *stage.command())
         floors.append(theirs)
         owns.append(ours)
         cpu.append({"floor": their_cpu, "ours": our_cpu})
@@ -139,12 +140,6 @@ def work_off(stack: BenchStack, records: int, *arguments: str) -> tuple[float, f
         samples = watching.result()
         used = stage.cpu_seconds() - started
     return visible_rate(samples, before, records), round(used / records * 1e6, 1)
-
-
-def _deployed() -> list[str]:
-    """The stage's arguments where it is a process of its own."""
-    (member,) = (one for one in load_topology(SEPARATE).members if one.service == SERVICE)
-    return member.command()
 
 
 def agreeing(wiring: dict[str, Any], theirs: Starts, ours: Starts, records: int) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class LoopProcesses:
 @contextmanager
 def running_chain(home: Path, *arguments: str) -> Iterator[LoopProcesses]:
     """The chain in one process with the others beside; drained at the end, killed when the block fails."""
-    fleet = Fleet(home, _members(CHAINED, BESIDE))
+    fleet = Fleet(home, deployed(CHAINED, BESIDE))
     chain = chain_process(home, *arguments)
     try:
         fleet.start()
@@ -70,7 +70,7 @@ def running_chain(home: Path, *arguments: str) -> Iterator[LoopProcesses]:
 @contextmanager
 def running_separate(home: Path) -> Iterator[LoopProcesses]:
     """Every stage its own process."""
-    fleet = Fleet(home, _members(SEPARATE, (*STAGES, *BESIDE)))
+    fleet = Fleet(home, deployed(SEPARATE, (*STAGES, *BESIDE)))
     try:
         fleet.start()
         yield LoopProcesses(home, None, fleet)
@@ -80,11 +80,11 @@ def running_separate(home: Path) -> Iterator[LoopProcesses]:
 
 def chain_process(home: Path, *arguments: str) -> GateProcess:
     """The gate's process with the chain, started as it is deployed."""
-    (gate,) = _members(CHAINED, (STAGES[0],)).members
+    (gate,) = deployed(CHAINED, (STAGES[0],)).members
     return GateProcess(home, *gate.command(), *arguments, priority=gate.priority)
 
 
-def _members(topology: Path, names: Sequence[str]) -> Topology:
+def deployed(topology: Path, names: Sequence[str]) -> Topology:
     """Those members of a deployed topology that the bench needs."""
     members = tuple(member for member in load_topology(topology).members if member.service in names)
     return Topology(name="bench", members=members)

@@ -19,7 +19,7 @@ import yaml
 
 from sluice_bench.paced_sending import send_paced
 from sluice_bench.pacing import Pace
-from sluice_bench.payments import PLACE, PRINCIPAL, RUN_ID, Generator, bench_event_id
+from sluice_bench.payments import PLACE, PRINCIPAL, Generator, bench_event_id
 from sluice_contracts import NO_PINS, STANDING, encode
 from sluice_engine import EngineSpec, ReferenceEngine, WorldParameters
 from sluice_engine.parameters import DAY_MICROS
@@ -39,7 +39,7 @@ _ENVELOPE: Final = {
     "tenant": "default",
     "parameter_hash": NO_PINS,
     "scenario_id": STANDING,
-    "run_id": RUN_ID,
+    "run_id": STANDING,
     "seed": SEED,
     "producer": PRINCIPAL,
     "traceparent": None,

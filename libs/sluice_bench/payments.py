@@ -18,8 +18,7 @@ from sluice_kit.kafka import idempotent_producer_config
 
 LANE: Final = "ingress.world_stream_producer"
 PRINCIPAL: Final = "world_stream_producer"
-RUN_ID: Final = "standing"
-PLACE: Final = (LANE, RUN_ID.encode())
+PLACE: Final = (LANE, STANDING.encode())
 """Topic and key of what is sent at a pace."""
 _POLL_EVERY: Final = 2_000
 _FLUSH_SECONDS: Final = 120
@@ -67,7 +66,7 @@ class Generator:
 
     def send(self, value: bytes) -> None:
         """Queue one; waits when very many are under way."""
-        self._producer.produce(LANE, value, RUN_ID)
+        self._producer.produce(LANE, value, STANDING)
         self._sent += 1
         if self._sent % _POLL_EVERY == 0:
             while len(self._producer) > 50_000:
@@ -90,7 +89,7 @@ def _payment(mark: str, number: int, now: int) -> dict[str, Any]:
         "tenant": "default",
         "parameter_hash": NO_PINS,
         "scenario_id": STANDING,
-        "run_id": RUN_ID,
+        "run_id": STANDING,
         "seed": 7,
         "emitted_at_utc": now,
         "producer": PRINCIPAL,

@@ -26,16 +26,18 @@ def highest_kept(first: int, run: Run) -> tuple[int, dict[int, Mapping[str, Any]
 
     0 when no pace is kept. `run` drives the loop at a pace, payments a second.
     """
-    found: dict[int, Mapping[str, Any]] = {first: run(first)}
-    pace = first
-    if is_kept(found[first]):
-        while is_kept(found[pace]):
-            pace += STEP
-            found[pace] = run(pace)
-        return pace - STEP, found
-    while pace > STEP:
-        pace -= STEP
+    found: dict[int, Mapping[str, Any]] = {}
+
+    def keeps(pace: int) -> bool:
         found[pace] = run(pace)
-        if is_kept(found[pace]):
+        return is_kept(found[pace])
+
+    pace = first
+    if keeps(pace):
+        while keeps(pace + STEP):
+            pace += STEP
+        return pace, found
+    while (pace := pace - STEP) > 0:
+        if keeps(pace):
             return pace, found
     return 0, found

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 import typer
-from confluent_kafka import Consumer
 
 from sluice_cli.bundle_making import artifact_store
 from sluice_cli.options import DEFAULT_WIRING, ArtifactRoot, AsJson, Reader, WiringFile, print_json
 from sluice_cli.progress import counting
 from sluice_cli.recorded_decision import Explained, explained
-from sluice_cli.recorded_run import BusHistory
+from sluice_cli.recorded_run import recorded_history
 from sluice_cli.reporting import reported
 from sluice_decisions import ModelRuntimeUnavailable
 from sluice_kit.artifacts import ArtifactError
 from sluice_kit.config import load_wiring
-from sluice_kit.replay import replay_consumer_config
 from sluice_kit.replay.reading import PRINCIPAL
 
 _EXPECTED: Final = (ArtifactError, ModelRuntimeUnavailable, OSError, LookupError)
@@ -38,12 +36,8 @@ def explain_decision(  # noqa: PLR0917 - typer makes options of parameters
     """
     with reported(*_EXPECTED), counting("records") as advance:
         wired = load_wiring(wiring)
-        consumer = Consumer(replay_consumer_config(wired, principal))
-        try:
-            history = BusHistory(consumer, advance)
+        with recorded_history(wired, principal, advance) as history:
             found = explained(history, artifact_store(wiring, artifacts), event_id, tenant, run)
-        finally:
-            consumer.close()
     print_json(found.to_json()) if as_json else _show(found)
     if found.explanation.deviation is not None:
         raise typer.Exit(1)

@@ -24,6 +24,9 @@ ArtifactRoot = Annotated[
     typer.Option("--artifacts", help="Artifact store: a folder or s3://bucket/prefix, not the wiring's."),
 ]
 Reader = Annotated[str, typer.Option("--principal", help="Who reads; nothing is written.")]
+TruthWorld = Annotated[
+    str | None, typer.Option("--world", help="World with the truth; none: by the run's facts view.")
+]
 TrainFrom = Annotated[
     str | None, typer.Option(help="First training day, YYYY-MM-DD; none: the last three weeks of the world.")
 ]

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
-from confluent_kafka import Consumer
 
 from sluice_cli.options import (
     DEFAULT_WIRING,
@@ -19,18 +18,18 @@ from sluice_cli.options import (
     TestDays,
     TrainDays,
     TrainFrom,
+    TruthWorld,
     WiringFile,
     print_json,
 )
 from sluice_cli.progress import counting
-from sluice_cli.recorded_run import DECISIONS, PAYMENTS, BusHistory
+from sluice_cli.recorded_run import DECISIONS, PAYMENTS, BusHistory, recorded_history
 from sluice_cli.reporting import reported
-from sluice_cli.run_truth import world_of_run
-from sluice_cli.world_commands import opened_world
+from sluice_cli.run_truth import named_world, world_of_run
 from sluice_cli.world_training import given_periods, last_periods, scored_table
 from sluice_decisions.training import Evaluation, LabelledTable, Periods, TableProblem, split
 from sluice_kit.config import load_wiring
-from sluice_kit.replay import ReplayError, replay_consumer_config
+from sluice_kit.replay import ReplayError
 from sluice_kit.replay.reading import PRINCIPAL
 from sluice_oracle import WorldError
 
@@ -48,9 +47,7 @@ class Ranked:
 
 def decision_ranking(  # noqa: PLR0917 - typer makes options of parameters
     run: Annotated[str, typer.Option("--run", help="Run whose decisions are rated.")],
-    world: Annotated[
-        str | None, typer.Option("--world", help="World with the truth; none: by the run's facts view.")
-    ] = None,
+    world: TruthWorld = None,
     train_from: TrainFrom = None,
     train_days: TrainDays = 7,
     delay_days: DelayDays = 7,
@@ -67,38 +64,36 @@ def decision_ranking(  # noqa: PLR0917 - typer makes options of parameters
     """
     with reported(*_EXPECTED, as_json=as_json), counting("records") as advance:
         wired = load_wiring(wiring)
-        consumer = Consumer(replay_consumer_config(wired, principal))
-        try:
-            history = BusHistory(consumer, advance)
-            found = (
-                world_of_run(history, wired, (tenant, run))
+        with recorded_history(wired, principal, advance) as history:
+            scores, worlds = recorded_scores(history, (tenant, run))
+            told = (
+                world_of_run(history, wired, (tenant, run), "--world")
                 if world is None
-                else opened_world(world, wiring, None)
+                else named_world(world, wiring, worlds)
             )
-            if found is None:
-                raise ReplayError("TRUTH_UNKNOWN", f"{run} has no READY that names a world: give --world")
-            table = scored_table(found, recorded_scores(history, (tenant, run)))
-        finally:
-            consumer.close()
+            table = scored_table(told, scores)
         ranked = ranking_of(table, given_periods(train_from, train_days, delay_days, test_days))
     print_json(_document(run, ranked)) if as_json else _show(run, ranked)
 
 
-def recorded_scores(history: BusHistory, run: tuple[str, str]) -> dict[str, int]:
-    """Score of each payment of a (tenant, run) by payment id, of those that have one.
+def recorded_scores(history: BusHistory, run: tuple[str, str]) -> tuple[dict[str, int], set[str]]:
+    """Scores of a (tenant, run) by payment id, of those that have one; fingerprints of the worlds in it.
 
     Raises ReplayError RUN_NOT_FOUND when nothing of the run was decided.
     """
     scores: dict[str, int | None] = {}
+    worlds: set[str] = set()
     for fields in history.events(DECISIONS, run):
         scores[fields["payload"]["subject_event_id"]] = fields["payload"]["score_ppm"]
+        worlds.add(fields["manifest_fingerprint"])
     if not scores:
         raise ReplayError("RUN_NOT_FOUND", f"no decision of run {run[1]}, tenant {run[0]}, on {DECISIONS}")
-    return {
+    by_payment = {
         fields["payload"]["payment_id"]: score
         for fields in history.events(PAYMENTS, run)
         if (score := scores.get(fields["event_id"])) is not None
     }
+    return by_payment, worlds
 
 
 def ranking_of(table: LabelledTable, periods: Periods | None) -> Ranked:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -21,7 +22,8 @@ from sluice_decisions import PostureInForce
 from sluice_decisions.list_history import ListChange, ListHistory
 from sluice_decisions.postures import Posture
 from sluice_kit.artifacts import Locator
-from sluice_kit.replay import OffsetRange, ReplayBatch, ReplayError, whole_topic
+from sluice_kit.config import Wiring
+from sluice_kit.replay import OffsetRange, ReplayBatch, ReplayError, replay_consumer_config, whole_topic
 from sluice_kit.replay.reading import read_ranges_back
 from sluice_kit.stage.basis import BasisRecord
 
@@ -74,6 +76,16 @@ class Found:
             self.postures.add(said["posture_event_id"])
 
 
+@contextmanager
+def recorded_history(wiring: Wiring, principal: str, advance: Counted) -> Iterator[BusHistory]:
+    """What stands on the bus, for as long as the block lasts."""
+    consumer = Consumer(replay_consumer_config(wiring, principal))
+    try:
+        yield BusHistory(consumer, advance)
+    finally:
+        consumer.close()
+
+
 class BusHistory:
     """Reads topics through, as a principal that may only read."""
 
@@ -81,6 +93,10 @@ class BusHistory:
         self._consumer = consumer
         self._advance = advance
         self._read = 0
+
+    def whole(self, topic: str) -> list[OffsetRange]:
+        """Everything that a topic has now."""
+        return whole_topic(self._consumer, topic)
 
     def events(
         self,
@@ -108,7 +124,7 @@ class BusHistory:
 
     def batches(self, topic: str, ranges: list[OffsetRange] | None = None) -> Iterator[ReplayBatch]:
         """Every batch of a topic, partition by partition, up to where it ends now."""
-        for one in whole_topic(self._consumer, topic) if ranges is None else ranges:
+        for one in self.whole(topic) if ranges is None else ranges:
             for start in range(one.start, one.end, _STRETCH):
                 held: list[ReplayBatch] = []
                 stretch = one._replace(start=start, end=min(start + _STRETCH, one.end))
@@ -148,11 +164,9 @@ class Spill:
             file.close()
 
 
-def spill_run(
-    history: BusHistory, consumer: Consumer, run: tuple[str, str], folder: Path
-) -> tuple[Spill, Found]:
+def spill_run(history: BusHistory, run: tuple[str, str], folder: Path) -> tuple[Spill, Found]:
     """Spill decisions, payments and snapshots of a (tenant, run). Raises ReplayError RUN_NOT_FOUND."""
-    ranges = whole_topic(consumer, DECISIONS)
+    ranges = history.whole(DECISIONS)
     total = sum(one.end - one.start for one in ranges)
     spill = Spill(folder, max(1, min(MOST_FILES, total // SHARE)))
     found = Found()

@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice_cli.recorded_run import BusHistory, Found
+from sluice_cli.recorded_run import BusHistory
 from sluice_cli.world_commands import opened_world
 from sluice_cli.world_training import payment_outputs
 from sluice_kit.artifacts import Locator, open_artifacts, open_oracle
@@ -35,21 +35,27 @@ class Truth:
         return payment_id in self.frauds
 
 
-def world_of_run(history: BusHistory, wiring: Wiring, run: tuple[str, str]) -> World | None:
-    """The world that a run streams, by the facts view that its READY names; None for a run without READY."""
+def world_of_run(history: BusHistory, wiring: Wiring, run: tuple[str, str], instead: str) -> World:
+    """The world that a run streams, by the facts view that its READY names.
+
+    Raises ReplayError TRUTH_UNKNOWN for a run without READY, naming the options to give `instead`.
+    """
     for fields in history.events(READY, run):
         view = fields["payload"].get("facts_view")
         if fields["event_type"] == "run_ready" and view is not None:
             content = orjson.loads(open_artifacts(wiring).read(Locator.model_validate(view)))
             return load_world(open_oracle(wiring), Locator.model_validate(content["world"]))
-    return None
+    raise ReplayError("TRUTH_UNKNOWN", f"{run[1]} has no READY that names a world: give {instead}")
 
 
-def named_world(uri: str, wiring_file: Path, found: Found) -> World:
-    """A world by URI or folder. Raises ReplayError WORLD_DIFFERS when the run's payments are not from it."""
+def named_world(uri: str, wiring_file: Path, worlds: AbstractSet[str]) -> World:
+    """A world by URI or folder; `worlds` are the fingerprints in the run's events.
+
+    Raises ReplayError WORLD_DIFFERS when the run's payments are not from it.
+    """
     world = opened_world(uri, wiring_file, None)
-    if found.worlds != {world.manifest.manifest_fingerprint}:
-        of = ", ".join(sorted(found.worlds))
+    if worlds != {world.manifest.manifest_fingerprint}:
+        of = ", ".join(sorted(worlds))
         raise ReplayError(
             "WORLD_DIFFERS",
             f"{uri} has fingerprint {world.manifest.manifest_fingerprint}, the run's payments are of {of}",

@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from confluent_kafka import Consumer
 
 from sluice_cli.bundle_making import PolicyDocuments, artifact_store
-from sluice_cli.options import DEFAULT_WIRING, ArtifactRoot, AsJson, Reader, Tenant, WiringFile, print_json
-from sluice_cli.progress import Counted, counting
+from sluice_cli.options import (
+    DEFAULT_WIRING,
+    ArtifactRoot,
+    AsJson,
+    Reader,
+    Tenant,
+    TruthWorld,
+    WiringFile,
+    print_json,
+)
+from sluice_cli.progress import counting
 from sluice_cli.recorded_cases import CaseMaker
-from sluice_cli.recorded_run import BusHistory, Footing, Found, footing_of, spill_run
+from sluice_cli.recorded_run import BusHistory, Footing, Found, footing_of, recorded_history, spill_run
 from sluice_cli.reporting import reported
 from sluice_cli.run_truth import Truth, labelled, named_world, truth_of, world_of_run
 from sluice_cli.whatif_report import Report, show
@@ -26,7 +34,7 @@ from sluice_decisions.rules import compile_rules
 from sluice_decisions.thresholds import Thresholds
 from sluice_kit.artifacts import ArtifactStore
 from sluice_kit.config import PolicyError, Wiring, load_wiring
-from sluice_kit.replay import ReplayError, replay_consumer_config
+from sluice_kit.replay import ReplayError
 from sluice_kit.replay.reading import PRINCIPAL
 from sluice_oracle import WorldError
 
@@ -65,9 +73,7 @@ def whatif(  # noqa: PLR0917 - typer makes options of parameters
         Path | None,
         typer.Option("--policy-dir", help="Rules and thresholds of this folder, not those of the bundle."),
     ] = None,
-    world: Annotated[
-        str | None, typer.Option("--world", help="World with the truth; none: by the run's facts view.")
-    ] = None,
+    world: TruthWorld = None,
     truth: Annotated[
         str, typer.Option("--truth", help="world, or labels: those on traffic.label, all others genuine.")
     ] = WORLD,
@@ -88,11 +94,8 @@ def whatif(  # noqa: PLR0917 - typer makes options of parameters
         if truth not in {WORLD, LABELS}:
             raise ReplayError("TRUTH_UNKNOWN", f"--truth {truth!r} is neither {WORLD} nor {LABELS}")
         wired = load_wiring(wiring)
-        consumer = Consumer(replay_consumer_config(wired, principal))
-        try:
-            report = _Question(asked, wired, artifact_store(wiring, artifacts), consumer, advance).answer()
-        finally:
-            consumer.close()
+        with recorded_history(wired, principal, advance) as history:
+            report = _Question(asked, wired, artifact_store(wiring, artifacts), history).answer()
     print_json(report.to_json()) if as_json else show(report)
     if report.baseline.identical is not True:
         raise typer.Exit(1)
@@ -101,14 +104,11 @@ def whatif(  # noqa: PLR0917 - typer makes options of parameters
 class _Question:
     """One question, answered once."""
 
-    def __init__(
-        self, asked: Asked, wiring: Wiring, store: ArtifactStore, consumer: Consumer, advance: Counted
-    ) -> None:
+    def __init__(self, asked: Asked, wiring: Wiring, store: ArtifactStore, history: BusHistory) -> None:
         self._asked = asked
         self._wiring = wiring
         self._store = store
-        self._consumer = consumer
-        self._history = BusHistory(consumer, advance)
+        self._history = history
         self._run = asked.tenant, asked.run
 
     def answer(self) -> Report:
@@ -116,7 +116,7 @@ class _Question:
         started = time.monotonic()
         asked = self._asked
         with tempfile.TemporaryDirectory(prefix="sluice-whatif-") as scratch:
-            spill, found = spill_run(self._history, self._consumer, self._run, Path(scratch))
+            spill, found = spill_run(self._history, self._run, Path(scratch))
             try:
                 footing = footing_of(self._history, found)
                 recorded = self._recorded(footing)
@@ -177,14 +177,8 @@ class _Question:
         if asked.truth == LABELS:
             return labelled(self._history, self._run)
         if asked.world is not None:
-            return truth_of(named_world(asked.world, asked.wiring_file, found))
-        world = world_of_run(self._history, self._wiring, self._run)
-        if world is None:
-            raise ReplayError(
-                "TRUTH_UNKNOWN",
-                f"{asked.run} has no READY that names a world: give --world, or --truth labels",
-            )
-        return truth_of(world)
+            return truth_of(named_world(asked.world, asked.wiring_file, found.worlds))
+        return truth_of(world_of_run(self._history, self._wiring, self._run, "--world, or --truth labels"))
 
 
 def with_policy(bundle: Bundle, folder: Path) -> Bundle:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Final, TypedDict
 
 import numpy as np
@@ -64,10 +64,10 @@ def given_periods(train_from: str | None, *days: int) -> Periods | None:
     if train_from is None:
         return None
     try:
-        begin = datetime.combine(date.fromisoformat(train_from), datetime.min.time(), UTC)
+        first = date.fromisoformat(train_from)
     except ValueError as error:
         raise TableProblem(f"--train-from {train_from!r} is no day YYYY-MM-DD") from error
-    return Periods(int(begin.timestamp()) * 1_000_000, *days)
+    return Periods.starting(first, *days)
 
 
 def last_periods(table: LabelledTable) -> Periods:

@@ -212,7 +212,7 @@ def test_the_scores_of_a_run_are_rated_on_the_days_that_test(
     world, run = make_world(wiring, tmp_path / "world", seed=78), unique("run-ranking")
     (output,) = [one.output_id for one in world.manifest.outputs if one.event_type == "payment"]
     told = [row for batch in iter_batches(world, output) for row in batch.to_pylist()]
-    truth, template = truth_of(world), history.decisions["calm"]
+    truth, template, pin = truth_of(world), history.decisions["calm"], world.manifest.manifest_fingerprint
     tested = [row for row in told if row["ts_utc"].date() == told[-1]["ts_utc"].date()]
     unscored = {row["payment_id"] for row in tested[::10]}
     producer = Producer(idempotent_producer_config(wiring, "admin"))
@@ -220,10 +220,12 @@ def test_the_scores_of_a_run_are_rated_on_the_days_that_test(
         event_id, fraud = f"{run}-{number}", truth.fraud(row["payment_id"])
         event = payment(event_id, run_id=run)
         event["payload"] |= {"payment_id": row["payment_id"]}
+        event["manifest_fingerprint"] = pin
         producer.produce(PAYMENTS, encode("payment", 1, event), b"C1", 0)
         score = None if row["payment_id"] in unscored else 900_000 if fraud else 100_000
         said = template["payload"] | {"subject_event_id": event_id, "score_ppm": score}
         decision = template | {"event_id": f"d-{event_id}", "run_id": run, "payload": said}
+        decision["manifest_fingerprint"] = pin
         producer.produce(DECISIONS, encode("decision", 1, decision), b"C1", 0)
     assert producer.flush(30) == 0
 
@@ -237,6 +239,11 @@ def test_the_scores_of_a_run_are_rated_on_the_days_that_test(
     assert 0 < found["unscored"] <= len(unscored)
     assert found["payments"] == found["unscored"] + rated["rows"] <= len(tested)
     assert (rated["roc_auc_ppm"], rated["average_precision_ppm"]) == (1_000_000, 1_000_000)
+    elsewhere = make_world(wiring, tmp_path / "elsewhere", seed=79)
+    differs = CliRunner().invoke(
+        decision_app, ["ranking", "--run", run, "--world", elsewhere.uri, "--wiring", str(wiring_file)]
+    )
+    assert (differs.exit_code, "WORLD_DIFFERS" in differs.stderr) == (2, True)
     nobody = CliRunner().invoke(
         decision_app, ["ranking", "--run", "nobody", "--world", world.uri, "--wiring", str(wiring_file)]
     )

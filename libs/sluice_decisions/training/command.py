@@ -51,10 +51,7 @@ def train(options: argparse.Namespace, created_at: datetime) -> Trained:
     binding = _binding(options.feature_set)
     policy = _document(DecisionPolicy, options.policy)
     thresholds = _document(ThresholdTable, options.thresholds)
-    begin = datetime.combine(options.train_from, datetime.min.time(), UTC)
-    periods = Periods(
-        int(begin.timestamp()) * 1_000_000, options.train_days, options.delay_days, options.test_days
-    )
+    periods = Periods.starting(options.train_from, options.train_days, options.delay_days, options.test_days)
     recipe = Recipe(
         bundle_id=options.bundle_id,
         revision=options.revision,

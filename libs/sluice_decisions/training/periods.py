@@ -8,6 +8,7 @@ day is left out of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
 import numpy as np
 
@@ -24,6 +25,12 @@ class Periods:
     training_days: int = 7
     delay_days: int = 7
     test_days: int = 7
+
+    @classmethod
+    def starting(cls, day: date, *days: int) -> Periods:
+        """From the first training day on; `days` teach, pass and test."""
+        begin = datetime.combine(day, datetime.min.time(), UTC)
+        return cls(int(begin.timestamp()) * 1_000_000, *days)
 
 
 def split(table: LabelledTable, periods: Periods) -> tuple[LabelledTable, LabelledTable]:

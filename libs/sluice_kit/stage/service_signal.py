@@ -8,7 +8,6 @@ from sluice_kit.stage.model import TrailingOutput
 
 SIGNAL_EVERY: Final = 1_000_000
 """Microseconds of `now` between two signals of a stage."""
-"""The scenario and run of control events, which belong to no run."""
 _SIGNAL: Final = contract_for("service_signal", 1)
 
 
